@@ -1,0 +1,333 @@
+//! Which operation of which surface a request names, parsed once at the edge.
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Uri, header};
+
+/// The two shapes of requests, answers and errors that geminate speaks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Surface {
+    /// Google's own: `{"error":{"code","message","status","details"}}`.
+    Gemini,
+    /// OpenAI's, as Google's compatible endpoint serves it: `{"error":{"message","type","param","code"}}`.
+    OpenAi,
+}
+
+impl Surface {
+    /// The label in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gemini => "gemini",
+            Self::OpenAi => "openai",
+        }
+    }
+
+    /// The surface of a path that may not parse, so that even its refusal has the right shape.
+    pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        let path = uri.path().trim_start_matches('/');
+        let mut parts = path.splitn(3, '/');
+        let (version, first, rest) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        match version {
+            Some(_) if first == "openai" => Self::OpenAi,
+            Some("v1") if OPENAI_ONLY.contains(&first) => Self::OpenAi,
+            Some("v1") if SHARED.contains(&first) && !rest.contains(':') && bearer_alone(uri, headers) => Self::OpenAi,
+            _ => Self::Gemini,
+        }
+    }
+}
+
+/// First path segments below `/v1` that only OpenAI has.
+const OPENAI_ONLY: [&str; 8] =
+    ["chat", "completions", "embeddings", "images", "videos", "audio", "responses", "moderations"];
+/// First path segments below `/v1` that both have: the credential's form decides.
+const SHARED: [&str; 3] = ["models", "files", "batches"];
+/// The API's versions; whatever path follows one is Google's to know.
+const VERSIONS: [&str; 3] = ["v1", "v1beta", "v1alpha"];
+/// The longest target that is passed on.
+const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// What a request asks for, as far as geminate must tell operations apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Action {
+    /// `:generateContent`
+    Generate,
+    /// `:streamGenerateContent?alt=sse`: frames of `data: {json}`.
+    StreamSse,
+    /// `:streamGenerateContent`: one JSON array that arrives piece by piece.
+    StreamArray,
+    /// `:countTokens`
+    CountTokens,
+    /// `:embedContent`
+    Embed,
+    /// `:batchEmbedContents`
+    BatchEmbed,
+    /// `GET /models`
+    ModelList,
+    /// `GET /models/{m}`
+    ModelGet,
+    /// OpenAI's `chat/completions`
+    Chat,
+    /// OpenAI's `embeddings`
+    Embeddings,
+    /// Below `/upload`: a body that is streamed and never sent twice.
+    Upload,
+    /// Everything else that Google may know.
+    Other,
+}
+
+impl Action {
+    /// The label in metrics and logs: a bounded set.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generate => "generateContent",
+            Self::StreamSse | Self::StreamArray => "streamGenerateContent",
+            Self::CountTokens => "countTokens",
+            Self::Embed => "embedContent",
+            Self::BatchEmbed => "batchEmbedContents",
+            Self::ModelList => "models.list",
+            Self::ModelGet => "models.get",
+            Self::Chat => "chat.completions",
+            Self::Embeddings => "embeddings",
+            Self::Upload => "upload",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A parsed target.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The shape of errors.
+    pub surface: Surface,
+    /// The operation.
+    pub action: Action,
+    /// The model named in the path, without `models/`.
+    pub model: Option<Box<str>>,
+    /// Path and query for the upstream, without the client's credential.
+    pub target: PathAndQuery,
+    /// Whether sending it twice can do no harm beyond its price: reads, generations, counts, embeddings.
+    pub replayable: bool,
+}
+
+/// Why a target is no endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unroutable {
+    /// Outside every surface.
+    #[error("no such path: the Gemini API is served under /v1beta, /v1, /v1alpha, /upload and /ws, OpenAI's under /v1")]
+    Unknown,
+    /// A path that could be read in two ways.
+    #[error("the path is ambiguous: dot segments, empty segments, backslashes and encoded slashes are refused")]
+    Ambiguous,
+    /// Longer than [`TARGET_BYTES_MAX`].
+    #[error("the path and query are longer than 8192 bytes")]
+    TooLong,
+}
+
+impl Endpoint {
+    /// Reads a request's target. `headers` only tell the surfaces apart where both have the path.
+    pub fn parse(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Unroutable> {
+        let asked = uri.path_and_query().ok_or(Unroutable::Unknown)?;
+        if asked.as_str().len() > TARGET_BYTES_MAX {
+            return Err(Unroutable::TooLong);
+        }
+        // A doubled leading slash is one: Google's JS SDK sends `//ws/...`.
+        let path = if asked.path().starts_with("//") { &asked.path()[1..] } else { asked.path() };
+        if ambiguous(path) {
+            return Err(Unroutable::Ambiguous);
+        }
+        let (head, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        let below = match head {
+            "upload" => VERSIONS.contains(&rest.split('/').next().unwrap_or("")),
+            "ws" => !rest.is_empty(),
+            _ => VERSIONS.contains(&head) && !rest.is_empty(),
+        };
+        if !below {
+            return Err(Unroutable::Unknown);
+        }
+        let surface = Surface::of(uri, headers);
+        let (action, model) = match surface {
+            Surface::Gemini => gemini(method, head, rest, asked.query()),
+            Surface::OpenAi => openai(method, rest.strip_prefix("openai/").unwrap_or(rest)),
+        };
+        let replayable = *method == Method::GET || !matches!(action, Action::Upload | Action::Other);
+        let target = target(asked, path, surface == Surface::OpenAi && !rest.starts_with("openai/"));
+        Ok(Self { surface, action, model: model.map(Into::into), target, replayable })
+    }
+
+    /// `METHOD ROUTE`-like text for logs: never a string of the client's.
+    pub const fn route(&self) -> &'static str {
+        self.action.name()
+    }
+}
+
+/// What a Gemini path names, `head` being its first segment.
+fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -> (Action, Option<&'p str>) {
+    if head == "upload" {
+        return (Action::Upload, None);
+    }
+    let Some(name) = rest.strip_prefix("models").map(|name| name.strip_prefix('/').unwrap_or(name)) else {
+        let tuned = rest.strip_prefix("tunedModels/").and_then(|name| name.split_once(':'));
+        return tuned.map_or((Action::Other, None), |(model, verb)| (verb_of(verb, query), Some(model)));
+    };
+    match name.split_once(':') {
+        Some((model, verb)) if *method == Method::POST => (verb_of(verb, query), Some(model)),
+        None if name.is_empty() && *method == Method::GET => (Action::ModelList, None),
+        None if *method == Method::GET && !name.contains('/') => (Action::ModelGet, Some(name)),
+        Some((model, _)) => (Action::Other, Some(model)),
+        None => (Action::Other, name.split('/').next().filter(|model| !model.is_empty())),
+    }
+}
+
+fn verb_of(verb: &str, query: Option<&str>) -> Action {
+    match verb {
+        "generateContent" => Action::Generate,
+        "streamGenerateContent" if parameters(query).any(|p| p == "alt=sse") => Action::StreamSse,
+        "streamGenerateContent" => Action::StreamArray,
+        "countTokens" => Action::CountTokens,
+        "embedContent" => Action::Embed,
+        "batchEmbedContents" => Action::BatchEmbed,
+        _ => Action::Other,
+    }
+}
+
+fn openai<'p>(method: &Method, rest: &'p str) -> (Action, Option<&'p str>) {
+    match (rest, method) {
+        ("chat/completions", &Method::POST) => (Action::Chat, None),
+        ("embeddings", &Method::POST) => (Action::Embeddings, None),
+        ("models", &Method::GET) => (Action::ModelList, None),
+        (_, &Method::GET) => match rest.strip_prefix("models/") {
+            Some(model) => (Action::ModelGet, Some(model.strip_prefix("models/").unwrap_or(model))),
+            None => (Action::Other, None),
+        },
+        _ => (Action::Other, None),
+    }
+}
+
+/// The target without the client's `key`, below Google's compatible endpoint when `compat` says so.
+fn target(asked: &PathAndQuery, path: &str, compat: bool) -> PathAndQuery {
+    let has_key = parameters(asked.query()).any(is_credential);
+    if !has_key && !compat && path.len() == asked.path().len() {
+        return asked.clone();
+    }
+    let mut text = String::with_capacity(asked.as_str().len() + 16);
+    match path.strip_prefix("/v1/") {
+        Some(rest) if compat => text.extend(["/v1beta/openai/", rest]),
+        _ => text.push_str(path),
+    }
+    for (n, parameter) in parameters(asked.query()).filter(|p| !is_credential(p)).enumerate() {
+        text.push(if n == 0 { '?' } else { '&' });
+        text.push_str(parameter);
+    }
+    // Made of pieces of a valid target, so it is one.
+    PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/"))
+}
+
+/// The query's parameters as they stand.
+pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
+    query.unwrap_or("").split('&').filter(|p| !p.is_empty())
+}
+
+fn is_credential(parameter: &str) -> bool {
+    let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+    // A name may be written percent-encoded; no other parameter of Google's begins so.
+    name == "key" || name.contains('%') && percent_encoding::percent_decode_str(name).eq(b"key".iter().copied())
+}
+
+/// Whether another reader of this path could see another path in it.
+fn ambiguous(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.')) && memchr::memmem::find(bytes, b"//").is_none() {
+        return !path.starts_with('/');
+    }
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
+    let slashes = |text: &[u8]| text.iter().filter(|b| **b == b'/').count();
+    decoded.contains(&b'\\')
+        || decoded.iter().any(u8::is_ascii_control)
+        || slashes(&decoded) != slashes(bytes)
+        || decoded[1..].split(|b| *b == b'/').any(|part| part.is_empty() || part == b"." || part == b"..")
+}
+
+/// A Bearer credential and none of Google's forms beside it.
+fn bearer_alone(uri: &Uri, headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION)
+        && !headers.contains_key("x-goog-api-key")
+        && !parameters(uri.query()).any(is_credential)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(method: &str, uri: &str) -> Result<Endpoint, Unroutable> {
+        parse_with(method, uri, &[])
+    }
+
+    fn parse_with(method: &str, uri: &str, headers: &[(&'static str, &'static str)]) -> Result<Endpoint, Unroutable> {
+        let headers = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
+        Endpoint::parse(&method.parse().unwrap(), &uri.parse().unwrap(), &headers)
+    }
+
+    #[test]
+    fn operations_are_told_apart() {
+        for (method, uri, action, model) in [
+            ("POST", "/v1beta/models/gemini-x:generateContent", Action::Generate, Some("gemini-x")),
+            ("POST", "/v1beta/models/m:streamGenerateContent?alt=sse", Action::StreamSse, Some("m")),
+            ("POST", "/v1/models/m:streamGenerateContent", Action::StreamArray, Some("m")),
+            ("POST", "/v1beta/tunedModels/t:generateContent", Action::Generate, Some("t")),
+            ("GET", "/v1beta/models?pageSize=5", Action::ModelList, None),
+            ("GET", "/v1beta/models/m", Action::ModelGet, Some("m")),
+            ("GET", "/v1beta/models/m/operations/o", Action::Other, Some("m")),
+            ("POST", "/v1/chat/completions", Action::Chat, None),
+            ("POST", "/v1beta/openai/chat/completions", Action::Chat, None),
+            ("POST", "/upload/v1beta/files", Action::Upload, None),
+            ("PATCH", "/v1beta/somethingNew/of/google:undreamtOf", Action::Other, None),
+        ] {
+            let endpoint = parse(method, uri).unwrap();
+            assert_eq!((endpoint.action, endpoint.model.as_deref()), (action, model), "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn the_credential_leaves_the_query_and_nothing_else_does() {
+        for (asked, sent) in [
+            ("/v1beta/models?key=secret", "/v1beta/models"),
+            ("/v1beta/models?a=1&key=secret&b=%20", "/v1beta/models?a=1&b=%20"),
+            ("/v1beta/models?%6bey=secret&keys=2", "/v1beta/models?keys=2"),
+            ("//v1beta/models", "/v1beta/models"),
+            ("/v1/embeddings?x=1", "/v1beta/openai/embeddings?x=1"),
+        ] {
+            assert_eq!(parse("GET", asked).unwrap().target.as_str(), sent);
+        }
+    }
+
+    #[test]
+    fn models_belong_to_the_surface_of_the_credential() {
+        let bearer = ("authorization", "Bearer t");
+        let goog = ("x-goog-api-key", "t");
+        assert_eq!(parse_with("GET", "/v1/models", &[bearer]).unwrap().surface, Surface::OpenAi);
+        assert_eq!(parse_with("GET", "/v1/models", &[goog]).unwrap().surface, Surface::Gemini);
+        assert_eq!(parse_with("GET", "/v1/models", &[bearer, goog]).unwrap().surface, Surface::Gemini);
+        assert_eq!(parse_with("GET", "/v1/models?key=t", &[bearer]).unwrap().surface, Surface::Gemini);
+        let native = parse_with("POST", "/v1/models/m:generateContent", &[bearer]).unwrap();
+        assert_eq!((native.surface, native.target.as_str()), (Surface::Gemini, "/v1/models/m:generateContent"));
+    }
+
+    #[test]
+    fn no_path_leads_elsewhere() {
+        for uri in ["/", "/v1beta", "/v2/models", "/monitor/keys", "/upload/x", "/metrics"] {
+            assert_eq!(parse("GET", uri).unwrap_err(), Unroutable::Unknown, "{uri}");
+        }
+        for uri in [
+            "/v1beta/../api/keys",
+            "/v1beta/%2e%2e/x",
+            "/v1beta/a%2fb",
+            "/v1beta/a%5cb",
+            "/v1beta//models",
+            "///v1beta/models",
+            "/v1beta/./models",
+            "/v1beta/a%00b",
+        ] {
+            assert!(parse("GET", uri).is_err(), "{uri}");
+        }
+        assert_eq!(parse("GET", &format!("/v1beta/{}", "a".repeat(9000))).unwrap_err(), Unroutable::TooLong);
+    }
+}
