@@ -153,7 +153,12 @@ impl Endpoint {
         Ok(Self { surface, action, model: model.map(Into::into), target, replayable })
     }
 
-    /// `METHOD ROUTE`-like text for logs: never a string of the client's.
+    /// Whether the model stands in the body: OpenAI's calls.
+    pub const fn names_model_in_body(&self) -> bool {
+        matches!(self.action, Action::Chat | Action::Embeddings)
+    }
+
+    /// The operation's text for logs: never a string of the client's.
     pub const fn route(&self) -> &'static str {
         self.action.name()
     }

@@ -7,3 +7,10 @@
 pub mod secret;
 pub mod endpoint;
 pub mod usage;
+pub mod scrub;
+pub mod refusal;
+pub mod verdict;
+
+// Decisions: pure. `now` and dice are arguments; no await.
+pub mod quota;
+pub mod pool;

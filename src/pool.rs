@@ -1,0 +1,2 @@
+//! pool
+pub mod choose;

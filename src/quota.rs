@@ -1,0 +1,115 @@
+//! Google's quotas: which window and unit a quota id names, and when Google's day ends.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use crate::refusal::{Refusal, Violation};
+
+/// The time over which a quota counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Window {
+    /// A minute.
+    Minute,
+    /// A day that ends at midnight in Los Angeles.
+    Day,
+}
+
+/// What a quota counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unit {
+    /// Requests.
+    Requests,
+    /// Tokens of the prompts.
+    InputTokens,
+}
+
+/// A limit that a refusal taught us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lesson {
+    /// Over which time.
+    pub window: Window,
+    /// Of what.
+    pub unit: Unit,
+    /// How many.
+    pub limit: u64,
+}
+
+/// The limits that a refusal states. Ids that name no window teach nothing.
+pub fn lessons(refusal: &Refusal) -> impl Iterator<Item = Lesson> {
+    refusal.violations.iter().filter_map(lesson)
+}
+
+fn lesson(violation: &Violation) -> Option<Lesson> {
+    let id = violation.quota_id.as_str();
+    let window = if id.contains("PerDay") || id.contains("Daily") {
+        Window::Day
+    } else if id.contains("PerMinute") {
+        Window::Minute
+    } else {
+        return None;
+    };
+    let unit = if id.contains("Token") { Unit::InputTokens } else { Unit::Requests };
+    Some(Lesson { window, unit, limit: violation.value? })
+}
+
+/// The tier that a refusal reveals: `free`, or `paid` with its number.
+pub fn tier(refusal: &Refusal) -> Option<&'static str> {
+    refusal.violations.iter().find_map(|violation| {
+        let id = violation.quota_id.as_str();
+        match id {
+            _ if id.contains("FreeTier") => Some("free"),
+            _ if id.contains("PaidTier3") => Some("paid 3"),
+            _ if id.contains("PaidTier2") => Some("paid 2"),
+            _ if id.contains("PaidTier") => Some("paid"),
+            _ => None,
+        }
+    })
+}
+
+/// How long until Google's day ends: midnight in Los Angeles, daylight saving included.
+pub fn until_midnight(now: Timestamp) -> Duration {
+    let midnight = || {
+        let here = now.to_zoned(TimeZone::get("America/Los_Angeles").ok()?);
+        let tomorrow = here.date().checked_add(1.day()).ok()?;
+        tomorrow.to_zoned(here.time_zone().clone()).ok()
+    };
+    // The zone is inside the binary; the fallback is never off by more than Google's own day.
+    let end = midnight().map_or(now + 24.hours(), |zoned| zoned.timestamp());
+    Duration::try_from(end.duration_since(now)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours_until_midnight(now: &str) -> f64 {
+        until_midnight(now.parse().unwrap()).as_secs_f64() / 3600.0
+    }
+
+    #[test]
+    fn the_day_ends_at_midnight_in_los_angeles() {
+        assert_eq!(hours_until_midnight("2026-07-01T06:30:00Z"), 0.5, "23:30 PDT");
+        assert_eq!(hours_until_midnight("2026-12-01T08:00:00Z"), 24.0, "00:00 PST");
+        assert_eq!(hours_until_midnight("2026-03-08T08:00:00Z"), 23.0, "the day that loses an hour");
+        assert_eq!(hours_until_midnight("2026-11-01T07:00:00Z"), 25.0, "the day that gains one");
+    }
+
+    #[test]
+    fn quota_ids_teach_limits() {
+        let violation =
+            |id: &str| Violation { quota_id: id.into(), value: Some(7), ..Violation::default() };
+        let refusal = Refusal {
+            violations: vec![
+                violation("GenerateRequestsPerDayPerProjectPerModel-FreeTier"),
+                violation("GenerateContentPaidTierInputTokensPerModelPerMinute-PaidTier2"),
+                violation("SomethingNew"),
+            ],
+            ..Refusal::default()
+        };
+        let learnt: Vec<_> = lessons(&refusal).map(|l| (l.window, l.unit, l.limit)).collect();
+        assert_eq!(learnt, [(Window::Day, Unit::Requests, 7), (Window::Minute, Unit::InputTokens, 7)]);
+        assert_eq!(tier(&refusal), Some("free"));
+    }
+}

@@ -1,0 +1,171 @@
+//! A refusal of Google's: an error body read into the few fields that decisions need.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// What an upstream error said. Fields that were absent are empty; a body that is no JSON leaves all of them so.
+#[derive(Clone, Debug, Default)]
+pub struct Refusal {
+    /// The HTTP status, or `error.code` when it came inside a stream.
+    pub code: u16,
+    /// `error.status` (`RESOURCE_EXHAUSTED`), or the Interactions API's string code (`quota_exceeded`).
+    pub status: String,
+    /// `error.message`. May hold a key: scrub before it leaves.
+    pub message: String,
+    /// `reason` of the `ErrorInfo` detail.
+    pub reason: String,
+    /// `metadata.consumer` of the `ErrorInfo` detail: `projects/N`.
+    pub consumer: String,
+    /// The quotas that were exceeded.
+    pub violations: Vec<Violation>,
+    /// `retryDelay` of the `RetryInfo` detail, or of the message's "Please retry in Xs".
+    pub retry_in: Option<Duration>,
+    /// An HTML page where JSON was due.
+    pub html: bool,
+}
+
+/// One entry of a `QuotaFailure`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Violation {
+    /// Such as `GenerateRequestsPerDayPerProjectPerModel-FreeTier`.
+    pub quota_id: String,
+    /// Such as `generativelanguage.googleapis.com/generate_content_free_tier_requests`.
+    pub metric: String,
+    /// The limit, where Google gave it.
+    pub value: Option<u64>,
+}
+
+impl Refusal {
+    /// Reads the body of an error answer. Google's OpenAI-compatible endpoint wraps it in an array; both are read.
+    pub fn read(code: u16, body: &[u8]) -> Self {
+        let start = body.trim_ascii_start();
+        if start.first() == Some(&b'<') {
+            return Self { code, html: true, message: page_title(start), ..Self::default() };
+        }
+        serde_json::from_slice(body).map_or_else(|_| Self { code, ..Self::default() }, |json| Self::of(code, &json))
+    }
+
+    /// Reads an error that arrived inside a stream: `{"error":..}`, bare, in an array, or behind `data:`.
+    pub fn in_stream(text: &[u8]) -> Self {
+        let start = memchr::memchr(b'{', text).unwrap_or(text.len());
+        let first = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<Value>().next();
+        let read = first.and_then(Result::ok).map_or_else(Self::default, |json| Self::of(0, &json));
+        Self { code: if read.code == 0 { 500 } else { read.code }, ..read }
+    }
+
+    fn of(code: u16, json: &Value) -> Self {
+        let envelope = json.as_array().and_then(|list| list.first()).unwrap_or(json);
+        let error = &envelope["error"];
+        let mut refusal = Self {
+            code,
+            status: text(&error["status"]).or_else(|| text(&error["code"])).unwrap_or_default(),
+            message: text(&error["message"]).or_else(|| text(error)).unwrap_or_default(),
+            ..Self::default()
+        };
+        if code == 0 {
+            refusal.code = error["code"].as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
+        }
+        for detail in error["details"].as_array().into_iter().flatten() {
+            refusal.detail(detail);
+        }
+        if refusal.retry_in.is_none() {
+            refusal.retry_in = refusal.message.split_once("Please retry in ").and_then(|(_, rest)| duration(rest));
+        }
+        refusal
+    }
+
+    fn detail(&mut self, detail: &Value) {
+        let kind = detail["@type"].as_str().unwrap_or("");
+        if kind.ends_with("ErrorInfo") {
+            self.reason = text(&detail["reason"]).unwrap_or_default();
+            self.consumer = text(&detail["metadata"]["consumer"]).unwrap_or_default();
+        } else if kind.ends_with("RetryInfo") {
+            self.retry_in = detail["retryDelay"].as_str().and_then(duration);
+        } else if kind.ends_with("QuotaFailure") {
+            let listed = detail["violations"].as_array().into_iter().flatten();
+            self.violations.extend(listed.map(|violation| Violation {
+                quota_id: text(&violation["quotaId"]).unwrap_or_default(),
+                metric: text(&violation["quotaMetric"]).unwrap_or_default(),
+                value: number(&violation["quotaValue"]),
+            }));
+        }
+    }
+
+    /// Whether the message holds `words`, in any case.
+    pub fn says(&self, words: &str) -> bool {
+        let (message, words) = (self.message.as_bytes(), words.as_bytes());
+        message.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words))
+    }
+
+    /// The message's first sentence, for a log line. May hold a key: scrub before it leaves.
+    pub fn summary(&self) -> &str {
+        let line = self.message.lines().next().unwrap_or("");
+        let end = line.find(". ").unwrap_or(line.len());
+        line[..end].trim_end_matches('.')
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// A count that Google writes as a string (`"250"`) or as a number.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str().and_then(|s| s.parse().ok()))
+}
+
+/// The leading `12.5s` or `850ms` of a text, at most a day.
+fn duration(text: &str) -> Option<Duration> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let amount: f64 = text[..end].trim_end_matches('.').parse().ok()?;
+    let seconds = if text[end..].starts_with("ms") { amount / 1000.0 } else { amount };
+    Duration::try_from_secs_f64(seconds).ok().map(|delay| delay.min(Duration::from_hours(24)))
+}
+
+fn page_title(page: &[u8]) -> String {
+    let page = String::from_utf8_lossy(&page[..page.len().min(4096)]);
+    let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title);
+    title.unwrap_or("an HTML page").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: &str = r#"{"error":{"code":429,"message":"You exceeded your current quota. More.\nPlease retry in 48.8s.",
+      "status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[
+      {"quotaMetric":"m","quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","quotaValue":"250"}]},
+      {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"48s"}]}}"#;
+
+    #[test]
+    fn an_envelope_is_read_bare_and_in_an_array() {
+        for body in [DAY.to_owned(), format!("[{DAY}]")] {
+            let refusal = Refusal::read(429, body.as_bytes());
+            assert_eq!(refusal.status, "RESOURCE_EXHAUSTED");
+            assert_eq!(refusal.violations[0].value, Some(250));
+            assert_eq!(refusal.retry_in, Some(Duration::from_secs(48)));
+            assert_eq!(refusal.summary(), "You exceeded your current quota");
+        }
+    }
+
+    #[test]
+    fn an_error_inside_a_stream_is_read_in_each_dress() {
+        let error = r#"{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}"#;
+        for body in [error.to_owned(), format!("data: {error}\r\n\r\n"), format!("[{error}"), format!(",\r\n{error}]")] {
+            let refusal = Refusal::in_stream(body.as_bytes());
+            assert_eq!((refusal.code, refusal.status.as_str()), (503, "UNAVAILABLE"), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_delay_is_found_in_the_message_too_and_garbage_is_harmless() {
+        let body = br#"{"error":{"message":"Please retry in 850.5ms."}}"#;
+        assert_eq!(Refusal::read(429, body).retry_in, Some(Duration::from_micros(850_500)));
+        assert!(Refusal::read(502, b"<html><title>Error 502</title>").html);
+        for body in [&b""[..], b"{", b"[]", b"[1]", b"null", b"{\"error\":7}", b"\xff\xfe", b"{\"error\":{\"details\":3}}"] {
+            assert_eq!(Refusal::read(500, body).code, 500);
+        }
+        assert_eq!(duration("99999999999999999999s"), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! The scrubber: takes every known secret, and whatever looks like a key of Google's, out of text that leaves.
+
+use std::borrow::Cow;
+
+use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::secret::Secret;
+
+/// What stands where a secret stood.
+const MASK: &[u8] = b"[key]";
+/// How Google's keys begin; what follows in key characters belongs to the key.
+const PREFIXES: [&str; 2] = ["AIza", "AQ."];
+/// Shorter than this after a prefix of Google's is prose, not a key.
+const PATTERN_BYTES_MIN: usize = 24;
+/// A secret shorter than this is masked only where it stands alone: `k1` must not eat `task1`.
+const EMBEDDED_BYTES_MIN: usize = 8;
+
+/// Knows all secrets of the process, plain and URL-encoded. Made once, shared.
+#[derive(Debug)]
+pub struct Scrubber {
+    automaton: AhoCorasick,
+}
+
+impl Scrubber {
+    /// A scrubber for `secrets` and for the patterns of Google's keys.
+    pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Result<Self, BuildError> {
+        let mut words: Vec<String> = PREFIXES.map(str::to_owned).into();
+        for secret in secrets {
+            let plain = secret.expose();
+            let encoded = utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string();
+            words.extend([plain.to_owned(), encoded.to_lowercase(), encoded]);
+        }
+        words.retain(|word| !word.is_empty());
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(words)?;
+        Ok(Self { automaton })
+    }
+
+    /// The bytes without secrets; borrowed when there were none.
+    pub fn scrub<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        let mut clean = Vec::new();
+        let mut kept = 0;
+        for found in self.automaton.find_iter(text) {
+            let (start, mut end) = (found.start(), found.end());
+            if start < kept {
+                continue;
+            }
+            if found.pattern().as_usize() < PREFIXES.len() {
+                end += text[end..].iter().take_while(|b| key_byte(**b)).count();
+                if end - start < PATTERN_BYTES_MIN {
+                    continue;
+                }
+            } else if end - start < EMBEDDED_BYTES_MIN && !alone(text, start, end) {
+                continue;
+            }
+            clean.extend_from_slice(&text[kept..start]);
+            clean.extend_from_slice(MASK);
+            kept = end;
+        }
+        if kept == 0 {
+            return Cow::Borrowed(text);
+        }
+        clean.extend_from_slice(&text[kept..]);
+        Cow::Owned(clean)
+    }
+
+    /// The same for text.
+    pub fn scrub_str<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.scrub(text.as_bytes()) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(clean) => Cow::Owned(String::from_utf8_lossy(&clean).into_owned()),
+        }
+    }
+}
+
+fn key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+fn alone(text: &[u8], start: usize, end: usize) -> bool {
+    let free = |byte: Option<&u8>| byte.is_none_or(|b| !key_byte(*b));
+    free(start.checked_sub(1).and_then(|n| text.get(n))) && free(text.get(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrubber(secrets: &[&str]) -> Scrubber {
+        let secrets: Vec<Secret> = secrets.iter().map(|s| Secret::new((*s).into())).collect();
+        Scrubber::new(&secrets).unwrap()
+    }
+
+    #[test]
+    fn known_secrets_go_in_every_spelling() {
+        let scrubber = scrubber(&["fake.key-one_1", "k1"]);
+        for (dirty, clean) in [
+            ("at fake.key-one_1!", "at [key]!"),
+            ("?key=fake%2Ekey%2Done%5F1&x", "?key=[key]&x"),
+            ("?key=fake%2ekey%2done%5f1", "?key=[key]"),
+            ("xfake.key-one_1x", "x[key]x"),
+            ("key k1, task1", "key [key], task1"),
+            ("nothing here", "nothing here"),
+        ] {
+            assert_eq!(scrubber.scrub_str(dirty), clean);
+        }
+    }
+
+    #[test]
+    fn unknown_keys_of_google_go_too() {
+        let scrubber = scrubber(&[]);
+        let standard = format!("api_key:AIza{}.", "x".repeat(35));
+        assert_eq!(scrubber.scrub_str(&standard), "api_key:[key]");
+        assert_eq!(scrubber.scrub_str("'AQ.FakeFakeFakeFakeFakeFakeFake'"), "'[key]'");
+        assert_eq!(scrubber.scrub_str("AIza is a prefix, AQ. too"), "AIza is a prefix, AQ. too");
+    }
+
+    #[test]
+    fn a_longer_key_is_taken_whole() {
+        let scrubber = scrubber(&["fake-key-1", "fake-key-12"]);
+        assert_eq!(scrubber.scrub_str("fake-key-12 fake-key-1"), "[key] [key]");
+    }
+}
