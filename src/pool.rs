@@ -1,2 +1,23 @@
-//! pool
+//! The pool: which key serves a call, and what every answer teaches about it.
+//!
+//! State is kept where Google keeps it: above the models in the [`roster`], for each model in a [`lane`]. A choice
+//! takes one lane's lock for well under a microsecond and none across an await.
+
+// In the order in which they may name each other.
+pub mod reason;
+pub mod health;
+pub mod outage;
+pub mod key;
 pub mod choose;
+pub mod limits;
+pub mod roster;
+pub mod standing;
+pub mod storm;
+pub mod lane;
+pub mod lease;
+pub mod memory;
+pub mod view;
+pub mod keypool;
+mod report;
+
+pub use keypool::{Choice, KeyPool, Probe};

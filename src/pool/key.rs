@@ -1,0 +1,201 @@
+//! A key of the pool: what configuration says of it and what is counted of it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
+use jiff::Timestamp;
+
+use crate::endpoint::Surface;
+use crate::secret::{Digest, Secret};
+use crate::verdict::{self, Verdict};
+
+/// A key as configured.
+#[derive(Clone, Debug)]
+pub struct KeySpec {
+    /// The name in logs, metrics and answers.
+    pub id: Arc<str>,
+    /// The key itself.
+    pub secret: Secret,
+    /// Its share against the others', 1 to 1000.
+    pub weight: u32,
+    /// The project's label; `None`: a project of its own.
+    pub project: Option<Arc<str>>,
+    /// Which way out it takes: an index into the upstream's proxies, 0 being the common one.
+    pub egress: u32,
+    /// The operator's ceilings for each model.
+    pub ceilings: Ceilings,
+    /// Whether it takes part.
+    pub enabled: bool,
+}
+
+/// Limits an operator sets below Google's, for each model of a project.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ceilings {
+    /// Requests a minute.
+    pub rpm: Option<u64>,
+    /// Input tokens a minute.
+    pub tpm: Option<u64>,
+    /// Requests a day of Google's.
+    pub rpd: Option<u64>,
+}
+
+impl Ceilings {
+    /// The lower of two ceilings, where both are set.
+    pub fn lower(self, other: Self) -> Self {
+        let lower = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+        Self { rpm: lower(self.rpm, other.rpm), tpm: lower(self.tpm, other.tpm), rpd: lower(self.rpd, other.rpd) }
+    }
+}
+
+/// A key at work. Shared by all leases of it.
+#[derive(Debug)]
+pub struct Key {
+    /// The name in logs, metrics and answers.
+    pub id: Arc<str>,
+    /// Its place in the pool.
+    pub index: u32,
+    /// As configured.
+    pub weight: u32,
+    /// The place of its project in the pool.
+    pub project: u32,
+    /// As configured.
+    pub egress: u32,
+    /// By which it is remembered on disk.
+    pub digest: Digest,
+    /// The last four characters.
+    pub tail: Box<str>,
+    header: HeaderValue,
+    bearer: HeaderValue,
+    /// For each surface, whether the other form of credential was seen to work where the usual one was refused.
+    swapped: [AtomicBool; 2],
+    pub(crate) in_flight: AtomicU32,
+    pub(crate) picks: AtomicU64,
+    /// Set while the key's life is anything but alive, so that a success looks there only then.
+    pub(crate) ailing: AtomicBool,
+    counts: [AtomicU64; verdict::ALL.len()],
+    last_error: Mutex<Option<LastError>>,
+}
+
+/// The last failure of a key.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// The verdict's name.
+    pub verdict: &'static str,
+    /// The model that was asked.
+    pub model: Arc<str>,
+    /// Google's words, scrubbed.
+    pub message: String,
+}
+
+/// The two ways to present a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// `x-goog-api-key`
+    ApiKey,
+    /// `Authorization: Bearer`
+    Bearer,
+}
+
+impl Key {
+    /// Takes the place `index`. Fails when the key cannot stand in a header.
+    pub fn new(spec: &KeySpec, index: u32, project: u32) -> Result<Self, InvalidHeaderValue> {
+        let mut header = HeaderValue::from_str(spec.secret.expose())?;
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", spec.secret.expose()))?;
+        header.set_sensitive(true);
+        bearer.set_sensitive(true);
+        Ok(Self {
+            id: Arc::clone(&spec.id),
+            index,
+            weight: spec.weight,
+            project,
+            egress: spec.egress,
+            digest: spec.secret.digest(),
+            tail: spec.secret.tail().into(),
+            header,
+            bearer,
+            swapped: Default::default(),
+            in_flight: AtomicU32::new(0),
+            picks: AtomicU64::new(0),
+            ailing: AtomicBool::new(false),
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            last_error: Mutex::new(None),
+        })
+    }
+
+    /// The form that `surface` wants: Google's own routes the header, its compatible endpoint Bearer, unless the key
+    /// was seen to need the other.
+    pub fn form(&self, surface: Surface) -> Form {
+        let swapped = self.swapped[surface as usize].load(Relaxed);
+        if (surface == Surface::OpenAi) == swapped { Form::ApiKey } else { Form::Bearer }
+    }
+
+    /// Remembers that `form` is what `surface` accepts of this key.
+    pub fn accept(&self, surface: Surface, form: Form) {
+        let usual = if surface == Surface::OpenAi { Form::Bearer } else { Form::ApiKey };
+        self.swapped[surface as usize].store(form != usual, Relaxed);
+    }
+
+    /// The one credential of a call. Marked sensitive.
+    pub fn credential(&self, form: Form) -> (http::HeaderName, HeaderValue) {
+        match form {
+            Form::ApiKey => (http::HeaderName::from_static("x-goog-api-key"), self.header.clone()),
+            Form::Bearer => (http::header::AUTHORIZATION, self.bearer.clone()),
+        }
+    }
+
+    /// Attempts under way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Counts an attempt that came to `verdict`.
+    pub fn count(&self, verdict: Verdict) {
+        self.counts[verdict as usize].fetch_add(1, Relaxed);
+    }
+
+    /// The attempts counted so far, by verdict.
+    pub fn counts(&self) -> impl Iterator<Item = (Verdict, u64)> {
+        verdict::ALL.into_iter().zip(&self.counts).map(|(v, n)| (v, n.load(Relaxed))).filter(|(_, n)| *n > 0)
+    }
+
+    /// Keeps a failure for the operator. `error.message` must be scrubbed.
+    pub fn note(&self, error: LastError) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// The last failure.
+    pub fn last_error(&self) -> Option<LastError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_surface_gets_its_form_until_a_key_shows_otherwise() {
+        let spec = KeySpec {
+            id: "1".into(),
+            secret: Secret::new("fake-key-0001".into()),
+            weight: 1,
+            project: None,
+            egress: 0,
+            ceilings: Ceilings::default(),
+            enabled: true,
+        };
+        let key = Key::new(&spec, 0, 0).unwrap();
+        assert_eq!((key.form(Surface::Gemini), key.form(Surface::OpenAi)), (Form::ApiKey, Form::Bearer));
+        key.accept(Surface::OpenAi, Form::ApiKey);
+        assert_eq!((key.form(Surface::Gemini), key.form(Surface::OpenAi)), (Form::ApiKey, Form::ApiKey));
+        let (_, value) = key.credential(Form::Bearer);
+        assert!(value.is_sensitive());
+        assert!(!format!("{key:?}").contains("fake-key-0001"));
+    }
+}

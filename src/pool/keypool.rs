@@ -1,0 +1,180 @@
+//! The key pool: the one door to all keys.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use http::header::InvalidHeaderValue;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::pool::key::{Ceilings, Key, KeySpec};
+use crate::pool::lane::{Avoid, Keys, Lane};
+use crate::pool::lease::{Lease, Scene, SharedLane};
+use crate::pool::limits::Windows;
+use crate::pool::memory::Clocks;
+use crate::pool::outage::Outage;
+use crate::pool::reason::Reason;
+use crate::pool::roster::{Life, Project, Roster, SharedRoster};
+
+/// Lanes beyond these share one, so that made-up model names cannot fill the memory.
+const LANES_MAX: usize = 256;
+/// The name of the lane that the models beyond [`LANES_MAX`] share.
+const OVERFLOW: &str = "other";
+
+/// The keys and all that is known of them. Made once, shared.
+#[derive(Debug)]
+pub struct KeyPool {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) scene: Arc<Scene>,
+    ceilings: HashMap<u32, Ceilings>,
+    pub(crate) lanes: RwLock<HashMap<Arc<str>, Arc<SharedLane>>>,
+    started: Clocks,
+}
+
+/// What a choice came to.
+#[derive(Debug)]
+pub enum Choice {
+    /// A key.
+    Lease(Lease),
+    /// None now. [`Outage::soonest`] tells whether to wait.
+    Out(Outage),
+}
+
+impl KeyPool {
+    /// A pool in which all enabled keys are alive. Fails on a key that cannot stand in a header.
+    pub fn new(specs: &[KeySpec], clocks: Clocks) -> Result<Self, InvalidHeaderValue> {
+        let mut projects: Vec<Project> = Vec::new();
+        let mut by_name: HashMap<Arc<str>, u32> = HashMap::new();
+        let mut keys = Keys { list: Vec::new(), by_project: Vec::new() };
+        let mut ceilings: HashMap<u32, Ceilings> = HashMap::new();
+        for (index, spec) in (0..).zip(specs) {
+            let fresh = u32::try_from(projects.len()).unwrap_or(u32::MAX);
+            let project = match &spec.project {
+                Some(label) => *by_name.entry(Arc::clone(label)).or_insert(fresh),
+                None => fresh,
+            };
+            if project == fresh {
+                let name = spec.project.as_ref().unwrap_or(&spec.id);
+                projects.push(Project::new(Arc::clone(name)));
+                keys.by_project.push(Vec::new());
+            }
+            keys.by_project[project as usize].push(index);
+            keys.list.push(Arc::new(Key::new(spec, index, project)?));
+            if spec.ceilings != Ceilings::default() {
+                let known = ceilings.entry(project).or_default();
+                *known = known.lower(spec.ceilings);
+            }
+        }
+        let disabled: Vec<bool> = specs.iter().map(|spec| !spec.enabled).collect();
+        let egresses = specs.iter().map(|spec| spec.egress as usize + 1).max().unwrap_or(1);
+        let roster = Arc::new(SharedRoster::new(Roster::new(&disabled, projects, egresses)));
+        let scene = Arc::new(Scene { roster, storms: std::sync::Mutex::default() });
+        Ok(Self { keys: Arc::new(keys), scene, ceilings, lanes: RwLock::default(), started: clocks })
+    }
+
+    /// The lane of a model; the empty name is for calls that name none.
+    pub fn lane(&self, model: &str, now: Instant) -> Arc<SharedLane> {
+        if let Some(lane) = self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(model) {
+            return Arc::clone(lane);
+        }
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let name = if lanes.len() < LANES_MAX || lanes.contains_key(model) { model } else { OVERFLOW };
+        if let Some(lane) = lanes.get(name) {
+            return Arc::clone(lane);
+        }
+        let name: Arc<str> = name.into();
+        let wall = self.started.wall_at(now);
+        let windows = |ceilings: &Ceilings| Windows::new(*ceilings, now, now + crate::quota::until_midnight(wall));
+        let windows = self.ceilings.iter().map(|(project, ceilings)| (*project, windows(ceilings))).collect();
+        let lane = Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), windows, now);
+        let lane = Arc::new(SharedLane::new(Arc::clone(&name), lane));
+        lanes.insert(name, Arc::clone(&lane));
+        lane
+    }
+
+    /// Chooses the key whose turn it is for a model.
+    pub fn select(&self, shared: &Arc<SharedLane>, avoid: Avoid<'_>, now: Instant) -> Choice {
+        let mut lane = shared.lock();
+        let paced = lane.pace.is_some_and(|pace| shared.in_flight.load(std::sync::atomic::Ordering::Relaxed) >= pace);
+        match if paced { None } else { lane.pick(avoid, now) } {
+            Some(key) => {
+                drop(lane);
+                Choice::Lease(Lease::new(Arc::clone(&self.scene), Arc::clone(shared), key, now))
+            }
+            None if paced => {
+                let mut outage = Outage::default();
+                outage.add(Reason::Storm, Some(now + std::time::Duration::from_secs(1)));
+                Choice::Out(outage)
+            }
+            None => Choice::Out(lane.outage(avoid.projects, now)),
+        }
+    }
+
+    /// All keys, in order of configuration.
+    pub fn keys(&self) -> &[Arc<Key>] {
+        &self.keys.list
+    }
+
+    /// Whether a key could serve now, by what holds whatever the model.
+    pub fn can_serve(&self, now: Instant) -> bool {
+        let roster = self.scene.roster.lock();
+        self.keys.list.iter().any(|key| roster.blocked(key, now).is_none())
+    }
+
+    /// Projects whose quota of grounded requests is spent.
+    pub fn grounding_spent(&self, now: Instant) -> Vec<u32> {
+        let roster = self.scene.roster.lock();
+        let spent = (0..).zip(&roster.projects).filter(|(_, project)| project.grounding.is_some_and(|at| at > now));
+        spent.map(|(index, _)| index).collect()
+    }
+
+    /// Dead keys that are due to be asked whether they live. Each is handed out once per rest.
+    pub fn due_probes(&self, now: Instant) -> Vec<Arc<Key>> {
+        let due = self.scene.roster.lock().due_probes(now);
+        due.into_iter().map(|index| Arc::clone(&self.keys.list[index as usize])).collect()
+    }
+
+    /// When the next dead key is due.
+    pub fn next_probe(&self) -> Option<Instant> {
+        self.scene.roster.lock().next_probe()
+    }
+
+    /// What a probe of a dead key found. `banned`: it will never come back.
+    pub fn probed(&self, key: &Key, found: Probe, now: Instant) {
+        self.scene.roster.change(|roster| match found {
+            Probe::Alive => roster.revive(key),
+            Probe::Dead => roster.kill(key, Reason::Invalid, false, now, now),
+            Probe::Banned => {
+                roster.revive(key);
+                roster.kill(key, Reason::Banned, true, now, now);
+            }
+            Probe::Unclear => {}
+        });
+        for lane in self.lanes.read().unwrap_or_else(PoisonError::into_inner).values() {
+            lane.changed.notify_waiters();
+        }
+    }
+
+    /// Whether the key is dead.
+    pub fn is_dead(&self, key: &Key) -> bool {
+        matches!(self.scene.roster.lock().life(key), Life::Dead(..))
+    }
+
+    /// The time on the wall at `now`.
+    pub fn wall_at(&self, now: Instant) -> Timestamp {
+        self.started.wall_at(now)
+    }
+}
+
+/// What asking a dead key came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Probe {
+    /// It serves again.
+    Alive,
+    /// Still refused.
+    Dead,
+    /// Refused for ever.
+    Banned,
+    /// No answer that says either.
+    Unclear,
+}

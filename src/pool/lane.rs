@@ -1,0 +1,310 @@
+//! A lane: everything the pool knows about one model, and the turn of the keys for it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::pool::choose::Schedule;
+use crate::pool::health::{Health, LEVELS};
+use crate::pool::key::Key;
+use crate::pool::limits::Windows;
+use crate::pool::outage::Outage;
+use crate::pool::reason::Reason;
+use crate::pool::roster::{Rest, Roster, SharedRoster};
+use crate::pool::standing::{Standing, Trial};
+
+/// While one request is on trial, those who are refused are told to come back after this.
+const TRIAL_HINT: Duration = Duration::from_secs(1);
+
+/// The keys of the pool and which of them share a project.
+#[derive(Debug)]
+pub struct Keys {
+    /// In order of configuration.
+    pub list: Vec<Arc<Key>>,
+    /// The keys of each project, by index.
+    pub by_project: Vec<Vec<u32>>,
+}
+
+/// What one choice may not take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Avoid<'a> {
+    /// Keys this request has tried: taken again only when nothing else is left.
+    pub keys: &'a [u32],
+    /// Projects this request must not go to.
+    pub projects: &'a [u32],
+}
+
+/// One model's view of the pool. Lives under a lock of its own.
+#[derive(Debug)]
+pub struct Lane {
+    keys: Arc<Keys>,
+    roster: Arc<SharedRoster>,
+    /// The roster's epoch that the schedule was made from.
+    epoch: u64,
+    schedule: Schedule,
+    standings: HashMap<u32, Standing>,
+    projects: HashMap<u32, Standing>,
+    windows: HashMap<u32, Windows>,
+    wakes: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// How many requests may be under way at once, after a storm of bare refusals; grows by one a success.
+    pub pace: Option<u32>,
+    /// Overloads in a row.
+    pub overloads: u32,
+    /// The model is unknown to every project that was asked lately.
+    pub unknown_until: Option<Instant>,
+}
+
+impl Lane {
+    /// A lane where nothing is known yet.
+    pub fn new(keys: Arc<Keys>, roster: Arc<SharedRoster>, windows: HashMap<u32, Windows>, now: Instant) -> Self {
+        let mut lane = Self {
+            keys,
+            roster,
+            epoch: 0,
+            schedule: Schedule::default(),
+            standings: HashMap::new(),
+            projects: HashMap::new(),
+            windows,
+            wakes: BinaryHeap::new(),
+            pace: None,
+            overloads: 0,
+            unknown_until: None,
+        };
+        lane.refresh(now);
+        lane
+    }
+
+    /// Whether anything is held against a key, so that a success must be told.
+    pub fn is_soft(&self) -> bool {
+        !self.standings.is_empty()
+            || !self.projects.is_empty()
+            || self.overloads > 0
+            || self.pace.is_some()
+            || self.unknown_until.is_some()
+    }
+
+    /// Looks at every key again if something changed above the models, else at those whose time has come.
+    pub fn refresh(&mut self, now: Instant) {
+        let epoch = self.roster.epoch();
+        let due = self.wakes.peek().is_some_and(|Reverse((at, _))| *at <= now);
+        if epoch == self.epoch && !due {
+            return;
+        }
+        let shared = Arc::clone(&self.roster);
+        let roster = shared.lock();
+        while let Some(Reverse((_, index))) = self.wakes.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+            self.wakes.pop();
+            self.evaluate(index, &roster, now);
+        }
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            (0..).take(self.keys.list.len()).for_each(|index| self.evaluate(index, &roster, now));
+        }
+    }
+
+    /// The key whose turn it is. One that is on trial is out of the schedule until the trial ends.
+    pub fn pick(&mut self, avoid: Avoid<'_>, now: Instant) -> Option<Arc<Key>> {
+        self.refresh(now);
+        loop {
+            let keys = Arc::clone(&self.keys);
+            let key = |index: u32| &keys.list[index as usize];
+            let load = |index: u32| key(index).in_flight();
+            let elsewhere = |index: u32| !avoid.projects.contains(&key(index).project);
+            let fresh = |index: u32| elsewhere(index) && !avoid.keys.contains(&index);
+            let index = self.schedule.pick(fresh, load).or_else(|| {
+                // Every key was tried: the same one again, where the project may be asked again.
+                if avoid.keys.is_empty() { None } else { self.schedule.pick(elsewhere, load) }
+            })?;
+            let chosen = Arc::clone(key(index));
+            match self.windows.get_mut(&chosen.project).map(|windows| windows.take(now)) {
+                Some(Err(until)) => {
+                    self.rest_project(chosen.project, Rest { until, reason: Reason::Budget }, now);
+                }
+                Some(Ok(())) => {
+                    self.look_again(&keys.by_project[chosen.project as usize], now);
+                    return Some(self.try_out(chosen, now));
+                }
+                None => return Some(self.try_out(chosen, now)),
+            }
+        }
+    }
+
+    /// Marks an open trial of the key or its project as taken.
+    fn try_out(&mut self, key: Arc<Key>, now: Instant) -> Arc<Key> {
+        if let Some(standing) = self.standings.get_mut(&key.index).filter(|s| s.trial == Trial::Open) {
+            standing.trial = Trial::Taken(key.index);
+            self.schedule.set(key.index, 0);
+        }
+        if let Some(standing) = self.projects.get_mut(&key.project).filter(|s| s.trial == Trial::Open) {
+            standing.trial = Trial::Taken(key.index);
+            let keys = Arc::clone(&self.keys);
+            self.look_again(&keys.by_project[key.project as usize], now);
+        }
+        key
+    }
+
+    /// A trial ended without a verdict: the next request may try.
+    pub fn release(&mut self, key: &Key, now: Instant) {
+        let own = self.standings.get_mut(&key.index);
+        let project = self.projects.get_mut(&key.project);
+        for standing in [own, project].into_iter().flatten() {
+            if standing.trial == Trial::Taken(key.index) {
+                standing.trial = Trial::Open;
+            }
+        }
+        self.look_at_project(key.project, now);
+    }
+
+    /// A success: nothing soft is held against the key or its project for this model any more.
+    pub fn succeeded(&mut self, key: &Key, now: Instant) {
+        self.overloads = 0;
+        self.unknown_until = None;
+        self.pace = self.pace.map(|pace| pace + 1).filter(|pace| u64::from(*pace) < 1024);
+        // A rest that was set while this attempt was under way stands: only its own time ends it.
+        let resting = |standing: &Standing| standing.rest.is_some_and(|rest| rest.until > now);
+        let mut reopened = false;
+        if self.projects.get(&key.project).is_some_and(|s| !resting(s)) {
+            reopened = self.projects.remove(&key.project).is_some();
+        }
+        if let Some(standing) = self.standings.get_mut(&key.index).filter(|s| !resting(s)) {
+            reopened |= standing.trial != Trial::None || standing.health.is_full(now);
+            // Health climbs back by time alone; strikes are forgiven at once.
+            *standing = Standing { health: standing.health, ..Standing::new(now) };
+        }
+        if reopened {
+            self.look_at_project(key.project, now);
+        }
+    }
+
+    /// Changes what is known of a key for this model.
+    pub fn judge(&mut self, key: &Key, now: Instant, change: impl FnOnce(&mut Standing)) {
+        let standing = self.standings.entry(key.index).or_insert_with(|| Standing::new(now));
+        change(standing);
+        self.release(key, now);
+    }
+
+    /// The project rests for this model, at least until `rest` ends.
+    pub fn rest_project(&mut self, project: u32, rest: Rest, now: Instant) {
+        let standing = self.projects.entry(project).or_insert_with(|| Standing::new(now));
+        standing.rest_until(rest);
+        standing.trial = Trial::None;
+        self.look_at_project(project, now);
+    }
+
+    /// Every key rests for this model.
+    pub fn rest_all(&mut self, rest: Rest, now: Instant) {
+        let keys = Arc::clone(&self.keys);
+        for key in &keys.list {
+            self.judge(key, now, |standing| standing.rest_until(rest));
+        }
+    }
+
+    /// Forgives the strikes and rests of a cause that turned out not to be the keys' own.
+    pub fn forgive(&mut self, reason: Reason, now: Instant) {
+        for standing in self.standings.values_mut().filter(|s| s.rest.is_some_and(|rest| rest.reason == reason)) {
+            standing.rest = None;
+            standing.bare.clear();
+        }
+        let all: Vec<u32> = self.standings.keys().copied().collect();
+        self.look_again(&all, now);
+    }
+
+    /// Counts the input tokens of an answer against the operator's ceiling.
+    pub fn settle(&mut self, key: &Key, tokens: u64, now: Instant) {
+        if let Some(windows) = self.windows.get_mut(&key.project) {
+            windows.settle(tokens, now);
+        }
+    }
+
+    /// Whether any ceiling is set, so that tokens must be told.
+    pub fn has_ceilings(&self) -> bool {
+        !self.windows.is_empty()
+    }
+
+    /// Why nothing can be chosen now, over the keys outside `projects`.
+    pub fn outage(&self, projects: &[u32], now: Instant) -> Outage {
+        let roster = self.roster.lock();
+        let mut outage = Outage::default();
+        for key in self.keys.list.iter().filter(|key| !projects.contains(&key.project)) {
+            if let Some((reason, until)) = self.blocked(key, &roster, now) {
+                outage.add(reason, until);
+            }
+        }
+        outage
+    }
+
+    /// The key's weight now, its health in percent, and why it cannot be chosen.
+    pub fn look(&self, key: &Key, roster: &Roster, now: Instant) -> (u32, f32, Option<(Reason, Option<Instant>)>) {
+        let health = self.standings.get(&key.index).map_or(1.0, |s| s.health.value(now));
+        (self.schedule.weight(key.index), health, self.blocked(key, roster, now))
+    }
+
+    /// The rests for this model: by key, or by project where the second is set.
+    pub fn rests(&self) -> impl Iterator<Item = (Option<u32>, Option<u32>, Rest)> {
+        let keys = self.standings.iter().filter_map(|(key, s)| Some((Some(*key), None, s.rest?)));
+        keys.chain(self.projects.iter().filter_map(|(project, s)| Some((None, Some(*project), s.rest?))))
+    }
+
+    fn look_at_project(&mut self, project: u32, now: Instant) {
+        let keys = Arc::clone(&self.keys);
+        self.look_again(&keys.by_project[project as usize], now);
+    }
+
+    fn look_again(&mut self, indices: &[u32], now: Instant) {
+        let shared = Arc::clone(&self.roster);
+        let roster = shared.lock();
+        indices.iter().for_each(|index| self.evaluate(*index, &roster, now));
+    }
+
+    /// Why the key cannot be chosen now, and until when (`None`: until somebody mends it).
+    fn blocked(&self, key: &Key, roster: &Roster, now: Instant) -> Option<(Reason, Option<Instant>)> {
+        let above = roster.blocked(key, now);
+        if above.is_some_and(|(_, until)| until.is_none()) {
+            return above;
+        }
+        let own = || [self.standings.get(&key.index), self.projects.get(&key.project)].into_iter().flatten();
+        let rests = own().filter_map(|s| s.rest).filter(|rest| rest.until > now);
+        let longest = rests.map(|rest| (rest.reason, Some(rest.until))).chain(above).max_by_key(|(_, until)| *until);
+        let trial = own().any(|s| matches!(s.trial, Trial::Taken(_)));
+        longest.or_else(|| trial.then_some((Reason::Trial, Some(now + TRIAL_HINT))))
+    }
+
+    /// Enters the key into the schedule, or takes it out and notes when to look again.
+    fn evaluate(&mut self, index: u32, roster: &Roster, now: Instant) {
+        let key = Arc::clone(&self.keys.list[index as usize]);
+        if let Some(standing) = self.standings.get_mut(&index) {
+            standing.wake(now);
+        }
+        if let Some(standing) = self.projects.get_mut(&key.project) {
+            standing.wake(now);
+        }
+        if roster.blocked(&key, now).is_none() && roster.on_trial(&key) {
+            let standing = self.standings.entry(index).or_insert_with(|| Standing::new(now));
+            if standing.trial == Trial::None {
+                standing.trial = Trial::Open;
+            }
+        }
+        let health = self.standings.get(&index).map_or(LEVELS, |s| s.health.level(now));
+        let (weight, next_look) = match self.blocked(&key, roster, now) {
+            Some((Reason::Trial, _)) => (0, None),
+            Some((_, until)) => (0, until),
+            None => (key.weight * self.trust(key.project, health), (health < LEVELS).then(|| now + Health::step())),
+        };
+        self.schedule.set(index, weight);
+        if let Some(at) = next_look {
+            self.wakes.push(Reverse((at, index)));
+        }
+        if self.standings.get(&index).is_some_and(|s| s.is_clear(now)) {
+            self.standings.remove(&index);
+        }
+    }
+
+    /// Health and what is left of the budget, in tenths of the weight.
+    fn trust(&self, project: u32, health: u32) -> u32 {
+        let left = self.windows.get(&project).map_or(LEVELS, Windows::level);
+        (health * left / LEVELS).max(1)
+    }
+}

@@ -1,0 +1,303 @@
+//! A lease: one attempt's right to one key, through which its verdict goes back to the pool.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::pool::health::{doubling, ladder};
+use crate::pool::key::{Key, LastError};
+use crate::pool::lane::Lane;
+use crate::pool::reason::Reason;
+use crate::pool::roster::{Rest, SharedRoster};
+use crate::pool::standing::Standing;
+use crate::pool::storm::Storms;
+use crate::quota;
+use crate::refusal::Refusal;
+use crate::verdict::Verdict;
+
+/// How long waking keys are spread, so that they do not return in a herd.
+const JITTER: Duration = Duration::from_secs(2);
+
+/// A lane under its lock, and those who wait for it.
+#[derive(Debug)]
+pub struct SharedLane {
+    /// The model; empty for calls that name none.
+    pub model: Arc<str>,
+    lane: Mutex<Lane>,
+    /// Mirrors [`Lane::is_soft`], so that a success in good times takes no lock.
+    soft: AtomicBool,
+    /// Attempts under way.
+    pub in_flight: AtomicU32,
+    /// Requests that wait for a key, the one at the head included.
+    pub waiting: AtomicUsize,
+    /// Held by the request at the head of the line: the line is first come, first served.
+    pub turn: tokio::sync::Mutex<()>,
+    /// Told when a key may have come back.
+    pub changed: Notify,
+}
+
+impl SharedLane {
+    /// Shares a lane.
+    pub fn new(model: Arc<str>, lane: Lane) -> Self {
+        Self {
+            model,
+            soft: AtomicBool::new(lane.is_soft()),
+            lane: Mutex::new(lane),
+            in_flight: AtomicU32::new(0),
+            waiting: AtomicUsize::new(0),
+            turn: tokio::sync::Mutex::new(()),
+            changed: Notify::new(),
+        }
+    }
+
+    /// A look at the lane.
+    pub fn lock(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change: those who wait look again.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Lane) -> T) -> T {
+        let mut lane = self.lock();
+        let changed = change(&mut lane);
+        self.soft.store(lane.is_soft(), Relaxed);
+        drop(lane);
+        self.changed.notify_waiters();
+        changed
+    }
+}
+
+/// A moment as failures need it: both clocks and a throw of dice.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The clock that never jumps.
+    pub now: Instant,
+    /// The clock that Google's day follows.
+    pub wall: Timestamp,
+    /// Between 0 and 1.
+    pub dice: f64,
+}
+
+impl Moment {
+    fn jitter(&self) -> Duration {
+        JITTER.mul_f64(self.dice.clamp(0.0, 1.0))
+    }
+
+    /// The rest of this minute, for refusals that do not say when.
+    fn rest_of_minute(&self) -> Duration {
+        let second = self.wall.as_second().rem_euclid(60).unsigned_abs();
+        Duration::from_secs(60 - second)
+    }
+}
+
+/// What the leases of a pool share.
+#[derive(Debug)]
+pub struct Scene {
+    /// The states above the models.
+    pub roster: Arc<SharedRoster>,
+    /// Bare refusals that may be a storm.
+    pub storms: Mutex<Storms>,
+}
+
+/// Dropped without a verdict, it counts as abandoned and frees its trial.
+#[derive(Debug)]
+pub struct Lease {
+    scene: Arc<Scene>,
+    lane: Arc<SharedLane>,
+    key: Arc<Key>,
+    began: Instant,
+    verdict: Verdict,
+}
+
+impl Lease {
+    /// A lease from now on; the key has been chosen.
+    pub fn new(scene: Arc<Scene>, lane: Arc<SharedLane>, key: Arc<Key>, now: Instant) -> Self {
+        key.in_flight.fetch_add(1, Relaxed);
+        key.picks.fetch_add(1, Relaxed);
+        lane.in_flight.fetch_add(1, Relaxed);
+        Self { scene, lane, key, began: now, verdict: Verdict::Abandoned }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &Arc<Key> {
+        &self.key
+    }
+
+    /// The lane it was chosen for.
+    pub fn lane(&self) -> &Arc<SharedLane> {
+        &self.lane
+    }
+
+    /// The first byte of an answer came: the key serves.
+    pub fn succeed(&mut self, now: Instant) {
+        self.verdict = Verdict::Success;
+        if self.key.ailing.load(Relaxed) {
+            let well = self.scene.roster.change(|roster| {
+                roster.succeeded(&self.key, now);
+                roster.connected(self.key.egress);
+                roster.is_well(&self.key)
+            });
+            self.key.ailing.store(!well, Relaxed);
+        }
+        if self.lane.soft.load(Relaxed) {
+            self.lane.change(|lane| lane.succeeded(&self.key, now));
+        }
+    }
+
+    /// The answer is a verdict that holds nothing against the key: the caller's own error, or an empty answer.
+    pub fn pass(&mut self, verdict: Verdict, now: Instant) {
+        self.succeed(now);
+        self.verdict = verdict;
+    }
+
+    /// The client went away, before or after the first byte.
+    pub fn abandon(&mut self) {
+        self.verdict = Verdict::Abandoned;
+    }
+
+    /// Input tokens of the answer, against the operator's ceiling.
+    pub fn settle(&self, tokens: u64, now: Instant) {
+        let mut lane = self.lane.lock();
+        if lane.has_ceilings() {
+            lane.settle(&self.key, tokens, now);
+        }
+    }
+
+    /// Keeps the failure for the operator. `message` must be scrubbed.
+    pub fn note(&self, verdict: Verdict, message: String, wall: Timestamp) {
+        let model = Arc::clone(&self.lane.model);
+        self.key.note(LastError { at: wall, verdict: verdict.name(), model, message });
+    }
+
+    /// The attempt failed: whatever the verdict says is held against the key, its project, the model or the egress.
+    pub fn fail(&mut self, verdict: Verdict, refusal: &Refusal, at: Moment) {
+        self.verdict = verdict;
+        let (key, began, now) = (&*self.key, self.began, at.now);
+        self.learn(refusal);
+        match verdict {
+            Verdict::KeyInvalid | Verdict::Unauthorized => {
+                self.above(|roster| roster.kill(key, Reason::Invalid, false, began, now));
+            }
+            Verdict::Banned => self.above(|roster| roster.kill(key, Reason::Banned, true, began, now)),
+            Verdict::KeyBlocked => self.above(|roster| roster.rest(key, Reason::Blocked, began, now)),
+            Verdict::Precondition => self.above(|roster| roster.rest(key, Reason::Precondition, began, now)),
+            Verdict::Billing => self.rest_everywhere(Reason::Billing, Duration::from_hours(1), at),
+            Verdict::Spend => self.rest_everywhere(Reason::Spend, Duration::from_mins(10), at),
+            Verdict::Grounding => self.scene.roster.change(|roster| {
+                roster.projects[key.project as usize].grounding = Some(now + Duration::from_hours(1));
+            }),
+            Verdict::QuotaDay => self.rest_project(Reason::QuotaDay, quota::until_midnight(at.wall), at),
+            Verdict::QuotaMinute => {
+                let told = refusal.retry_in.map(|delay| delay + Duration::from_secs(1));
+                let rest = told.unwrap_or_else(|| at.rest_of_minute()).max(Duration::from_secs(5));
+                self.rest_project(Reason::QuotaMinute, rest, at);
+            }
+            Verdict::NotInTier => self.rest_project(Reason::NotInTier, Duration::from_hours(24), at),
+            Verdict::QuotaBare => self.bare(at),
+            Verdict::Overloaded => self.lane.change(|lane| {
+                lane.overloads = lane.overloads.saturating_add(1);
+                lane.judge(key, now, |standing| standing.health.cut(0.2, now));
+            }),
+            Verdict::Connect => self.above(|roster| {
+                roster.disconnected(key.egress, began, now);
+            }),
+            Verdict::Success | Verdict::Empty | Verdict::Caller | Verdict::Abandoned | Verdict::DoubleCredential
+            | Verdict::Edge | Verdict::Deadline | Verdict::ModelUnknown => {}
+            Verdict::ModelForbidden | Verdict::Internal | Verdict::Interrupted | Verdict::Broken
+            | Verdict::Unfinished => self.lane.change(|lane| {
+                lane.judge(key, now, |standing| wound(standing, verdict, began, now));
+            }),
+        }
+        self.lane.change(|lane| lane.release(key, now));
+    }
+
+    /// The model is unknown to this key's project while another one serves it.
+    pub fn rule_out(&self, now: Instant) {
+        let rest = Rest { until: now + Duration::from_hours(12), reason: Reason::ModelUnknown };
+        self.lane.change(|lane| lane.judge(&self.key, now, |standing| standing.rest_until(rest)));
+    }
+
+    fn above(&self, change: impl FnOnce(&mut crate::pool::roster::Roster)) {
+        self.key.ailing.store(true, Relaxed);
+        self.scene.roster.change(change);
+    }
+
+    fn rest_everywhere(&self, reason: Reason, rest: Duration, at: Moment) {
+        let until = at.now + rest + at.jitter();
+        self.above(|roster| roster.rest_project(self.key.project, Rest { until, reason }));
+    }
+
+    fn rest_project(&self, reason: Reason, rest: Duration, at: Moment) {
+        let until = at.now + rest + at.jitter();
+        self.lane.change(|lane| lane.rest_project(self.key.project, Rest { until, reason }, at.now));
+    }
+
+    /// A refusal without details: a rung up the ladder, unless so many projects got one that it is not their fault.
+    fn bare(&self, at: Moment) {
+        let now = at.now;
+        let storm = self.scene.storms.lock().unwrap_or_else(PoisonError::into_inner).bare(self.key.project, now);
+        self.lane.change(|lane| {
+            if storm {
+                lane.forgive(Reason::QuotaBare, now);
+                let under_way = self.lane.in_flight.load(Relaxed);
+                lane.pace = Some((under_way / 2).max(1));
+                let rest = Rest { until: now + doubling(ladder(1), 1, ladder(1)) + at.jitter(), reason: Reason::Storm };
+                return lane.rest_all(rest, now);
+            }
+            lane.judge(&self.key, now, |standing| {
+                if let Some(strikes) = standing.bare.strike(self.began, now) {
+                    let until = now + ladder(strikes) + at.jitter();
+                    standing.rest_until(Rest { until, reason: Reason::QuotaBare });
+                }
+            });
+        });
+    }
+
+    fn learn(&self, refusal: &Refusal) {
+        let tier = quota::tier(refusal);
+        if tier.is_none() && refusal.consumer.is_empty() {
+            return;
+        }
+        let mut roster = self.scene.roster.lock();
+        let project = &mut roster.projects[self.key.project as usize];
+        project.tier = tier.or(project.tier);
+        if refusal.consumer.starts_with("projects/") && refusal.consumer.len() < 64 {
+            project.consumer = Some(refusal.consumer.as_str().into());
+        }
+    }
+}
+
+/// What a failure of a key for one model costs it.
+fn wound(standing: &mut Standing, verdict: Verdict, began: Instant, now: Instant) {
+    match verdict {
+        Verdict::Internal => {
+            standing.health.cut(0.7, now);
+            if standing.failing.strike(began, now).is_some_and(|strikes| strikes >= 3) {
+                standing.rest_until(Rest { until: now + Duration::from_secs(30), reason: Reason::Failing });
+            }
+        }
+        Verdict::ModelForbidden => {
+            if standing.forbidden.strike(began, now).is_some_and(|strikes| strikes >= 2) {
+                standing.rest_until(Rest { until: now + Duration::from_hours(1), reason: Reason::Forbidden });
+            }
+        }
+        Verdict::Interrupted => standing.health.cut(0.8, now),
+        _ => standing.health.cut(0.9, now),
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.key.in_flight.fetch_sub(1, Relaxed);
+        self.lane.in_flight.fetch_sub(1, Relaxed);
+        self.key.count(self.verdict);
+        if self.lane.soft.load(Relaxed) {
+            // A trial that ended without a verdict is free again, and a pace may have room.
+            self.lane.change(|lane| lane.release(&self.key, Instant::now()));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What the pool remembers over a restart: rests and deaths, by the digest of their key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::pool::reason::Reason;
+
+/// The pool's memory, as it stands on disk.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Memory {
+    /// By the digest of the key, in hex.
+    pub keys: BTreeMap<String, KeyMemory>,
+}
+
+/// What is remembered of one key. Rests of its project stand with each of the project's keys.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct KeyMemory {
+    /// Why it is dead, and when it is due to be asked again; without a time, never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead: Option<(Reason, Option<Timestamp>)>,
+    /// Why it rests for all models, and until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off: Option<(Reason, Timestamp)>,
+    /// The same for its project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project_off: Option<(Reason, Timestamp)>,
+    /// Its rests for single models.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelMemory>,
+}
+
+/// A rest for one model.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ModelMemory {
+    /// The model; empty for calls that name none.
+    pub model: String,
+    /// Whether the whole project rests.
+    pub project: bool,
+    /// Why.
+    pub reason: Reason,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl KeyMemory {
+    /// Whether there is nothing to remember.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Both clocks at one moment, to carry times over a restart.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// The clock that never jumps.
+    pub now: Instant,
+    /// The clock on the wall.
+    pub wall: Timestamp,
+}
+
+impl Clocks {
+    /// The time on the wall at `instant`.
+    pub fn wall_at(&self, instant: Instant) -> Timestamp {
+        let ahead = instant.saturating_duration_since(self.now);
+        let behind = self.now.saturating_duration_since(instant);
+        self.wall.checked_add(ahead).and_then(|at| at.checked_sub(behind)).unwrap_or(self.wall)
+    }
+
+    /// The instant of a time on the wall that is still to come, at most 25 hours away: a clock that was set wrong
+    /// must not bury a key.
+    pub fn instant_at(&self, time: Timestamp) -> Option<Instant> {
+        let ahead = Duration::try_from(time.duration_since(self.wall)).ok()?;
+        Some(self.now + ahead.min(Duration::from_hours(25)))
+    }
+}

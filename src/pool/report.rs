@@ -1,0 +1,165 @@
+//! The pool's reports: the view for operators, the memory for a restart.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::pool::key::Key;
+use crate::pool::keypool::KeyPool;
+use crate::pool::lease::SharedLane;
+use crate::pool::memory::{Clocks, KeyMemory, Memory, ModelMemory};
+use crate::pool::reason::Reason;
+use crate::pool::roster::{Life, Rest};
+use crate::pool::view::{CoolingView, KeyView, ModelView, PoolView};
+
+impl KeyPool {
+    fn lanes_by_name(&self) -> Vec<Arc<SharedLane>> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes: Vec<_> = lanes.values().map(Arc::clone).collect();
+        lanes.sort_unstable_by(|a, b| a.model.cmp(&b.model));
+        lanes
+    }
+
+    /// Everything an operator asks of the keys.
+    pub fn view(&self, clocks: Clocks) -> PoolView {
+        let now = clocks.now;
+        let lanes = self.lanes_by_name();
+        lanes.iter().for_each(|lane| lane.lock().refresh(now));
+        let mut keys: Vec<KeyView> = self.keys().iter().map(|key| self.key_view(key, &lanes, clocks)).collect();
+        let weights: f64 = keys.iter().map(|key| key.effective_weight).sum();
+        let attempts: u64 = keys.iter().map(|key| key.attempts).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a share for the eye")]
+        for key in &mut keys {
+            key.expected_share = if weights > 0.0 { key.effective_weight / weights } else { 0.0 };
+            key.actual_share = if attempts > 0 { key.attempts as f64 / attempts as f64 } else { 0.0 };
+        }
+        let usable = keys.iter().filter(|key| !matches!(key.state, "off" | "dead" | "disabled")).count();
+        let model = |lane: &Arc<SharedLane>| ModelView {
+            model: Arc::clone(&lane.model),
+            in_flight: lane.in_flight.load(Relaxed),
+            waiting: lane.waiting.load(Relaxed),
+            overloads: lane.lock().overloads,
+        };
+        PoolView {
+            usable,
+            soonest_return: keys.iter().filter_map(|key| key.returns_at).min(),
+            waiting: lanes.iter().map(|lane| lane.waiting.load(Relaxed)).sum(),
+            models: lanes.iter().map(model).collect(),
+            keys,
+        }
+    }
+
+    fn key_view(&self, key: &Key, lanes: &[Arc<SharedLane>], clocks: Clocks) -> KeyView {
+        let mut cooling = Vec::new();
+        let mut health = 1.0_f32;
+        for lane in lanes {
+            let locked = lane.lock();
+            let roster = self.scene.roster.lock();
+            let (_, share, blocked) = locked.look(key, &roster, clocks.now);
+            health = health.min(share);
+            if let Some((reason, until)) = blocked.filter(|_| roster.blocked(key, clocks.now).is_none()) {
+                let until = until.map(|at| clocks.wall_at(at));
+                cooling.push(CoolingView { model: Arc::clone(&lane.model), reason: reason.name(), until });
+            }
+        }
+        let roster = self.scene.roster.lock();
+        let project = &roster.projects[key.project as usize];
+        let blocked = roster.blocked(key, clocks.now);
+        let state = match (roster.life(key), blocked) {
+            (Life::Dead(Reason::Disabled, _), _) => "disabled",
+            (Life::Dead(..), _) => "dead",
+            (_, Some(_)) => "off",
+            _ if roster.on_trial(key) => "trial",
+            _ if !cooling.is_empty() => "cooling",
+            _ => "usable",
+        };
+        let probe = match roster.life(key) {
+            Life::Dead(_, at) => at,
+            _ => None,
+        };
+        let returns = blocked.and_then(|(_, until)| until).or(probe).map(|at| clocks.wall_at(at));
+        let out = blocked.is_some();
+        KeyView {
+            id: Arc::clone(&key.id),
+            tail: key.tail.clone(),
+            project: Arc::clone(&project.name),
+            consumer: project.consumer.clone(),
+            tier: project.tier,
+            state,
+            reason: blocked.map(|(reason, _)| reason.name()).or(cooling.first().map(|c| c.reason)),
+            returns_at: returns.or(cooling.iter().filter_map(|c| c.until).min()),
+            configured_weight: key.weight,
+            effective_weight: if out { 0.0 } else { f64::from(key.weight) * f64::from(health) },
+            expected_share: 0.0,
+            actual_share: 0.0,
+            in_flight: key.in_flight(),
+            attempts: key.picks.load(Relaxed),
+            outcomes: key.counts().map(|(verdict, count)| (verdict.name(), count)).collect(),
+            last_error: key.last_error(),
+            cooling,
+        }
+    }
+
+    /// What must survive a restart.
+    pub fn memory(&self, clocks: Clocks) -> Memory {
+        let mut memories: Vec<KeyMemory> = self.keys().iter().map(|_| KeyMemory::default()).collect();
+        let ahead = |rest: &Rest| (rest.until > clocks.now).then(|| clocks.wall_at(rest.until));
+        for lane in self.lanes_by_name() {
+            for (key, project, rest) in lane.lock().rests() {
+                let Some(until) = ahead(&rest).filter(|_| rest.reason != Reason::Budget) else { continue };
+                let model = lane.model.to_string();
+                let entry = ModelMemory { model, project: project.is_some(), reason: rest.reason, until };
+                let members = project.map_or(&[][..], |project| &self.keys.by_project[project as usize]);
+                for index in members.iter().copied().chain(key) {
+                    memories[index as usize].models.push(entry.clone());
+                }
+            }
+        }
+        let roster = self.scene.roster.lock();
+        for (key, memory) in self.keys().iter().zip(&mut memories) {
+            match roster.life(key) {
+                Life::Dead(Reason::Disabled, _) | Life::Alive => {}
+                Life::Dead(reason, at) => memory.dead = Some((reason, at.map(|at| clocks.wall_at(at)))),
+                Life::Off(rest) => memory.off = ahead(&rest).map(|until| (rest.reason, until)),
+            }
+            let off = roster.projects[key.project as usize].off;
+            memory.project_off = off.and_then(|rest| Some((rest.reason, ahead(&rest)?)));
+        }
+        let named = self.keys().iter().zip(memories).filter(|(_, memory)| !memory.is_empty());
+        Memory { keys: named.map(|(key, memory)| (key.digest.to_string(), memory)).collect() }
+    }
+
+    /// Takes up what an earlier run remembered. Keys that are unknown by now, and times that are past, are ignored.
+    pub fn recall(&self, memory: &Memory, clocks: Clocks) {
+        for key in self.keys() {
+            let Some(known) = memory.keys.get(&key.digest.to_string()) else { continue };
+            let rest = |(reason, until)| Some(Rest { reason, until: clocks.instant_at(until)? });
+            let dead = known.dead.map(|(reason, at)| {
+                Life::Dead(reason, at.map(|at| clocks.instant_at(at).unwrap_or(clocks.now)))
+            });
+            if let Some(life) = dead.or_else(|| known.off.and_then(rest).map(Life::Off)) {
+                key.ailing.store(true, Relaxed);
+                self.scene.roster.change(|roster| roster.recall(key, life));
+            }
+            if let Some(rest) = known.project_off.and_then(rest) {
+                key.ailing.store(true, Relaxed);
+                self.scene.roster.change(|roster| roster.rest_project(key.project, rest));
+            }
+            for model in &known.models {
+                self.recall_model(key, model, clocks.instant_at(model.until), clocks.now);
+            }
+        }
+    }
+
+    fn recall_model(&self, key: &Key, model: &ModelMemory, until: Option<Instant>, now: Instant) {
+        let Some(rest) = until.map(|until| Rest { until, reason: model.reason }) else { return };
+        self.lane(&model.model, now).change(|lane| {
+            if model.project {
+                lane.rest_project(key.project, rest, now);
+            } else {
+                lane.judge(key, now, |standing| standing.rest_until(rest));
+            }
+        });
+    }
+}

@@ -1,0 +1,265 @@
+//! The roster: what holds for a key, a project or an egress whatever the model.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::pool::health::{Strikes, doubling};
+use crate::pool::key::Key;
+use crate::pool::reason::Reason;
+
+/// A dead key is asked again after this long, then doubled up to [`PROBE_MAX`].
+const PROBE: Duration = Duration::from_mins(10);
+const PROBE_MAX: Duration = Duration::from_hours(6);
+/// A blocked key rests this long, then doubled up to [`BLOCKED_MAX`].
+const BLOCKED: Duration = Duration::from_mins(10);
+const BLOCKED_MAX: Duration = Duration::from_hours(1);
+/// This many failures to connect in a row close an egress, where another one is left.
+const EGRESS_FAILURES: u8 = 5;
+const EGRESS_MAX: Duration = Duration::from_mins(1);
+
+/// A rest and its cause.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rest {
+    /// When it ends.
+    pub until: Instant,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Rest {
+    /// The longer of two rests: a deadline never moves nearer.
+    pub fn longer(old: Option<Self>, new: Self) -> Self {
+        old.filter(|old| old.until >= new.until).unwrap_or(new)
+    }
+}
+
+/// Whether a key lives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Life {
+    /// It serves.
+    Alive,
+    /// It rests; then one request for each model tries it.
+    Off(Rest),
+    /// It does not come back by itself: only a probe revives it, or with `None` a change of configuration.
+    Dead(Reason, Option<Instant>),
+}
+
+/// A key's life and how often it was struck.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Alive, off or dead.
+    pub life: Life,
+    /// Rests and deaths in a row.
+    pub strikes: Strikes,
+}
+
+/// A project, known by its label or its key's id.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The label.
+    pub name: Arc<str>,
+    /// A rest for every model.
+    pub off: Option<Rest>,
+    /// Until when requests that ground their answers go elsewhere.
+    pub grounding: Option<Instant>,
+    /// `free`, `paid`, ... as its refusals revealed.
+    pub tier: Option<&'static str>,
+    /// `projects/N` as Google's errors named it.
+    pub consumer: Option<Arc<str>>,
+}
+
+impl Project {
+    /// A project of which only the name is known.
+    pub fn new(name: Arc<str>) -> Self {
+        Self { name, off: None, grounding: None, tier: None, consumer: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Egress {
+    failures: u8,
+    off: Option<Rest>,
+    strikes: Strikes,
+}
+
+/// The roster under its lock, with a number that changes whenever it does, so that a lane knows when to look again.
+///
+/// A lane's lock is always taken before this one.
+#[derive(Debug)]
+pub struct SharedRoster {
+    roster: Mutex<Roster>,
+    epoch: AtomicU64,
+}
+
+impl SharedRoster {
+    /// Shares a roster.
+    pub fn new(roster: Roster) -> Self {
+        Self { roster: Mutex::new(roster), epoch: AtomicU64::new(1) }
+    }
+
+    /// The number of changes so far.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// A look, or a change that no lane needs to see at once.
+    pub fn lock(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change that every lane sees at its next choice.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Roster) -> T) -> T {
+        let changed = change(&mut self.lock());
+        self.epoch.fetch_add(1, Ordering::Release);
+        changed
+    }
+}
+
+/// The states above the models.
+#[derive(Debug)]
+pub struct Roster {
+    keys: Vec<Standing>,
+    /// By the index in [`Key::project`].
+    pub projects: Vec<Project>,
+    egresses: Vec<Egress>,
+}
+
+impl Roster {
+    /// All alive, but for `disabled` keys.
+    pub fn new(disabled: &[bool], projects: Vec<Project>, egresses: usize) -> Self {
+        let life = |off: &bool| if *off { Life::Dead(Reason::Disabled, None) } else { Life::Alive };
+        let keys = disabled.iter().map(|off| Standing { life: life(off), strikes: Strikes::default() }).collect();
+        Self { keys, projects, egresses: vec![Egress::default(); egresses.max(1)] }
+    }
+
+    /// The state of a key.
+    pub fn life(&self, key: &Key) -> Life {
+        self.keys[key.index as usize].life
+    }
+
+    /// Why the key can serve no model now, and until when (`None`: until a probe or a person mends it).
+    pub fn blocked(&self, key: &Key, now: Instant) -> Option<(Reason, Option<Instant>)> {
+        let off = match self.life(key) {
+            Life::Dead(reason, _) => return Some((reason, None)),
+            Life::Off(rest) => Some(rest),
+            Life::Alive => None,
+        };
+        let rests = [off, self.projects[key.project as usize].off, self.egresses[key.egress as usize].off];
+        let longest = rests.into_iter().flatten().filter(|rest| rest.until > now).max_by_key(|rest| rest.until)?;
+        Some((longest.reason, Some(longest.until)))
+    }
+
+    /// Whether the key or its project comes from a rest that no success has ended yet.
+    pub fn on_trial(&self, key: &Key) -> bool {
+        matches!(self.life(key), Life::Off(_)) || self.projects[key.project as usize].off.is_some()
+    }
+
+    /// The key is dead until a probe finds it alive, or with `forever` until configuration changes.
+    pub fn kill(&mut self, key: &Key, reason: Reason, forever: bool, began: Instant, now: Instant) {
+        let standing = &mut self.keys[key.index as usize];
+        let strikes = standing.strikes.strike(began, now).unwrap_or(standing.strikes.count());
+        if !matches!(standing.life, Life::Dead(_, None)) {
+            let probe = (!forever).then(|| now + doubling(PROBE, strikes, PROBE_MAX));
+            standing.life = Life::Dead(reason, probe);
+        }
+    }
+
+    /// The key rests: for an hour where its place or tier is not served, else from ten minutes to an hour.
+    pub fn rest(&mut self, key: &Key, reason: Reason, began: Instant, now: Instant) {
+        let standing = &mut self.keys[key.index as usize];
+        let strikes = standing.strikes.strike(began, now).unwrap_or(standing.strikes.count());
+        let pause =
+            if reason == Reason::Precondition { BLOCKED_MAX } else { doubling(BLOCKED, strikes, BLOCKED_MAX) };
+        standing.life = match standing.life {
+            Life::Dead(reason, probe) => Life::Dead(reason, probe),
+            Life::Off(old) => Life::Off(Rest::longer(Some(old), Rest { until: now + pause, reason })),
+            Life::Alive => Life::Off(Rest { until: now + pause, reason }),
+        };
+    }
+
+    /// A success: rests that are over are forgotten. One that was set meanwhile stands.
+    pub fn succeeded(&mut self, key: &Key, now: Instant) {
+        let standing = &mut self.keys[key.index as usize];
+        if matches!(standing.life, Life::Off(rest) if rest.until <= now) {
+            *standing = Standing { life: Life::Alive, strikes: Strikes::default() };
+        }
+        let off = &mut self.projects[key.project as usize].off;
+        *off = off.filter(|rest| rest.until > now);
+    }
+
+    /// A probe found a dead key alive.
+    pub fn revive(&mut self, key: &Key) {
+        let standing = &mut self.keys[key.index as usize];
+        if matches!(standing.life, Life::Dead(_, Some(_))) {
+            *standing = Standing { life: Life::Alive, strikes: Strikes::default() };
+        }
+    }
+
+    /// Whether nothing at all is held against the key or its project.
+    pub fn is_well(&self, key: &Key) -> bool {
+        self.life(key) == Life::Alive && self.projects[key.project as usize].off.is_none()
+    }
+
+    /// Puts back what was remembered from an earlier run.
+    pub fn recall(&mut self, key: &Key, life: Life) {
+        let standing = &mut self.keys[key.index as usize];
+        if standing.life == Life::Alive {
+            standing.life = life;
+        }
+    }
+
+    /// Every model of a project rests.
+    pub fn rest_project(&mut self, project: u32, rest: Rest) {
+        let off = &mut self.projects[project as usize].off;
+        *off = Some(Rest::longer(*off, rest));
+    }
+
+    /// A connection could not be made. Closes the egress after several in a row, if another one is left.
+    pub fn disconnected(&mut self, egress: u32, began: Instant, now: Instant) -> bool {
+        let others = self.egresses.iter().filter(|egress| egress.off.is_none_or(|rest| rest.until <= now)).count() > 1;
+        let egress = &mut self.egresses[egress as usize];
+        egress.failures = egress.failures.saturating_add(1);
+        if egress.failures < EGRESS_FAILURES || !others {
+            return false;
+        }
+        let Some(strikes) = egress.strikes.strike(began, now) else { return false };
+        let until = now + doubling(Duration::from_secs(5), strikes, EGRESS_MAX);
+        egress.off = Some(Rest::longer(egress.off, Rest { until, reason: Reason::Network }));
+        true
+    }
+
+    /// Something answered through the egress. Whether that changed anything.
+    pub fn connected(&mut self, egress: u32) -> bool {
+        let egress = &mut self.egresses[egress as usize];
+        let changed = egress.failures > 0 || egress.off.is_some();
+        *egress = Egress::default();
+        changed
+    }
+
+    /// Dead keys whose probe is due. Each is handed out once: the next probe is set before this one starts.
+    pub fn due_probes(&mut self, now: Instant) -> Vec<u32> {
+        let mut due = Vec::new();
+        for (index, standing) in (0..).zip(&mut self.keys) {
+            if let Life::Dead(reason, Some(at)) = standing.life
+                && at <= now
+            {
+                let wait = doubling(PROBE, standing.strikes.count().saturating_add(1), PROBE_MAX);
+                standing.life = Life::Dead(reason, Some(now + wait));
+                due.push(index);
+            }
+        }
+        due
+    }
+
+    /// When the next probe is due.
+    pub fn next_probe(&self) -> Option<Instant> {
+        let due = self.keys.iter().filter_map(|standing| match standing.life {
+            Life::Dead(_, at) => at,
+            _ => None,
+        });
+        due.min()
+    }
+}
