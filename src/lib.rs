@@ -13,4 +13,8 @@ pub mod verdict;
 
 // Decisions: pure. `now` and dice are arguments; no await.
 pub mod quota;
+pub mod record;
 pub mod pool;
+
+// Outside: one foreign system each.
+pub mod telemetry;
