@@ -18,3 +18,6 @@ pub mod pool;
 
 // Outside: one foreign system each.
 pub mod telemetry;
+
+// Layers: one tower layer a file; no layer knows another.
+pub mod layer;
