@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::record::{Outcome, Record};
+use crate::verdict::Verdict;
 
 use self::desk::Desk;
 use self::errors::{Failures, cut};
@@ -50,10 +51,8 @@ pub struct AttemptSeen<'a> {
     pub record: &'a Record,
     /// The id of the key it was made with.
     pub key: &'a Arc<str>,
-    /// What the attempt's answer meant: one name of a fixed set.
-    pub verdict: &'static str,
-    /// Whether it failed, so that it belongs among the errors.
-    pub failed: bool,
+    /// What it came to; a failure belongs among the errors.
+    pub verdict: Verdict,
     /// The upstream's status, when it answered.
     pub status: Option<u16>,
     /// The upstream's words about a failure, already scrubbed.
@@ -106,14 +105,14 @@ impl Telemetry {
     /// An attempt is over: counts it, and keeps it among the last errors when it failed.
     pub fn attempt(&self, seen: AttemptSeen<'_>) {
         let model = seen.record.model_asked();
-        self.desks.mine().1.attempt(seen.key, model, seen.verdict, seen.failed, &self.meters);
-        if seen.failed {
+        self.desks.mine().1.attempt(seen.key, model, seen.verdict, &self.meters);
+        if seen.verdict.is_failure() {
             self.failures.push(Failure {
                 at: Timestamp::now(),
                 request_id: seen.record.id_text().into(),
                 key: Arc::clone(seen.key),
                 model: cut(model.unwrap_or("")),
-                class: seen.verdict,
+                class: seen.verdict.name(),
                 status: seen.status,
                 message: cut(seen.message),
             });

@@ -11,6 +11,7 @@ use crate::record::{Outcome, Record};
 use crate::telemetry::meters::{Meters, OTHER, RequestLabels, TOKEN_KINDS};
 use crate::telemetry::windows::{Lap, Window};
 use crate::usage::Usage;
+use crate::verdict::Verdict;
 
 /// The label of calls that name no model.
 const NO_MODEL: &str = "none";
@@ -43,17 +44,11 @@ pub(crate) struct ModelCounts {
     pub(crate) requests: u64,
     pub(crate) ok: u64,
     pub(crate) usage: Usage,
-    pub(crate) attempts: HashMap<Arc<str>, KeyCounts>,
+    /// By key id.
+    pub(crate) attempts: HashMap<Arc<str>, Vec<(Verdict, Tally)>>,
     label: Arc<str>,
     tokens: [Counter; TOKEN_KINDS.len()],
     routes: Vec<RouteMeters>,
-}
-
-/// Attempts of one key at one model.
-#[derive(Debug, Default)]
-pub(crate) struct KeyCounts {
-    pub(crate) failed: Vec<Tally>,
-    pub(crate) succeeded: Vec<Tally>,
 }
 
 #[derive(Debug)]
@@ -113,29 +108,21 @@ impl Desk {
     }
 
     /// Counts an attempt that is over.
-    pub(crate) fn attempt(
-        &mut self,
-        key: &Arc<str>,
-        model: Option<&str>,
-        verdict: &'static str,
-        failed: bool,
-        meters: &Meters,
-    ) {
-        let model = self.model(model, !failed, meters);
-        if let Some(counts) = model.attempts.get_mut(key)
-            && let Some(known) = counts.of(failed).iter_mut().find(|tally| tally.name == verdict)
-        {
-            return known.count();
+    pub(crate) fn attempt(&mut self, key: &Arc<str>, model: Option<&str>, verdict: Verdict, meters: &Meters) {
+        let model = self.model(model, verdict.is_success(), meters);
+        let known = model.attempts.get_mut(key).and_then(|of_key| of_key.iter_mut().find(|(of, _)| *of == verdict));
+        if let Some((_, tally)) = known {
+            return tally.count();
         }
-        // Beyond the bound the key has no series of its own.
-        let own = meters.attempts(key, &model.label, verdict).map(|meter| (Arc::clone(key), meter));
-        let other = || {
-            let key = Arc::from(OTHER);
-            meters.attempts(&key, &model.label, verdict).map(|meter| (key, meter))
-        };
-        if let Some((key, meter)) = own.or_else(other) {
-            tally(model.attempts.entry(key).or_default().of(failed), verdict, || meter);
-        }
+        let own = meters.attempts(key, &model.label, verdict.name()).map(|meter| (Arc::clone(key), meter));
+        // Beyond the bound a key has no series of its own.
+        let (key, meter) = own.unwrap_or_else(|| (OTHER.into(), meters.other_attempts(&model.label, verdict.name())));
+        let of_key = model.attempts.entry(key).or_default();
+        let place = of_key.iter().position(|(of, _)| *of == verdict).unwrap_or_else(|| {
+            of_key.push((verdict, Tally { name: verdict.name(), count: 0, meter }));
+            of_key.len() - 1
+        });
+        of_key[place].1.count();
     }
 
     /// The counts of the model of this name, or of all the names together that never answered.
@@ -156,12 +143,6 @@ impl Tally {
     fn count(&mut self) {
         self.count += 1;
         self.meter.increment(1);
-    }
-}
-
-impl KeyCounts {
-    fn of(&mut self, failed: bool) -> &mut Vec<Tally> {
-        if failed { &mut self.failed } else { &mut self.succeeded }
     }
 }
 
@@ -242,5 +223,67 @@ const fn code_class(status: u16) -> &'static str {
         400..=499 => "4xx",
         500..=599 => "5xx",
         _ => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderValue, Method};
+
+    use super::*;
+
+    fn end(desk: &mut Desk, meters: &Meters, model: &str, outcome: Outcome) {
+        let now = Instant::now();
+        let record = Record::new(HeaderValue::from_static("r"), Method::POST, now);
+        record.model(model);
+        record.attempt(&"1".into());
+        record.head(if outcome == Outcome::Ok { 200 } else { 404 }, true);
+        record.chunk(100, now + Duration::from_millis(20));
+        record.usage(Usage { prompt_tokens: 7, answer_tokens: 3, ..Usage::default() });
+        desk.finish(&record, outcome, now + Duration::from_millis(30), meters);
+    }
+
+    #[test]
+    fn a_model_has_a_label_only_after_it_answered() {
+        let (mut desk, meters) = (Desk::new(), Meters::new());
+        end(&mut desk, &meters, "made-up", Outcome::CallerError);
+        end(&mut desk, &meters, "gemini-x", Outcome::Ok);
+        end(&mut desk, &meters, "gemini-x", Outcome::ClientGone);
+        let text = meters.render();
+        assert!(!text.contains("made-up"));
+        assert!(text.contains(
+            r#"geminate_requests_total{surface="gemini",route="other",outcome="ok",code="2xx",model="gemini-x"} 1"#
+        ));
+        assert!(text.contains(r#"geminate_tokens_total{model="gemini-x",kind="prompt"} 14"#));
+        assert!(text.contains(r#"model="other"} 1"#));
+        assert!(text.contains("geminate_stream_bytes_total 300"));
+    }
+
+    #[test]
+    fn buckets_hold_what_was_measured() {
+        let (mut desk, meters) = (Desk::new(), Meters::new());
+        end(&mut desk, &meters, "m", Outcome::Ok);
+        let text = meters.render();
+        for line in [
+            r#"geminate_first_byte_seconds_bucket{route="other",model="m",le="0.005"} 0"#,
+            r#"geminate_first_byte_seconds_bucket{route="other",model="m",le="0.025"} 1"#,
+            r#"geminate_request_duration_seconds_count{route="other",model="m"} 1"#,
+            r#"geminate_overhead_seconds_bucket{surface="gemini",le="0.00001"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn attempts_are_counted_by_key_model_and_verdict() {
+        let (mut desk, meters) = (Desk::new(), Meters::new());
+        for verdict in [Verdict::Success, Verdict::Success, Verdict::QuotaDay] {
+            desk.attempt(&"1".into(), Some("m"), verdict, &meters);
+        }
+        let text = meters.render();
+        assert!(text.contains(r#"geminate_attempts_total{key="1",model="m",verdict="success"} 2"#));
+        assert!(text.contains(r#"geminate_attempts_total{key="1",model="m",verdict="quota_day"} 1"#));
     }
 }

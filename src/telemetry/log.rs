@@ -1,12 +1,10 @@
 //! Log lines: where they go, in which form, and the one line that each call writes.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, enabled, info};
@@ -16,38 +14,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::record::{Outcome, Record};
+use crate::scrub::Scrubber;
 
 /// The target of the line that each call writes.
 pub const CALLS: &str = "geminate::calls";
-
-/// Takes secrets out of a line. Called for every line that is written, so it should be quick to find nothing.
-pub type Clean = Arc<dyn for<'l> Fn(&'l str) -> Cow<'l, str> + Send + Sync>;
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// For people.
-    Text,
-    /// One object a line, for machines.
-    Json,
-}
-
-impl FromStr for Format {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.to_ascii_lowercase().as_str() {
-            "auto" => Ok(Self::Auto),
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err("`text` or `json`"),
-        }
-    }
-}
 
 /// What is logged.
 #[derive(Clone, Debug)]
@@ -72,16 +42,13 @@ impl FromStr for Filter {
     }
 }
 
-/// Sends log lines to standard error, each through `clean`. Fails when the process has a subscriber already.
+/// Sends log lines to standard error, each through the scrubber; `json` unset is text on a terminal and JSON
+/// elsewhere. Fails when the process has a subscriber already.
 ///
 /// Standard error, because the results of commands go to standard output; containers collect both.
-pub fn init(filter: &Filter, format: Format, clean: Clean) -> Result<(), TryInitError> {
-    let json = match format {
-        Format::Auto => !io::stderr().is_terminal(),
-        Format::Text => false,
-        Format::Json => true,
-    };
-    let lines = tracing_subscriber::fmt::layer().with_writer(Lines(clean));
+pub fn init(filter: &Filter, json: Option<bool>, scrubber: Arc<Scrubber>) -> Result<(), TryInitError> {
+    let json = json.unwrap_or_else(|| !io::stderr().is_terminal());
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lines(scrubber));
     let registry = tracing_subscriber::registry().with(filter.0.clone());
     if json {
         registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init()
@@ -127,10 +94,10 @@ fn millis(time: Duration) -> f64 {
 }
 
 /// Where lines are written.
-struct Lines(Clean);
+struct Lines(Arc<Scrubber>);
 
 /// One line on its way: the formatter writes it whole.
-struct Line<'w>(&'w Clean);
+struct Line<'w>(&'w Scrubber);
 
 impl<'w> MakeWriter<'w> for Lines {
     type Writer = Line<'w>;
@@ -142,19 +109,12 @@ impl<'w> MakeWriter<'w> for Lines {
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        io::stderr().lock().write_all(cleaned(self.0, line).as_bytes())?;
+        io::stderr().lock().write_all(&self.0.scrub(line))?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().lock().flush()
-    }
-}
-
-fn cleaned<'l>(clean: &Clean, line: &'l [u8]) -> Cow<'l, str> {
-    match String::from_utf8_lossy(line) {
-        Cow::Borrowed(line) => clean(line),
-        Cow::Owned(line) => Cow::Owned(clean(&line).into_owned()),
     }
 }
 
@@ -171,12 +131,5 @@ mod tests {
         let Filter(targets) = "info,hyper=trace".parse().unwrap();
         assert!(targets.would_enable("hyper::proto", &Level::TRACE));
         assert!("LOUD=very".parse::<Filter>().is_err() && "".parse::<Filter>().is_err());
-    }
-
-    #[test]
-    fn every_line_is_cleaned() {
-        let clean: Clean = Arc::new(|line| Cow::Owned(line.replace("hunter2", "[secret]")));
-        assert_eq!(cleaned(&clean, b"key hunter2\n"), "key [secret]\n");
-        assert_eq!(cleaned(&clean, b"key hunter2 \xff\n"), "key [secret] \u{fffd}\n");
     }
 }

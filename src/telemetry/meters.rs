@@ -133,14 +133,23 @@ impl Meters {
     pub(crate) fn attempts(&self, key: &Arc<str>, model: &Arc<str>, verdict: &'static str) -> Option<Counter> {
         let mut series = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let name = (Arc::clone(key), Arc::clone(model), verdict);
-        if &**key != OTHER && series.len() >= ATTEMPT_SERIES_MAX && !series.contains(&name) {
+        if series.len() >= ATTEMPT_SERIES_MAX && !series.contains(&name) {
             return None;
         }
         series.insert(name);
         drop(series);
+        Some(self.attempts_of(key, model, verdict))
+    }
+
+    /// Attempts with all the keys beyond the bound.
+    pub(crate) fn other_attempts(&self, model: &Arc<str>, verdict: &'static str) -> Counter {
+        self.attempts_of(OTHER, model, verdict)
+    }
+
+    fn attempts_of(&self, key: &str, model: &str, verdict: &'static str) -> Counter {
         let named = [Label::new("key", key.to_string()), Label::new("model", model.to_string())];
         let verdict = Label::from_static_parts("verdict", verdict);
-        Some(self.counter(ATTEMPTS, named.into_iter().chain([verdict]).collect()))
+        self.counter(ATTEMPTS, named.into_iter().chain([verdict]).collect())
     }
 
     /// Tokens, by [`TOKEN_KINDS`].
@@ -209,12 +218,13 @@ mod tests {
     #[test]
     fn attempt_series_are_bounded_and_the_rest_is_other() {
         let meters = Meters::new();
-        let (model, other): (Arc<str>, Arc<str>) = ("m".into(), OTHER.into());
+        let model: Arc<str> = "m".into();
         for n in 0..ATTEMPT_SERIES_MAX {
             assert!(meters.attempts(&format!("{n}").into(), &model, "success").is_some());
         }
         assert!(meters.attempts(&"late".into(), &model, "success").is_none());
         assert!(meters.attempts(&"7".into(), &model, "success").is_some());
-        assert!(meters.attempts(&other, &model, "success").is_some());
+        meters.other_attempts(&model, "success").increment(1);
+        assert!(meters.render().contains("key=\"other\",model=\"m\",verdict=\"success\"} 1"));
     }
 }

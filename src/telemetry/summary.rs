@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::record::Outcome;
 use crate::telemetry::desk::{Desk, add};
 use crate::usage::Usage;
+use crate::verdict::Verdict;
 
 /// Counts since the start.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -44,16 +45,14 @@ pub struct ModelSummary {
 }
 
 /// How often attempts with one key at one model met one verdict.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct AttemptCount {
     /// The key's id, or `other`.
     pub key: Arc<str>,
     /// The model's label.
     pub model: Arc<str>,
-    /// The verdict's name.
-    pub verdict: &'static str,
-    /// Whether it counts as a failure.
-    pub failed: bool,
+    /// What they came to.
+    pub verdict: Verdict,
     /// How often.
     pub count: u64,
 }
@@ -80,15 +79,14 @@ impl Counts {
                 add(&mut model.tokens, &counts.usage);
                 add(&mut sum.tokens, &counts.usage);
                 for (key, tallies) in &counts.attempts {
-                    let failed = tallies.failed.iter().map(|tally| (true, tally));
-                    for (failed, tally) in failed.chain(tallies.succeeded.iter().map(|tally| (false, tally))) {
-                        let name = (Arc::clone(key), Arc::clone(label), tally.name, failed);
+                    for (verdict, tally) in tallies {
+                        let name = (Arc::clone(key), Arc::clone(label), *verdict);
                         *attempts.entry(name).or_default() += tally.count;
                     }
                 }
             }
         }
-        let flat = |((key, model, verdict, failed), count)| AttemptCount { key, model, verdict, failed, count };
+        let flat = |((key, model, verdict), count)| AttemptCount { key, model, verdict, count };
         sum.attempts = attempts.into_iter().map(flat).collect();
         sum
     }
@@ -96,7 +94,7 @@ impl Counts {
     /// Failed attempts by what `name` takes from each: their class, key or model.
     pub fn failed_by<'c>(&'c self, name: impl Fn(&'c AttemptCount) -> &'c str) -> BTreeMap<&'c str, u64> {
         let mut by = BTreeMap::new();
-        for attempt in self.attempts.iter().filter(|attempt| attempt.failed) {
+        for attempt in self.attempts.iter().filter(|attempt| attempt.verdict.is_failure()) {
             *by.entry(name(attempt)).or_default() += attempt.count;
         }
         by
