@@ -21,3 +21,6 @@ pub mod telemetry;
 
 // Layers: one tower layer a file; no layer knows another.
 pub mod layer;
+
+// Rooms: what a listener serves.
+pub mod monitor;

@@ -1,7 +1,6 @@
 //! What operators see of the calls: metrics, the last minutes' percentiles, who is served now, what failed lately.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -41,7 +40,6 @@ pub struct Telemetry {
     desks: Sharded<Desk>,
     ring: Ring,
     failures: Failures,
-    connections: AtomicI64,
 }
 
 /// An attempt at the upstream that is over.
@@ -59,22 +57,17 @@ pub struct AttemptSeen<'a> {
     pub message: &'a str,
 }
 
-/// An open connection of a client's; it counts until it is dropped.
-#[derive(Debug)]
-pub struct Connection(Arc<Telemetry>);
-
 impl Telemetry {
     /// Begins to count at `now`.
     pub fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self {
             started: now,
-            started_at: Timestamp::now(),
+            started_at: clock(),
             meters: Meters::new(),
             live: Live::new(),
             desks: Sharded::new(Desk::new),
             ring: Ring::default(),
             failures: Failures::default(),
-            connections: AtomicI64::new(0),
         })
     }
 
@@ -108,7 +101,7 @@ impl Telemetry {
         self.desks.mine().1.attempt(seen.key, model, seen.verdict, &self.meters);
         if seen.verdict.is_failure() {
             self.failures.push(Failure {
-                at: Timestamp::now(),
+                at: clock(),
                 request_id: seen.record.id_text().into(),
                 key: Arc::clone(seen.key),
                 model: cut(model.unwrap_or("")),
@@ -117,12 +110,6 @@ impl Telemetry {
                 message: cut(seen.message),
             });
         }
-    }
-
-    /// A client's connection is open until the guard is dropped.
-    pub fn connection(self: &Arc<Self>) -> Connection {
-        self.connections.fetch_add(1, Relaxed);
-        Connection(Arc::clone(self))
     }
 
     /// To be called every five seconds or so: without it the histograms grow without end.
@@ -175,11 +162,6 @@ impl Telemetry {
         self.live.in_flight()
     }
 
-    /// How many connections of clients are open now.
-    pub fn connections_open(&self) -> u64 {
-        u64::try_from(self.connections.load(Relaxed)).unwrap_or(0)
-    }
-
     /// When counting began.
     pub fn started_at(&self) -> Timestamp {
         self.started_at
@@ -206,8 +188,75 @@ impl Telemetry {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
+/// The time of day in whole milliseconds, as reports show it.
+pub fn clock() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method};
+
+    use super::*;
+
+    fn call(telemetry: &Telemetry, now: Instant) -> Arc<Record> {
+        let record = telemetry.open(Record::new(HeaderValue::from_static("r1"), Method::POST, now));
+        record.model("gemini-x");
+        record.attempt(&"1".into());
+        record.head(200, false);
+        record
+    }
+
+    #[test]
+    fn performance_forgets_what_is_older_than_its_span() {
+        let start = Instant::now();
+        let telemetry = Telemetry::new(start);
+        for second in 0..120 {
+            let now = start + Duration::from_secs(second);
+            telemetry.finish(&call(&telemetry, now), now + Duration::from_millis(100));
+        }
+        let now = start + Duration::from_secs(120);
+        let minute = telemetry.performance(Duration::from_mins(1), now);
+        // Five whole slices and the one that has just begun.
+        assert_eq!((minute.requests, minute.success_ratio), (50, Some(1.0)));
+        assert!((minute.requests_per_second - 1.0).abs() < 0.03, "{}", minute.requests_per_second);
+        assert_eq!(telemetry.performance(Duration::from_mins(5), now).requests, 120);
+        assert_eq!(telemetry.performance(Duration::from_mins(5), now + Duration::from_mins(10)).requests, 0);
+    }
+
+    #[test]
+    fn threads_count_into_one_sum() {
+        let telemetry = Telemetry::new(Instant::now());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let record = call(&telemetry, Instant::now());
+                        telemetry.finish(&record, Instant::now());
+                        telemetry.finish(&record, Instant::now());
+                    }
+                });
+            }
+        });
+        let counts = telemetry.counts();
+        assert_eq!((counts.requests, counts.outcomes["ok"], telemetry.in_flight()), (4000, 4000, 0));
+        assert_eq!(counts.models["gemini-x"].ok, 4000);
+        assert!(telemetry.render().contains("} 4000"));
+    }
+
+    #[test]
+    fn only_failed_attempts_are_among_the_errors() {
+        let telemetry = Telemetry::new(Instant::now());
+        let (record, key) = (call(&telemetry, Instant::now()), Arc::from("1"));
+        for (verdict, status, message) in
+            [(Verdict::Success, 200, ""), (Verdict::Overloaded, 503, "busy"), (Verdict::Caller, 400, "bad")]
+        {
+            let status = Some(status);
+            telemetry.attempt(AttemptSeen { record: &record, key: &key, verdict, status, message });
+        }
+        let errors = telemetry.failures(10);
+        assert_eq!((errors.len(), errors[0].class, &*errors[0].message), (1, "overloaded", "busy"));
+        assert_eq!(telemetry.counts().failed_by(|attempt| &attempt.key), [("1", 1)].into());
     }
 }
