@@ -1,3 +1,4 @@
-//! The layers that a call passes; one a file, and none knows another.
+//! The layers of the walk, one a file; none knows another.
 
+pub mod authenticate;
 pub mod record;
