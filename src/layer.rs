@@ -1,0 +1,4 @@
+//! The layers of the walk, one a file; none knows another.
+
+pub mod authenticate;
+pub mod record;

@@ -1,0 +1,343 @@
+//! Opens each call's record and closes it after the last byte: the outermost layer of the data listener.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::thread;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower::layer::layer_fn;
+use tower::{Layer, Service};
+
+use crate::endpoint::Action;
+use crate::record::{Outcome, Record};
+use crate::telemetry::Telemetry;
+
+use self::ids::Ids;
+
+mod ids;
+
+/// The header that names a call, on the request and on its answer.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives each request an open [`Record`] among its extensions. Layers below may also leave an [`Outcome`] among the
+/// extensions of their answer; one that panics is recorded as such.
+#[derive(Clone, Debug)]
+pub struct Recorder<S> {
+    inner: S,
+    telemetry: Arc<Telemetry>,
+    ids: Arc<Ids>,
+}
+
+/// Records every call of the services it is laid around.
+pub fn layer<S>(telemetry: Arc<Telemetry>) -> impl Layer<S, Service = Recorder<S>> + Clone {
+    let ids = Arc::new(Ids::new());
+    layer_fn(move |inner| Recorder { inner, telemetry: Arc::clone(&telemetry), ids: Arc::clone(&ids) })
+}
+
+impl<S, B, R> Service<Request<B>> for Recorder<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body,
+{
+    type Response = Response<RecordedBody<R>>;
+    type Error = S::Error;
+    type Future = Recording<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let id = request.headers().get(X_REQUEST_ID).filter(|id| ids::sane(id)).cloned();
+        let id = id.unwrap_or_else(|| self.ids.next());
+        let record = self.telemetry.open(Record::new(id, request.method().clone(), Instant::now()));
+        // Before the layers below get to run: one may panic at once.
+        let open = Open { record: Arc::clone(&record), telemetry: Arc::clone(&self.telemetry), polling: false };
+        request.extensions_mut().insert(record);
+        Recording { inner: self.inner.call(request), open: Some(open) }
+    }
+}
+
+/// A call whose record is open. Dropped before the end it is over: the client has gone, or something panicked.
+#[derive(Debug)]
+struct Open {
+    record: Arc<Record>,
+    telemetry: Arc<Telemetry>,
+    /// Stays set when what is polled panics: runtimes drop it only after they caught the panic.
+    polling: bool,
+}
+
+impl Open {
+    fn end(self) {
+        self.telemetry.finish(&self.record, Instant::now());
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.polling || thread::panicking() {
+            self.record.outcome(Outcome::Panicked);
+        }
+        self.record.outcome_unless_known(Outcome::ClientGone);
+        self.telemetry.finish(&self.record, Instant::now());
+    }
+}
+
+fn set_polling(open: &mut Option<Open>, polling: bool) {
+    if let Some(open) = open {
+        open.polling = polling;
+    }
+}
+
+pin_project! {
+    /// The answer's head on its way.
+    #[derive(Debug)]
+    pub struct Recording<F> {
+        #[pin]
+        inner: F,
+        open: Option<Open>,
+    }
+}
+
+impl<F, R, E> Future for Recording<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
+{
+    type Output = Result<Response<RecordedBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        set_polling(this.open, true);
+        let answer = this.inner.poll(cx);
+        set_polling(this.open, false);
+        let answer = ready!(answer);
+        let open = this.open.take();
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                if let Some(open) = open {
+                    open.record.outcome_unless_known(Outcome::UpstreamError);
+                }
+                return Poll::Ready(Err(error));
+            }
+        };
+        if let Some(Open { record, .. }) = &open {
+            record.head(response.status().as_u16(), streams(record, &response));
+            if let Some(outcome) = response.extensions_mut().remove::<Outcome>() {
+                record.outcome(outcome);
+            }
+            response.headers_mut().insert(X_REQUEST_ID, record.id().clone());
+        }
+        let left = bytes_to_come(&response, open.as_ref());
+        Poll::Ready(Ok(response.map(|inner| RecordedBody::new(inner, open, left))))
+    }
+}
+
+pin_project! {
+    /// An answer's body; the record is closed with its last byte, its failure or its drop.
+    #[derive(Debug)]
+    pub struct RecordedBody<B> {
+        #[pin]
+        inner: B,
+        open: Option<Open>,
+        left: Option<u64>,
+    }
+}
+
+impl<B: Body> RecordedBody<B> {
+    fn new(inner: B, open: Option<Open>, left: Option<u64>) -> Self {
+        let mut body = Self { inner, open, left };
+        let over = body.inner.is_end_stream() || body.left == Some(0);
+        if over && let Some(open) = body.open.take() {
+            open.record.first_byte(Instant::now());
+            open.end();
+        }
+        body
+    }
+}
+
+impl<B: Body> Body for RecordedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        set_polling(this.open, true);
+        let frame = this.inner.as_mut().poll_frame(cx);
+        set_polling(this.open, false);
+        let frame = ready!(frame);
+        let over = match &frame {
+            Some(Ok(frame)) => {
+                let len = frame.data_ref().map_or(0, bytes::Buf::remaining);
+                if let (Some(open), Some(_)) = (&this.open, frame.data_ref()) {
+                    open.record.chunk(len, Instant::now());
+                }
+                *this.left = this.left.map(|left| left.saturating_sub(len as u64));
+                // The server may stop to ask once it has what the head promised.
+                this.inner.is_end_stream() || *this.left == Some(0)
+            }
+            Some(Err(_)) => {
+                if let Some(open) = &this.open {
+                    open.record.outcome_unless_known(Outcome::StreamBroken);
+                }
+                true
+            }
+            None => true,
+        };
+        if over && let Some(open) = this.open.take() {
+            open.end();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Whether the answer arrives over time, so that it belongs among the streams.
+fn streams<R>(record: &Record, response: &Response<R>) -> bool {
+    let frames = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
+    response.status().is_success()
+        && (record.asked().1 == Action::StreamArray || response.headers().get(CONTENT_TYPE).is_some_and(frames))
+}
+
+/// How much body the head promises, when it says: a server asks for no more than that.
+fn bytes_to_come<R: Body>(response: &Response<R>, open: Option<&Open>) -> Option<u64> {
+    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless || open.is_some_and(|open| open.record.method() == Method::HEAD) {
+        return Some(0);
+    }
+    let promised = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    promised.or_else(|| response.body().size_hint().exact())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Empty, Full, StreamBody};
+    use tower::service_fn;
+
+    use super::*;
+
+    type Answer = Response<http_body_util::combinators::BoxBody<Bytes, std::io::Error>>;
+
+    fn stream(frames: Vec<Result<&'static str, ()>>) -> Answer {
+        let frames = frames.into_iter().map(|frame| match frame {
+            Ok(text) => Ok(Frame::data(Bytes::from(text))),
+            Err(()) => Err(std::io::Error::other("cut")),
+        });
+        let mut answer = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        answer
+    }
+
+    fn full(status: u16, text: &'static str) -> Answer {
+        let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed();
+        Response::builder().status(status).body(body).unwrap()
+    }
+
+    /// Sends one request through the layer to a service that answers so.
+    async fn call(
+        telemetry: &Arc<Telemetry>,
+        request: Request<Empty<Bytes>>,
+        answer: Answer,
+    ) -> Response<RecordedBody<http_body_util::combinators::BoxBody<Bytes, std::io::Error>>> {
+        let answer = std::sync::Mutex::new(Some(answer));
+        let inner = service_fn(move |request: Request<Empty<Bytes>>| {
+            assert!(request.extensions().get::<Arc<Record>>().is_some());
+            let answer = answer.lock().unwrap().take().unwrap();
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        layer(Arc::clone(telemetry)).layer(inner).call(request).await.unwrap()
+    }
+
+    fn ask() -> Request<Empty<Bytes>> {
+        Request::post("/v1beta/models/m:generateContent").body(Empty::new()).unwrap()
+    }
+
+    fn ended(telemetry: &Telemetry) -> Vec<(&'static str, u64)> {
+        telemetry.counts().outcomes.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_counted_as_gone() {
+        let telemetry = Telemetry::new(Instant::now());
+        let mut answer = call(&telemetry, ask(), stream(vec![Ok("data: 1"), Ok("data: 2")])).await;
+        answer.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!((telemetry.streams_open(), telemetry.in_flight()), (1, 1));
+        assert_eq!((telemetry.streams()[0].bytes(), telemetry.streams()[0].chunks()), (7, 1));
+        drop(answer);
+        assert_eq!(ended(&telemetry), [("client_gone", 1)]);
+        assert_eq!((telemetry.streams_open(), telemetry.in_flight()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_whole_answer_is_ok_even_if_the_server_never_asks_for_its_end() {
+        let telemetry = Telemetry::new(Instant::now());
+        let answer = call(&telemetry, ask(), stream(vec![Ok("data: 1")])).await;
+        answer.into_body().collect().await.unwrap();
+        let mut answer = call(&telemetry, ask(), full(200, "{}")).await;
+        answer.body_mut().frame().await.unwrap().unwrap();
+        drop(answer);
+        let mut promised = stream(vec![Ok("12"), Ok("34")]);
+        promised.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("4"));
+        let mut answer = call(&telemetry, ask(), promised).await;
+        answer.body_mut().frame().await.unwrap().unwrap();
+        answer.body_mut().frame().await.unwrap().unwrap();
+        drop(answer);
+        drop(call(&telemetry, ask(), full(200, "")).await);
+        assert_eq!(ended(&telemetry), [("ok", 4)]);
+    }
+
+    #[tokio::test]
+    async fn a_cut_answer_and_a_callers_error_have_their_names() {
+        let telemetry = Telemetry::new(Instant::now());
+        let answer = call(&telemetry, ask(), stream(vec![Ok("data: 1"), Err(())])).await;
+        assert!(answer.into_body().collect().await.is_err());
+        call(&telemetry, ask(), full(400, "no")).await.into_body().collect().await.unwrap();
+        let mut refusal = full(401, "who");
+        refusal.extensions_mut().insert(Outcome::Refused("unauthenticated"));
+        call(&telemetry, ask(), refusal).await.into_body().collect().await.unwrap();
+        assert_eq!(ended(&telemetry), [("caller_error", 1), ("refused", 1), ("stream_broken", 1)]);
+        assert_eq!(telemetry.counts().refusals.get("unauthenticated"), Some(&1));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_before_the_head_and_a_panic_are_recorded() {
+        let telemetry = Telemetry::new(Instant::now());
+        let never = service_fn(|_: Request<Empty<Bytes>>| std::future::pending::<Result<Answer, Infallible>>());
+        drop(layer(Arc::clone(&telemetry)).layer(never).call(ask()));
+        let mut broken = layer(Arc::clone(&telemetry)).layer(service_fn(|_: Request<Empty<Bytes>>| async {
+            let empty: [u8; 0] = [];
+            Ok::<Answer, Infallible>(full(200 + u16::from(empty[empty.len()]), ""))
+        }));
+        let panicked = std::panic::AssertUnwindSafe(broken.call(ask()));
+        assert!(futures_util::FutureExt::catch_unwind(panicked).await.is_err());
+        assert_eq!(ended(&telemetry), [("client_gone", 1), ("panicked", 1)]);
+        assert_eq!(telemetry.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_sane_id_is_kept_and_another_replaced() {
+        let telemetry = Telemetry::new(Instant::now());
+        for (sent, kept) in [("abc-1", true), ("with space", false)] {
+            let mut request = ask();
+            request.headers_mut().insert(X_REQUEST_ID, HeaderValue::from_static(sent));
+            let answer = call(&telemetry, request, full(200, "")).await;
+            assert_eq!(answer.headers()[X_REQUEST_ID] == sent, kept, "{sent}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Ids by which a client and an operator speak of the same call.
+
+use std::array;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use http::HeaderValue;
+
+/// The longest id of a client's that is kept.
+const ID_BYTES_MAX: usize = 128;
+
+/// Whether a client's own id can stand in a header, a log line and a list.
+pub(crate) fn sane(id: &HeaderValue) -> bool {
+    (1..=ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+/// Ids for calls that bring none: eight digits by chance, then a count.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    prefix: [u8; 8],
+    next: AtomicU64,
+}
+
+impl Ids {
+    pub(crate) fn new() -> Self {
+        // Every `RandomState` has keys of its own.
+        let chance = RandomState::new().build_hasher().finish();
+        Self { prefix: array::from_fn(|n| digit(chance >> (5 * n))), next: AtomicU64::new(1) }
+    }
+
+    /// Another id, of seventeen characters.
+    pub(crate) fn next(&self) -> HeaderValue {
+        let mut id = [b'-'; 8 + 1 + 8];
+        id[..8].copy_from_slice(&self.prefix);
+        let count = self.next.fetch_add(1, Relaxed);
+        for (n, place) in id[9..].iter_mut().rev().enumerate() {
+            *place = digit(count >> (5 * n));
+        }
+        HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+/// The last five bits as one character that no one mistakes for another.
+fn digit(bits: u64) -> u8 {
+    b"0123456789abcdefghjkmnpqrstvwxyz"[(bits & 31) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_ids_are_the_same() {
+        let (one, two) = (Ids::new(), Ids::new());
+        assert_ne!(one.next(), one.next());
+        assert_ne!(one.prefix, two.prefix);
+        assert!(sane(&one.next()) && one.next().len() == 17);
+    }
+
+    #[test]
+    fn an_id_that_could_confuse_a_reader_is_not_kept() {
+        let long = "x".repeat(ID_BYTES_MAX + 1);
+        for (id, ok) in [("abc-1", true), ("a b", false), ("", false), ("\u{e4}", false), (&*long, false)] {
+            assert_eq!(HeaderValue::from_str(id).is_ok_and(|id| sane(&id)), ok, "{id}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The room for operators: what `/monitor/*`, `/metrics`, `/healthz` and `/readyz` answer.
+
+pub mod access;
+mod prometheus;
+mod streams;
+mod errors;
+mod performance;

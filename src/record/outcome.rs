@@ -1,0 +1,105 @@
+//! How a call ended.
+
+/// How a call ended, as operators count it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Answered to the last byte.
+    Ok,
+    /// The caller's own error, passed on as the upstream worded it.
+    CallerError,
+    /// A refusal of geminate's own, with its reason: one name of a fixed set.
+    Refused(&'static str),
+    /// The upstream's error, passed on because no other attempt could help.
+    UpstreamError,
+    /// The answer broke off after bytes of it went to the client.
+    StreamBroken,
+    /// The stream ended cleanly, but without a finish reason.
+    StreamUnfinished,
+    /// The client went away before the end.
+    ClientGone,
+    /// A panic of geminate's own.
+    Panicked,
+}
+
+impl Outcome {
+    /// How many there are, reasons apart.
+    pub const COUNT: usize = 8;
+
+    /// Every name, at its [`Outcome::index`].
+    pub const NAMES: [&str; Self::COUNT] = [
+        "ok",
+        "caller_error",
+        "refused",
+        "upstream_error",
+        "stream_broken",
+        "stream_unfinished",
+        "client_gone",
+        "panicked",
+    ];
+
+    /// The label in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    /// Its place in tables of counts.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Ok => 0,
+            Self::CallerError => 1,
+            Self::Refused(_) => 2,
+            Self::UpstreamError => 3,
+            Self::StreamBroken => 4,
+            Self::StreamUnfinished => 5,
+            Self::ClientGone => 6,
+            Self::Panicked => 7,
+        }
+    }
+
+    /// Why geminate refused, if it did.
+    pub const fn reason(self) -> Option<&'static str> {
+        if let Self::Refused(reason) = self { Some(reason) } else { None }
+    }
+
+    /// What a status alone tells: 0 is an answer that never began.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            0 => Self::ClientGone,
+            400..=499 => Self::CallerError,
+            500.. => Self::UpstreamError,
+            _ => Self::Ok,
+        }
+    }
+
+    /// Whether the service did its duty: `None` where the caller alone decided the end.
+    pub const fn success(self, status: u16) -> Option<bool> {
+        match self {
+            Self::Ok => Some(true),
+            Self::CallerError | Self::ClientGone => None,
+            Self::Refused(_) if status < 500 && status != 429 => None,
+            _ => Some(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_fault_is_no_failure_of_the_service() {
+        assert_eq!(Outcome::Ok.success(200), Some(true));
+        assert_eq!(Outcome::CallerError.success(400), None);
+        assert_eq!(Outcome::Refused("unauthenticated").success(401), None);
+        assert_eq!(Outcome::Refused("no_key").success(503), Some(false));
+        assert_eq!(Outcome::Refused("quota").success(429), Some(false));
+        assert_eq!(Outcome::Panicked.success(500), Some(false));
+    }
+
+    #[test]
+    fn names_stand_at_their_index() {
+        assert_eq!(Outcome::Panicked.name(), "panicked");
+        assert_eq!(Outcome::Refused("x").name(), "refused");
+        assert_eq!(Outcome::NAMES.len(), Outcome::Panicked.index() + 1);
+    }
+}
