@@ -7,3 +7,7 @@
 pub mod secret;
 pub mod endpoint;
 pub mod usage;
+
+// Decisions: pure; `now` and dice are arguments.
+pub mod skim;
+pub mod meter;
