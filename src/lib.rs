@@ -6,28 +6,40 @@
 // Words: plain data. No IO, no clock, no locks.
 pub mod secret;
 pub mod settings;
+pub mod scrub;
 pub mod endpoint;
 pub mod usage;
-pub mod scrub;
 pub mod refusal;
 pub mod verdict;
+pub mod error;
 
 // Decisions: pure. `now` and dice are arguments; no await.
+pub mod backoff;
 pub mod quota;
 pub mod client;
+pub mod skim;
+pub mod meter;
 pub mod record;
 pub mod pool;
+pub mod call;
+pub mod answer;
 
 // Outside: one foreign system each.
 pub mod telemetry;
 pub mod tasks;
 pub mod readiness;
+pub mod upstream;
+pub mod state;
 
 // Layers: one tower layer a file; no layer knows another.
 pub mod layer;
 
 // Rooms: what a listener serves.
+pub mod gateway;
 pub mod monitor;
 
 // House: build, bind, serve, drain; the command line.
+pub mod config;
 pub mod server;
+pub mod mock;
+pub mod command;

@@ -1,0 +1,103 @@
+//! The meter: reads tokens, the finish and errors off an answer as it passes, and changes nothing.
+
+use crate::meter::finish::Finish;
+use crate::meter::reading::Reading;
+use crate::skim::walk::Skim;
+use crate::usage::Usage;
+
+pub mod finish;
+mod reading;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
+
+/// The longest key or reason that is read; those that are looked for are shorter.
+const GATHERED_BYTES_MAX: usize = 32;
+
+/// Fed with the bytes of an answer in any pieces: Gemini's SSE, array stream and whole answers, OpenAI's SSE and whole
+/// answers; their structure tells them apart. Holds a few dozen bytes of the answer, allocates nothing, and takes
+/// rubbish without harm. Only documents' own members count: the arguments of a function call can imitate nothing.
+#[derive(Debug, Default)]
+pub struct Meter {
+    skim: Skim<Reading, GATHERED_BYTES_MAX>,
+    reading: Reading,
+    /// Where in the last chunk the error's document began.
+    error_at: Option<usize>,
+}
+
+/// How the lines of a stream of events end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Newline {
+    /// As Google's do.
+    CrLf,
+    /// As OpenAI's do.
+    Lf,
+}
+
+impl Newline {
+    /// The empty event in this framing: the one heartbeat that every SDK of Google's lets pass.
+    pub const fn empty_event(self) -> &'static str {
+        match self {
+            Self::CrLf => "\r\n\r\n",
+            Self::Lf => "\n\n",
+        }
+    }
+}
+
+impl Meter {
+    /// Reads the next bytes.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        self.reading.start = 0;
+        let known = self.reading.error;
+        self.skim.feed(chunk, &mut self.reading);
+        if self.reading.error {
+            self.error_at = Some(if known { 0 } else { self.reading.error_start });
+        }
+    }
+
+    /// The last token counts that were reported whole: `usageMetadata` or OpenAI's `usage`, whose thoughts are taken out
+    /// of the answer's tokens. `None` before any; what `:countTokens` counts is no usage.
+    pub fn usage(&self) -> Option<Usage> {
+        self.reading.usage
+    }
+
+    /// Why the answer ended, by the last reason seen; [`Finish::Open`] before any.
+    pub fn finish(&self) -> Finish {
+        self.reading.finish
+    }
+
+    /// Whether the model was done: a finish or block reason was seen. A stream that ends before has failed.
+    pub fn complete(&self) -> bool {
+        self.reading.finish != Finish::Open
+    }
+
+    /// Whether a generation held anything beside thoughts: text, a call, an image, code, ...
+    pub fn has_content(&self) -> bool {
+        self.reading.content
+    }
+
+    /// Whether a document (a frame, an element of an array, the whole answer) had an `error` that is not `null`.
+    pub fn error(&self) -> bool {
+        self.reading.error
+    }
+
+    /// From where on the last chunk must not pass unscrubbed, once there was an error: the first byte of the error's
+    /// line or document if it began in this chunk, else 0, and 0 in all later chunks. The bytes before it may pass. Of a
+    /// document that was cut by the chunk's end before its key `error`, those first bytes have passed: no value of the
+    /// error was among them, as it is known by its value's first byte.
+    pub fn error_offset(&self) -> Option<usize> {
+        self.error_at
+    }
+
+    /// Whether an empty event may be sent now: the last byte ended a frame's empty line, or nothing came yet. Never again
+    /// once a document came that is no frame: an array's, a whole answer, an unprefixed error.
+    pub fn at_boundary(&self) -> bool {
+        self.skim.between_frames()
+    }
+
+    /// How the last line of the stream ended; CR LF, Google's way, before any did.
+    pub fn newline_style(&self) -> Newline {
+        if self.skim.crlf() { Newline::CrLf } else { Newline::Lf }
+    }
+}

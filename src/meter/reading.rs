@@ -1,0 +1,247 @@
+//! What the meter looks for in an answer, and where: the visitor of its walk.
+
+use crate::meter::finish::{Finish, Word};
+use crate::skim::visitor::{Scalar, Visitor};
+use crate::usage::Usage;
+
+/// What was read of an answer so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) usage: Option<Usage>,
+    pub(crate) finish: Finish,
+    pub(crate) content: bool,
+    pub(crate) error: bool,
+    /// Where in the chunk the document that is being read began; 0 if before it.
+    pub(crate) start: usize,
+    /// The same of the first document that had an error.
+    pub(crate) error_start: usize,
+    /// Counts of the usage that is being read.
+    counts: [Option<u32>; Count::KINDS],
+    /// Of the part that is being read: whether it says anything, and whether it is a thought.
+    part_content: bool,
+    part_thought: bool,
+}
+
+/// Where in an answer. A name tells of a value; `In...` of an object's members.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Root,
+    /// An element of an array that is the root.
+    Element,
+    InDocument,
+    Error,
+    UsageMetadata,
+    InUsageMetadata,
+    Usage,
+    InUsage,
+    PromptDetails,
+    CompletionDetails,
+    Count(Count),
+    Feedback,
+    BlockReason,
+    Candidates,
+    InCandidate,
+    Finish,
+    Content,
+    Parts,
+    InPart,
+    PartText,
+    PartThought,
+    PartPayload,
+    Choices,
+    InChoice,
+    Message,
+    /// Text of an OpenAI message, or a list of its parts.
+    Said,
+    /// Tool calls and the like: there, if there is one.
+    Items,
+    Item,
+}
+
+/// A count of tokens, in either dialect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Count {
+    Prompt,
+    Cached,
+    Answer,
+    Thought,
+    Tool,
+    Total,
+}
+
+impl Count {
+    const KINDS: usize = 6;
+
+    /// The member of `usageMetadata`.
+    fn of_gemini(key: &[u8]) -> Option<Self> {
+        match key {
+            b"promptTokenCount" => Some(Self::Prompt),
+            b"cachedContentTokenCount" => Some(Self::Cached),
+            b"candidatesTokenCount" | b"responseTokenCount" => Some(Self::Answer),
+            b"thoughtsTokenCount" => Some(Self::Thought),
+            b"toolUsePromptTokenCount" => Some(Self::Tool),
+            _ => None,
+        }
+    }
+}
+
+impl Visitor for Reading {
+    type Place = Place;
+    const ROOT: Place = Place::Root;
+    const LINES: bool = true;
+
+    #[inline]
+    fn value(&mut self, at: Place, first: u8, offset: usize) -> Option<Place> {
+        match (at, first) {
+            (Place::Root | Place::Element, b'{') => {
+                self.start = offset;
+                Some(Place::InDocument)
+            }
+            (Place::Root, b'[') => Some(Place::Element),
+            // Known by its first byte, before any of what it says has passed.
+            (Place::Error, first) => {
+                if first != b'n' && !self.error {
+                    (self.error, self.error_start) = (true, self.start);
+                }
+                None
+            }
+            (Place::UsageMetadata | Place::Usage, b'{') => {
+                self.counts = [None; Count::KINDS];
+                Some(if matches!(at, Place::Usage) { Place::InUsage } else { Place::InUsageMetadata })
+            }
+            (Place::Candidates, b'{') => Some(Place::InCandidate),
+            (Place::Choices, b'{') => Some(Place::InChoice),
+            (Place::Parts, b'{') => {
+                (self.part_content, self.part_thought) = (false, false);
+                Some(Place::InPart)
+            }
+            (Place::PartPayload, b'{' | b'[') => {
+                self.part_content = true;
+                None
+            }
+            (Place::Item, first) => {
+                self.content |= first != b'n';
+                None
+            }
+            (Place::Items | Place::Said, b'[') => Some(Place::Item),
+            (Place::Items, b'{') => {
+                self.content = true;
+                None
+            }
+            (Place::Candidates | Place::Choices | Place::Parts, b'[')
+            | (
+                Place::PromptDetails | Place::CompletionDetails | Place::Feedback | Place::Content | Place::Message,
+                b'{',
+            ) => Some(at),
+            (
+                Place::Count(_)
+                | Place::Finish
+                | Place::BlockReason
+                | Place::PartText
+                | Place::PartThought
+                | Place::Said,
+                first,
+            ) => (first != b'{' && first != b'[').then_some(at),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn key(&mut self, at: Place, key: &[u8]) -> Option<Place> {
+        Some(match (at, key) {
+            (Place::InDocument, b"candidates") => Place::Candidates,
+            (Place::InDocument, b"usageMetadata") => Place::UsageMetadata,
+            (Place::InDocument, b"promptFeedback") => Place::Feedback,
+            (Place::InDocument, b"choices") => Place::Choices,
+            (Place::InDocument, b"usage") => Place::Usage,
+            (Place::InDocument, b"error") => Place::Error,
+            (Place::InCandidate, b"content") => Place::Content,
+            (Place::InCandidate, b"finishReason") | (Place::InChoice, b"finish_reason") => Place::Finish,
+            (Place::Content, b"parts") => Place::Parts,
+            (Place::InPart, b"text") => Place::PartText,
+            (Place::InPart, b"thought") => Place::PartThought,
+            (Place::InPart, b"partMetadata" | b"videoMetadata" | b"mediaResolution") => return None,
+            (Place::InPart, _) => Place::PartPayload,
+            (Place::InUsageMetadata, key) => Place::Count(Count::of_gemini(key)?),
+            (Place::InUsage, b"prompt_tokens") => Place::Count(Count::Prompt),
+            (Place::InUsage, b"completion_tokens") => Place::Count(Count::Answer),
+            (Place::InUsage, b"total_tokens") => Place::Count(Count::Total),
+            (Place::InUsage, b"prompt_tokens_details") => Place::PromptDetails,
+            (Place::InUsage, b"completion_tokens_details") => Place::CompletionDetails,
+            (Place::PromptDetails, b"cached_tokens") => Place::Count(Count::Cached),
+            (Place::CompletionDetails, b"reasoning_tokens") => Place::Count(Count::Thought),
+            (Place::Feedback, b"blockReason") => Place::BlockReason,
+            (Place::InChoice, b"delta" | b"message") => Place::Message,
+            (Place::InChoice, b"text") | (Place::Message, b"content" | b"refusal") => Place::Said,
+            (Place::Message, b"tool_calls" | b"function_call" | b"audio") => Place::Items,
+            _ => return None,
+        })
+    }
+
+    fn scalar(&mut self, at: Place, scalar: Scalar<'_>) {
+        match (at, scalar) {
+            (Place::Count(count), Scalar::Word(digits) | Scalar::Text(digits)) => {
+                self.counts[count as usize] = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+            }
+            (Place::Finish, Scalar::Text(reason)) if !reason.is_empty() => self.finish = Finish::of(reason),
+            (Place::Finish, Scalar::Long) => self.finish = Finish::Other(Word::of(b"LONG")),
+            (Place::BlockReason, Scalar::Text(reason)) => self.finish = Finish::Blocked(Word::of(reason)),
+            (Place::BlockReason, Scalar::Long) => self.finish = Finish::Blocked(Word::of(b"LONG")),
+            (Place::PartText, Scalar::Text(text)) => self.part_content |= !text.is_empty(),
+            (Place::PartText, Scalar::Long) => self.part_content = true,
+            (Place::PartThought, Scalar::Word(word)) => self.part_thought = word == b"true",
+            (Place::Said, Scalar::Text(text)) => self.content |= !text.is_empty(),
+            (Place::Said, Scalar::Long) => self.content = true,
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn end(&mut self, at: Place) {
+        match at {
+            Place::InPart => self.content |= self.part_content && !self.part_thought,
+            Place::InUsageMetadata => self.counted(Self::gemini),
+            Place::InUsage => self.counted(Self::openai),
+            _ => {}
+        }
+    }
+}
+
+impl Reading {
+    /// The usage being read is whole; if it has a count known here, it stands for all before it.
+    fn counted(&mut self, dialect: fn(&Self) -> Usage) {
+        if self.counts.iter().any(Option::is_some) {
+            self.usage = Some(dialect(self));
+        }
+    }
+
+    fn count(&self, count: Count) -> u64 {
+        self.counts[count as usize].unwrap_or(0).into()
+    }
+
+    fn gemini(&self) -> Usage {
+        Usage {
+            prompt_tokens: self.count(Count::Prompt),
+            cached_tokens: self.count(Count::Cached),
+            answer_tokens: self.count(Count::Answer),
+            thought_tokens: self.count(Count::Thought),
+            tool_tokens: self.count(Count::Tool),
+        }
+    }
+
+    /// OpenAI counts thoughts among the completion's tokens. Where the total says that they stand beside them instead,
+    /// the total is believed, for what it holds is what is paid.
+    fn openai(&self) -> Usage {
+        let prompt_tokens = self.count(Count::Prompt);
+        let completion = self.count(Count::Answer);
+        let written = completion.max(self.count(Count::Total).saturating_sub(prompt_tokens));
+        let thought_tokens = self.count(Count::Thought).max(written - completion);
+        Usage {
+            prompt_tokens,
+            cached_tokens: self.count(Count::Cached),
+            answer_tokens: written.saturating_sub(thought_tokens),
+            thought_tokens,
+            tool_tokens: 0,
+        }
+    }
+}
