@@ -7,3 +7,6 @@
 pub mod secret;
 pub mod endpoint;
 pub mod usage;
+
+// What a newcomer and the tests run against.
+pub mod mock;
