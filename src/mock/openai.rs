@@ -1,0 +1,145 @@
+//! Answers of Google's OpenAI-compatible endpoint.
+
+use serde_json::{Value, json};
+
+use crate::mock::generate;
+use crate::mock::speech::Speech;
+
+/// A whole chat completion.
+pub(crate) fn completion(speech: &Speech, model: &str, id: &str, created: i64) -> Value {
+    let mut message = json!({"role": "assistant"});
+    let text = text_of(speech, &speech.text(), 0);
+    if !text.is_empty() {
+        message["content"] = json!(text);
+    }
+    json!({
+        "id": id,
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish(speech)}],
+        "usage": usage(speech),
+    })
+}
+
+/// The chunks of a streamed one, without `[DONE]`.
+pub(crate) fn chunks(speech: &Speech, model: &str, id: &str, created: i64, include_usage: bool) -> Vec<Value> {
+    let chunk = |choices: Value| json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": choices});
+    let last = speech.pieces.len() - 1;
+    let mut chunks: Vec<Value> = speech
+        .pieces
+        .iter()
+        .enumerate()
+        .map(|(at, piece)| {
+            let mut delta = json!({"role": "assistant"});
+            let text = text_of(speech, piece, at);
+            if !text.is_empty() {
+                delta["content"] = json!(text);
+            }
+            let mut choice = json!({"index": 0, "delta": delta});
+            if at == last {
+                choice["finish_reason"] = json!(finish(speech));
+            }
+            chunk(json!([choice]))
+        })
+        .collect();
+    if include_usage {
+        let mut closing = chunk(json!([]));
+        closing["usage"] = usage(speech);
+        chunks.push(closing);
+    }
+    chunks
+}
+
+fn text_of(speech: &Speech, piece: &str, at: usize) -> String {
+    let huge = speech.huge.filter(|_| at == 0).map_or_else(String::new, |bytes| "A".repeat(bytes));
+    huge + piece
+}
+
+fn finish(speech: &Speech) -> Option<&'static str> {
+    if speech.blocked.is_some() {
+        return Some("content_filter");
+    }
+    speech.finish.as_deref().map(|reason| match reason {
+        "STOP" => "stop",
+        "MAX_TOKENS" => "length",
+        _ => "content_filter",
+    })
+}
+
+fn usage(speech: &Speech) -> Value {
+    let prompt = speech.prompt_tokens;
+    let answer = if speech.blocked.is_some() { 0 } else { speech.answer_tokens(speech.pieces.len()) };
+    json!({
+        "prompt_tokens": prompt,
+        "completion_tokens": answer,
+        "total_tokens": prompt + answer + speech.thought_tokens(),
+    })
+}
+
+/// Embeddings of one text or several, as floats or as base64 of little-endian floats.
+pub(crate) fn embeddings(body: &Value, model: &str, tokens: u64) -> Value {
+    let length = body["dimensions"].as_u64().and_then(|length| usize::try_from(length).ok());
+    let length = length.unwrap_or(generate::EMBEDDING_LENGTH);
+    let texts: Vec<&str> = match &body["input"] {
+        Value::Array(all) => all.iter().map(|text| text.as_str().unwrap_or("")).collect(),
+        one => vec![one.as_str().unwrap_or("")],
+    };
+    let data: Vec<Value> = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| {
+            let values = generate::embedding(text, length);
+            let embedding = if body["encoding_format"] == "base64" {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                json!(base64(&bytes))
+            } else {
+                json!(values)
+            };
+            json!({"object": "embedding", "index": index, "embedding": embedding})
+        })
+        .collect();
+    let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
+    json!({"object": "list", "data": data, "model": model, "usage": usage})
+}
+
+/// A model as `OpenAI` describes one.
+pub(crate) fn model(name: &str) -> Value {
+    json!({"id": format!("models/{name}"), "object": "model", "owned_by": "google", "display_name": name})
+}
+
+/// Base64 with padding.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = group.iter().enumerate().fold(0_u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
+        for at in 0..4 {
+            let sextet = (bits >> (18 - 6 * at)) & 63;
+            text.push(if at <= group.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_the_standard_one() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn usage_comes_in_a_stream_only_when_asked_for() {
+        let speech = Speech::new("hi there", 2, 2, 0, &[]);
+        let plain = chunks(&speech, "m", "id", 1, false);
+        assert!(plain.iter().all(|chunk| chunk.get("usage").is_none()));
+        assert_eq!(plain[1]["choices"][0]["finish_reason"], "stop");
+        let asked = chunks(&speech, "m", "id", 1, true);
+        assert_eq!(asked.last().unwrap()["usage"]["prompt_tokens"], 2);
+    }
+}

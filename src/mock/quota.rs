@@ -1,0 +1,287 @@
+//! What a project may use of a model: requests and input tokens a minute, requests a day.
+
+use std::time::Duration;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Limits of one project for one model. `None` is no limit, 0 is no access at all.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Requests a minute.
+    pub rpm: Option<u64>,
+    /// Input tokens a minute.
+    pub tpm: Option<u64>,
+    /// Requests a day, which begins at midnight in Los Angeles.
+    pub rpd: Option<u64>,
+}
+
+/// How the minute is counted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// A full minute is counted, then the count starts again.
+    #[default]
+    Minute,
+    /// What was used flows back evenly over a minute.
+    Bucket,
+}
+
+/// What a project pays; Google names its quotas by it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Nothing.
+    #[default]
+    Free,
+    /// Billing is linked.
+    Paid,
+    /// The second paid tier.
+    Paid2,
+}
+
+/// A quota that can run out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Measure {
+    MinuteRequests,
+    MinuteTokens,
+    DayRequests,
+}
+
+/// The kind of work a quota is for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Work {
+    #[default]
+    Generate,
+    Embed,
+}
+
+/// One quota that a call would exceed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Violation {
+    pub(crate) measure: Measure,
+    pub(crate) limit: u64,
+}
+
+/// Why a call may not pass now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Shortage {
+    /// The quotas exceeded, the day's first.
+    pub(crate) violations: Vec<Violation>,
+    /// When the minute's quotas allow the call. For a day's quota Google names the same short wait, which misleads.
+    pub(crate) retry: Duration,
+}
+
+/// A moment as quotas see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Since the world began: minutes are counted from there.
+    pub(crate) age: Duration,
+    /// The date in Los Angeles.
+    pub(crate) date: Date,
+}
+
+/// What one project has used of one model.
+#[derive(Clone, Debug)]
+pub(crate) struct Usage {
+    requests: Level,
+    tokens: Level,
+    date: Date,
+    today: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    used: f64,
+    at: Duration,
+}
+
+impl Usage {
+    pub(crate) fn new(now: &Moment) -> Self {
+        Self { requests: Level::default(), tokens: Level::default(), date: now.date, today: 0 }
+    }
+
+    /// Counts a call of `tokens` input tokens, or says what it would exceed; a refused call uses nothing.
+    pub(crate) fn take(&mut self, quota: &Quota, window: Window, tokens: u64, now: &Moment) -> Result<(), Shortage> {
+        if self.date != now.date {
+            self.date = now.date;
+            self.today = 0;
+        }
+        let mut violations = Vec::new();
+        let mut retry = Duration::ZERO;
+        if let Some(limit) = quota.rpd.filter(|limit| self.today >= *limit) {
+            violations.push(Violation { measure: Measure::DayRequests, limit });
+            retry = rest_of_minute(now.age);
+        }
+        let minutes = [
+            (&mut self.requests, Measure::MinuteRequests, 1, quota.rpm),
+            (&mut self.tokens, Measure::MinuteTokens, tokens, quota.tpm),
+        ];
+        for (level, measure, amount, limit) in minutes {
+            level.settle(limit, window, now.age);
+            if let Some((limit, wait)) = limit.and_then(|limit| Some((limit, level.wait(amount, limit, window)?))) {
+                violations.push(Violation { measure, limit });
+                retry = retry.max(wait);
+            }
+        }
+        if violations.is_empty() {
+            self.today += 1;
+            self.requests.used += 1.0;
+            self.tokens.used += real(tokens);
+            Ok(())
+        } else {
+            Err(Shortage { violations, retry })
+        }
+    }
+
+    /// Requests and tokens of the running minute, requests of the day; as they stood at the last call.
+    pub(crate) fn counts(&self) -> (f64, f64, u64) {
+        (self.requests.used, self.tokens.used, self.today)
+    }
+}
+
+impl Level {
+    fn settle(&mut self, limit: Option<u64>, window: Window, age: Duration) {
+        match window {
+            Window::Minute if minute(self.at) != minute(age) => self.used = 0.0,
+            Window::Minute => {}
+            Window::Bucket => {
+                let refill = limit.map_or(f64::INFINITY, |limit| real(limit) / MINUTE.as_secs_f64());
+                let elapsed = age.saturating_sub(self.at).as_secs_f64();
+                self.used = if elapsed > 0.0 { (self.used - elapsed * refill).max(0.0) } else { self.used };
+            }
+        }
+        self.at = age;
+    }
+
+    /// How long until `amount` fits; `None` when it fits now.
+    fn wait(&self, amount: u64, limit: u64, window: Window) -> Option<Duration> {
+        let over = self.used + real(amount) - real(limit);
+        if over <= 1e-6 {
+            return None;
+        }
+        Some(match window {
+            Window::Bucket if limit > 0 => Duration::from_secs_f64(over * MINUTE.as_secs_f64() / real(limit)),
+            Window::Bucket => MINUTE,
+            Window::Minute => rest_of_minute(self.at),
+        })
+    }
+}
+
+fn minute(age: Duration) -> u64 {
+    age.as_secs() / MINUTE.as_secs()
+}
+
+fn rest_of_minute(age: Duration) -> Duration {
+    MINUTE.saturating_mul(u32::try_from(minute(age)).unwrap_or(u32::MAX).saturating_add(1)).saturating_sub(age)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+fn real(count: u64) -> f64 {
+    count as f64
+}
+
+impl Violation {
+    /// Google's metric, id and printed limit for this quota.
+    pub(crate) fn names(&self, tier: Tier, work: Work) -> (String, String) {
+        let (verb, noun) = match work {
+            Work::Generate => ("generate_content", "Generate"),
+            Work::Embed => ("embed_content", "EmbedContent"),
+        };
+        let suffix = match tier {
+            Tier::Free => "-FreeTier",
+            Tier::Paid => "",
+            Tier::Paid2 => "-PaidTier2",
+        };
+        let (metric, id) = match (self.measure, tier) {
+            (Measure::MinuteTokens, Tier::Free) => (
+                format!("{verb}_free_tier_input_token_count"),
+                "GenerateContentInputTokensPerModelPerMinute".to_owned(),
+            ),
+            (Measure::MinuteTokens, Tier::Paid | Tier::Paid2) => (
+                format!("{verb}_paid_tier_{}input_token_count", if tier == Tier::Paid2 { "2_" } else { "" }),
+                "GenerateContentPaidTierInputTokensPerModelPerMinute".to_owned(),
+            ),
+            (measure, _) => {
+                let (per, day) = if measure == Measure::DayRequests { ("Day", "_per_day") } else { ("Minute", "") };
+                let metric = match tier {
+                    Tier::Free => format!("{verb}_free_tier_requests"),
+                    Tier::Paid | Tier::Paid2 => format!("generate_requests_per_model{day}"),
+                };
+                (metric, format!("{noun}RequestsPer{per}PerProjectPerModel"))
+            }
+        };
+        (format!("generativelanguage.googleapis.com/{metric}"), format!("{id}{suffix}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn at(seconds: f64) -> Moment {
+        Moment { age: Duration::from_secs_f64(seconds), date: date(2026, 11, 20) }
+    }
+
+    #[test]
+    fn a_minute_allows_its_limit_and_says_when_the_next_begins() {
+        let quota = Quota { rpm: Some(2), ..Quota::default() };
+        let mut usage = Usage::new(&at(0.0));
+        assert!(usage.take(&quota, Window::Minute, 1, &at(1.0)).is_ok());
+        assert!(usage.take(&quota, Window::Minute, 1, &at(2.0)).is_ok());
+        let short = usage.take(&quota, Window::Minute, 1, &at(11.2)).unwrap_err();
+        assert_eq!(short.retry, Duration::from_millis(48_800));
+        assert_eq!(short.violations, [Violation { measure: Measure::MinuteRequests, limit: 2 }]);
+        assert!(usage.take(&quota, Window::Minute, 1, &at(60.0)).is_ok());
+    }
+
+    #[test]
+    fn a_bucket_gives_back_evenly() {
+        let quota = Quota { tpm: Some(60), ..Quota::default() };
+        let mut usage = Usage::new(&at(0.0));
+        assert!(usage.take(&quota, Window::Bucket, 60, &at(1.0)).is_ok());
+        let short = usage.take(&quota, Window::Bucket, 10, &at(1.0)).unwrap_err();
+        assert_eq!(short.retry, Duration::from_secs(10));
+        assert_eq!(short.violations[0].measure, Measure::MinuteTokens);
+        assert!(usage.take(&quota, Window::Bucket, 10, &at(11.0)).is_ok());
+    }
+
+    #[test]
+    fn a_day_ends_with_its_date_only() {
+        let quota = Quota { rpd: Some(1), ..Quota::default() };
+        let mut usage = Usage::new(&at(0.0));
+        assert!(usage.take(&quota, Window::Minute, 1, &at(0.0)).is_ok());
+        let short = usage.take(&quota, Window::Minute, 1, &at(600.0)).unwrap_err();
+        assert_eq!(short.violations[0].measure, Measure::DayRequests);
+        assert!(short.retry <= MINUTE);
+        let tomorrow = Moment { date: date(2026, 11, 21), ..at(700.0) };
+        assert!(usage.take(&quota, Window::Minute, 1, &tomorrow).is_ok());
+    }
+
+    #[test]
+    fn a_limit_of_zero_allows_nothing_and_refused_calls_use_nothing() {
+        let quota = Quota { rpm: Some(0), rpd: Some(0), ..Quota::default() };
+        let mut usage = Usage::new(&at(0.0));
+        assert_eq!(usage.take(&quota, Window::Bucket, 1, &at(0.0)).unwrap_err().violations.len(), 2);
+        assert!(usage.take(&Quota { rpm: Some(1), ..Quota::default() }, Window::Minute, 1, &at(0.0)).is_ok());
+    }
+
+    #[test]
+    fn quotas_bear_googles_names() {
+        let day = Violation { measure: Measure::DayRequests, limit: 250 };
+        let tokens = Violation { measure: Measure::MinuteTokens, limit: 250 };
+        let (metric, id) = day.names(Tier::Free, Work::Generate);
+        assert_eq!(metric, "generativelanguage.googleapis.com/generate_content_free_tier_requests");
+        assert_eq!(id, "GenerateRequestsPerDayPerProjectPerModel-FreeTier");
+        let (metric, id) = tokens.names(Tier::Paid2, Work::Generate);
+        assert_eq!(metric, "generativelanguage.googleapis.com/generate_content_paid_tier_2_input_token_count");
+        assert_eq!(id, "GenerateContentPaidTierInputTokensPerModelPerMinute-PaidTier2");
+        assert_eq!(tokens.names(Tier::Free, Work::Generate).1, "GenerateContentInputTokensPerModelPerMinute-FreeTier");
+        assert_eq!(day.names(Tier::Paid, Work::Generate).1, "GenerateRequestsPerDayPerProjectPerModel");
+    }
+}

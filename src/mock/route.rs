@@ -1,0 +1,155 @@
+//! Which method of the API a path and a verb name.
+
+use http::{Method, Uri};
+
+use crate::mock::auth;
+
+/// What is called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Call {
+    Models,
+    Model,
+    Generate(Framing),
+    CountTokens,
+    Embed,
+    BatchEmbed,
+    ChatOpenai,
+    EmbedOpenai,
+    ModelsOpenai,
+    ModelOpenai,
+    /// Answers with what arrived.
+    Echo,
+    /// Below a version of the API, but nothing that is mocked.
+    Unknown,
+    /// Not below any version.
+    Nowhere,
+}
+
+/// How an answer is framed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Framing {
+    /// One JSON text.
+    Unary,
+    /// Server-sent events.
+    Sse,
+    /// A JSON array that arrives piecewise.
+    Array,
+    /// Server-sent events as `OpenAI` ends them, with `[DONE]`.
+    Openai,
+}
+
+/// A path, taken apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) call: Call,
+    pub(crate) version: String,
+    pub(crate) openai: bool,
+    pub(crate) model: String,
+    /// The action's name as Google writes it in a URL.
+    pub(crate) action: String,
+}
+
+impl Route {
+    pub(crate) fn parse(method: &Method, uri: &Uri) -> Self {
+        let path = uri.path().trim_start_matches('/');
+        let (version, rest) = path.split_once('/').unwrap_or((path, ""));
+        let versioned = version.starts_with('v') && version[1..].starts_with(|c: char| c.is_ascii_digit());
+        let mut route = Self {
+            call: if versioned { Call::Unknown } else { Call::Nowhere },
+            version: version.to_owned(),
+            openai: false,
+            model: String::new(),
+            action: "unknown".to_owned(),
+        };
+        if path.contains("echo") {
+            route.set(Call::Echo, "echo");
+        } else if !versioned {
+            return route;
+        } else if let Some(rest) = rest.strip_prefix("openai/") {
+            route.openai = true;
+            route.parse_openai(method, rest);
+        } else {
+            route.parse_native(method, rest, uri);
+        }
+        route.openai = route.openai || rest.starts_with("openai/");
+        route
+    }
+
+    fn parse_native(&mut self, method: &Method, rest: &str, uri: &Uri) {
+        let get = method == Method::GET;
+        let Some(model) = rest.strip_prefix("models") else { return };
+        let model = model.trim_start_matches('/');
+        let (model, action) = model.split_once(':').map_or((model, None), |(model, action)| (model, Some(action)));
+        model.clone_into(&mut self.model);
+        let sse = || auth::query(uri.query().unwrap_or("")).any(|(name, value)| name == "alt" && value == "sse");
+        match action {
+            None if get && model.is_empty() => self.set(Call::Models, "models"),
+            None if get => self.set(Call::Model, "model"),
+            Some(action) if method == Method::POST => self.set(
+                match action {
+                    "generateContent" => Call::Generate(Framing::Unary),
+                    "streamGenerateContent" if sse() => Call::Generate(Framing::Sse),
+                    "streamGenerateContent" => Call::Generate(Framing::Array),
+                    "countTokens" => Call::CountTokens,
+                    "embedContent" => Call::Embed,
+                    "batchEmbedContents" => Call::BatchEmbed,
+                    _ => Call::Unknown,
+                },
+                action,
+            ),
+            _ => {}
+        }
+    }
+
+    fn parse_openai(&mut self, method: &Method, rest: &str) {
+        match (method.as_str(), rest) {
+            ("POST", "chat/completions") => self.set(Call::ChatOpenai, "chat"),
+            ("POST", "embeddings") => self.set(Call::EmbedOpenai, "embeddings"),
+            ("GET", "models") => self.set(Call::ModelsOpenai, "models"),
+            ("GET", rest) => {
+                if let Some(model) = rest.strip_prefix("models/") {
+                    model.trim_start_matches("models/").clone_into(&mut self.model);
+                    self.set(Call::ModelOpenai, "model");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, call: Call, action: &str) {
+        self.call = call;
+        action.clone_into(&mut self.action);
+    }
+
+    /// Whether errors come wrapped in an array.
+    pub(crate) fn errors_in_array(&self) -> bool {
+        self.openai || self.call == Call::Generate(Framing::Array)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_what_they_name() {
+        for (line, call, model) in [
+            ("GET /v1beta/models?pageSize=2", Call::Models, ""),
+            ("GET /v1/models/gemini-2.5-pro", Call::Model, "gemini-2.5-pro"),
+            ("POST /v1beta/models/m:generateContent", Call::Generate(Framing::Unary), "m"),
+            ("POST //v1beta/models/m:streamGenerateContent?alt=sse", Call::Generate(Framing::Sse), "m"),
+            ("POST /v1beta/models/m:streamGenerateContent", Call::Generate(Framing::Array), "m"),
+            ("POST /v1beta/models/m:countTokens", Call::CountTokens, "m"),
+            ("POST /v1beta/openai/chat/completions", Call::ChatOpenai, ""),
+            ("GET /v1beta/openai/models/models/m", Call::ModelOpenai, "m"),
+            ("PATCH /v1beta/some/echo", Call::Echo, ""),
+            ("GET /v1beta/models/m:generateContent", Call::Unknown, "m"),
+            ("GET /v1beta/files", Call::Unknown, ""),
+            ("GET /video", Call::Nowhere, ""),
+        ] {
+            let (method, uri) = line.split_once(' ').unwrap();
+            let route = Route::parse(&method.parse().unwrap(), &uri.parse().unwrap());
+            assert_eq!((route.call, route.model.as_str()), (call, model), "{line}");
+        }
+    }
+}
