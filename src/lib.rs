@@ -5,6 +5,7 @@
 
 // Words: plain data. No IO, no clock, no locks.
 pub mod secret;
+pub mod settings;
 pub mod endpoint;
 pub mod usage;
 pub mod scrub;
@@ -13,4 +14,15 @@ pub mod verdict;
 
 // Decisions: pure. `now` and dice are arguments; no await.
 pub mod quota;
+pub mod client;
 pub mod pool;
+
+// Outside: one foreign system each.
+pub mod tasks;
+pub mod readiness;
+
+// Layers: one tower layer a file.
+pub mod layer;
+
+// House: build, bind, serve, drain; the command line.
+pub mod server;

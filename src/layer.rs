@@ -1,0 +1,3 @@
+//! The layers of the walk, one a file; none knows another.
+
+pub mod authenticate;

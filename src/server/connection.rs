@@ -1,0 +1,141 @@
+//! One connection: HTTP/1.1 or HTTP/2, served until it ends, has been quiet too long, or the house drains.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tower::Service as _;
+
+use crate::server::activity::{Activity, Patience, Quiet, UnderWay, Watched};
+use crate::server::phase::Phase;
+use crate::settings;
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 1_024;
+/// Bytes a client may send ahead on one HTTP/2 stream, and on one connection.
+const WINDOW_BYTES: [u32; 2] = [256 * 1024, 1024 * 1024];
+/// Bytes of answers kept for one HTTP/2 stream that its client does not take.
+const SEND_BYTES_MAX: usize = 64 * 1024;
+/// Silence after which an HTTP/2 client is pinged, and the time it has to answer.
+const PING: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(20)];
+/// What an idle connection has to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What one connection may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    patience: Patience,
+    headers_bytes_max: u32,
+}
+
+impl Limits {
+    pub(super) fn new(settings: &settings::Server) -> Self {
+        let patience = Patience {
+            head: Duration::from_millis(settings.header_read_timeout_ms),
+            idle: Duration::from_millis(settings.idle_timeout_ms),
+            write: Duration::from_millis(settings.write_timeout_ms),
+        };
+        Self { patience, headers_bytes_max: settings.headers_bytes_max }
+    }
+}
+
+/// Serves `stream` to its end. Dropped, it cuts the connection.
+pub(super) async fn serve(stream: TcpStream, app: Router, limits: Limits, mut phase: watch::Receiver<Phase>) {
+    let activity = Activity::new();
+    let io = TokioIo::new(Watched { io: stream, activity: Arc::clone(&activity) });
+    let service = service_fn(|request: Request<Incoming>| {
+        let under_way = activity.begin(request.version());
+        let answer = app.clone().call(request);
+        async move { answer.await.map(|answer: Response<Body>| answer.map(|body| Held { body, _under_way: under_way })) }
+    });
+    let builder = builder(limits);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+    let (mut draining, mut farewell) = (false, None);
+    let patience = limits.patience;
+    let look = patience.head.min(patience.idle).min(patience.write);
+    loop {
+        let next = Instant::now() + look;
+        let wake = farewell.or(activity.until(&patience).map(|(at, _)| at)).map_or(next, |at| next.min(at));
+        tokio::select! {
+            biased;
+            // How a client ends its connection is its own affair; calls that were cut say so in their own record.
+            _ = connection.as_mut() => return,
+            () = draining_begins(&mut phase), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = sleep_until(wake) => {
+                let now = Instant::now();
+                match activity.until(&patience) {
+                    _ if farewell.is_some_and(|at| at <= now) => return,
+                    Some((at, Quiet::Stuck)) if at <= now => return,
+                    Some((at, Quiet::Idle)) if at <= now && farewell.is_none() => {
+                        farewell = Some(now + FAREWELL);
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+async fn draining_begins(phase: &mut watch::Receiver<Phase>) {
+    // Without a sender the house is gone, which is the same.
+    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+}
+
+fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // The head's timeout is watched by `Activity`, see there.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.headers_bytes_max as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING[0])
+        .keep_alive_timeout(PING[1])
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(WINDOW_BYTES[0])
+        .initial_connection_window_size(WINDOW_BYTES[1])
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .max_header_list_size(limits.headers_bytes_max);
+    builder
+}
+
+pin_project_lite::pin_project! {
+    /// A body that keeps its request under way to the last byte.
+    struct Held {
+        #[pin]
+        body: Body,
+        _under_way: UnderWay,
+    }
+}
+
+impl HttpBody for Held {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
