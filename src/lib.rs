@@ -25,4 +25,6 @@ pub mod readiness;
 pub mod layer;
 
 // House: build, bind, serve, drain; the command line.
+pub mod config;
 pub mod server;
+pub mod command;
