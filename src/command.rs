@@ -1,4 +1,5 @@
 //! The command line.
+#![expect(clippy::doc_markdown, reason = "clap shows these lines as they are written")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;

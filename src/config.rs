@@ -123,7 +123,8 @@ impl Sources {
                 self.faults.push(Fault::new(".env", &format!("it cannot be read: {error}")));
             }
             Err(dotenvy::Error::LineParse(..)) => {
-                self.faults.push(Fault::new(".env", "a line is not NAME=value; quote values that hold spaces or quotes"));
+                self.faults
+                    .push(Fault::new(".env", "a line is not NAME=value; quote values that hold spaces or quotes"));
             }
             _ => {}
         }

@@ -98,8 +98,7 @@ mod tests {
 
     #[test]
     fn quota_ids_teach_limits() {
-        let violation =
-            |id: &str| Violation { quota_id: id.into(), value: Some(7), ..Violation::default() };
+        let violation = |id: &str| Violation { quota_id: id.into(), value: Some(7), ..Violation::default() };
         let refusal = Refusal {
             violations: vec![
                 violation("GenerateRequestsPerDayPerProjectPerModel-FreeTier"),

@@ -152,7 +152,8 @@ mod tests {
     #[test]
     fn an_error_inside_a_stream_is_read_in_each_dress() {
         let error = r#"{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}"#;
-        for body in [error.to_owned(), format!("data: {error}\r\n\r\n"), format!("[{error}"), format!(",\r\n{error}]")] {
+        for body in [error.to_owned(), format!("data: {error}\r\n\r\n"), format!("[{error}"), format!(",\r\n{error}]")]
+        {
             let refusal = Refusal::in_stream(body.as_bytes());
             assert_eq!((refusal.code, refusal.status.as_str()), (503, "UNAVAILABLE"), "{body}");
         }
@@ -163,7 +164,9 @@ mod tests {
         let body = br#"{"error":{"message":"Please retry in 850.5ms."}}"#;
         assert_eq!(Refusal::read(429, body).retry_in, Some(Duration::from_micros(850_500)));
         assert!(Refusal::read(502, b"<html><title>Error 502</title>").html);
-        for body in [&b""[..], b"{", b"[]", b"[1]", b"null", b"{\"error\":7}", b"\xff\xfe", b"{\"error\":{\"details\":3}}"] {
+        for body in
+            [&b""[..], b"{", b"[]", b"[1]", b"null", b"{\"error\":7}", b"\xff\xfe", b"{\"error\":{\"details\":3}}"]
+        {
             assert_eq!(Refusal::read(500, body).code, 500);
         }
         assert_eq!(duration("99999999999999999999s"), None);

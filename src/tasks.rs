@@ -35,7 +35,12 @@ impl Tasks {
     }
 
     fn bounded(max: usize) -> Self {
-        let inner = Inner { running: AtomicUsize::new(0), max, stopping: watch::Sender::new(false), idle: watch::Sender::new(()) };
+        let inner = Inner {
+            running: AtomicUsize::new(0),
+            max,
+            stopping: watch::Sender::new(false),
+            idle: watch::Sender::new(()),
+        };
         Self(Arc::new(inner))
     }
 
@@ -47,7 +52,10 @@ impl Tasks {
             let _place = place;
             task.await;
         };
-        #[expect(clippy::disallowed_methods, reason = "the one place that spawns: bounded, and the drain waits for it")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that spawns: bounded, and the drain waits for it"
+        )]
         tokio::spawn(task);
         Ok(())
     }

@@ -67,9 +67,33 @@ pub enum Verdict {
 pub const ALL: [Verdict; 27] = {
     use Verdict::*;
     [
-        Success, Empty, Caller, DoubleCredential, KeyInvalid, Unauthorized, Banned, KeyBlocked, Precondition, Billing,
-        ModelForbidden, ModelUnknown, QuotaDay, QuotaMinute, NotInTier, QuotaBare, Spend, Grounding, Internal,
-        Overloaded, Edge, Deadline, Connect, Interrupted, Broken, Unfinished, Abandoned,
+        Success,
+        Empty,
+        Caller,
+        DoubleCredential,
+        KeyInvalid,
+        Unauthorized,
+        Banned,
+        KeyBlocked,
+        Precondition,
+        Billing,
+        ModelForbidden,
+        ModelUnknown,
+        QuotaDay,
+        QuotaMinute,
+        NotInTier,
+        QuotaBare,
+        Spend,
+        Grounding,
+        Internal,
+        Overloaded,
+        Edge,
+        Deadline,
+        Connect,
+        Interrupted,
+        Broken,
+        Unfinished,
+        Abandoned,
     ]
 };
 
@@ -122,8 +146,19 @@ impl Verdict {
         use Verdict::*;
         matches!(
             self,
-            DoubleCredential | KeyInvalid | Unauthorized | Banned | KeyBlocked | Billing | QuotaDay | QuotaMinute
-                | NotInTier | QuotaBare | Spend | Grounding | Connect
+            DoubleCredential
+                | KeyInvalid
+                | Unauthorized
+                | Banned
+                | KeyBlocked
+                | Billing
+                | QuotaDay
+                | QuotaMinute
+                | NotInTier
+                | QuotaBare
+                | Spend
+                | Grounding
+                | Connect
         )
     }
 

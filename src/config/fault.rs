@@ -14,6 +14,11 @@ impl Fault {
     pub fn new(at: &str, what: &str) -> Self {
         Self { at: at.to_owned(), what: what.to_owned() }
     }
+
+    /// The line of the file, to tell faults in its order.
+    pub(super) fn line(&self) -> Option<usize> {
+        self.at.rsplit_once(':').and_then(|(_, line)| line.parse().ok())
+    }
 }
 
 impl fmt::Display for Fault {

@@ -26,7 +26,9 @@ pub fn wrong(key: &str) -> Option<&'static str> {
         return Some("the key is empty");
     }
     if key.starts_with("ya29.") || key.starts_with("eyJ") {
-        return Some("this looks like an OAuth or JSON Web Token, not like an API key: make one at aistudio.google.com/apikey");
+        return Some(
+            "this looks like an OAuth or JSON Web Token, not like an API key: make one at aistudio.google.com/apikey",
+        );
     }
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (!key.bytes().all(known))
@@ -42,14 +44,10 @@ fn one(entry: &str) -> Result<(&str, u32), String> {
         return Err(wrong.to_owned());
     }
     let read = weight.map_or(Ok(1), str::parse);
-    match read.ok().filter(|weight| WEIGHTS.contains(weight)) {
-        Some(weight) => Ok((key, weight)),
-        None => {
-            // What stands where a weight should may be a key.
-            let shown = weight.filter(|weight| weight.len() <= 6).unwrap_or("[secret]");
-            Err(format!("read the weight {shown:?}, allowed is a whole number from 1 to 1000"))
-        }
-    }
+    // What stands where a weight should may be a key.
+    let shown = weight.filter(|weight| weight.len() <= 6).unwrap_or("[secret]");
+    let wrong = || format!("read the weight {shown:?}, allowed is a whole number from 1 to 1000");
+    read.ok().filter(|weight| WEIGHTS.contains(weight)).map(|weight| (key, weight)).ok_or_else(wrong)
 }
 
 #[cfg(test)]

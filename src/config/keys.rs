@@ -66,7 +66,9 @@ fn listed(at: &str, list: &str, found: &mut Vec<(String, Key)>, faults: &mut Vec
 
 fn of_table(table: &KeyTable, variables: &BTreeMap<String, String>) -> Result<Secret, String> {
     let text = match (&table.key_env, &table.key_file, &table.key) {
-        (Some(name), None, None) => variables.get(name).cloned().ok_or_else(|| format!("the variable {name} is not set"))?,
+        (Some(name), None, None) => {
+            variables.get(name).cloned().ok_or_else(|| format!("the variable {name} is not set"))?
+        }
         (None, Some(path), None) => read(path)?,
         (None, None, Some(key)) => key.expose().to_owned(),
         _ => return Err("allowed is exactly one of key_env, key_file and key".to_owned()),

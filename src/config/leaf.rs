@@ -86,6 +86,7 @@ pub(super) fn of_variables(variables: &BTreeMap<String, String>, faults: &mut Ve
 
 /// The leaves of a file.
 pub(super) fn of_file(name: &str, text: &str, faults: &mut Vec<Fault>) -> Vec<Leaf> {
+    let before = faults.len();
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader { name, text, leaves: Vec::new(), faults };
     for error in &errors {
@@ -94,7 +95,9 @@ pub(super) fn of_file(name: &str, text: &str, faults: &mut Vec<Fault>) -> Vec<Le
         reader.faults.push(Fault::new(&at, &format!("this is no TOML: {}", error.message())));
     }
     reader.table(table.get_ref(), &[]);
-    reader.leaves
+    let leaves = reader.leaves;
+    faults[before..].sort_by_key(Fault::line);
+    leaves
 }
 
 struct Reader<'r> {
@@ -171,20 +174,24 @@ fn judge(at: &str, path: &[String], default: &Value, value: &Value, typed: bool,
 fn shown(path: &[&str], value: &Value) -> String {
     let text = value.to_string();
     // A URL with an `@` carries a password.
-    match shape::secret(path) || text.contains('@') {
-        true => format!("[secret] of {} characters", value.as_str().unwrap_or(&text).chars().count()),
-        false => text.chars().take(100).collect(),
+    if shape::secret(path) || text.contains('@') {
+        return format!("[secret] of {} characters", value.as_str().unwrap_or(&text).chars().count());
     }
+    text.chars().take(100).collect()
 }
 
 fn plain(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::from(text.as_ref()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from)
+        }
         DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Value::Null, Value::from),
         DeValue::Boolean(value) => Value::from(*value),
         DeValue::Datetime(time) => Value::from(time.to_string()),
         DeValue::Array(pieces) => pieces.iter().map(|piece| plain(piece.get_ref())).collect(),
-        DeValue::Table(table) => table.iter().map(|(name, value)| (name.get_ref().to_string(), plain(value.get_ref()))).collect(),
+        DeValue::Table(table) => {
+            table.iter().map(|(name, value)| (name.get_ref().to_string(), plain(value.get_ref()))).collect()
+        }
     }
 }

@@ -15,8 +15,11 @@ pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
     let before = faults.len();
     let mut fault = |path: &str, what: &str| faults.push(Fault::new(&leaf::origin(leaves, path), what));
     let jwt = &settings.auth.jwt;
-    for (path, tokens) in [("auth.tokens", &settings.auth.tokens[..]), ("auth.admin_token", settings.auth.admin_token.as_slice())] {
-        if tokens.iter().any(|token| token.expose().is_empty() || !token.expose().bytes().all(|b| b.is_ascii_graphic())) {
+    for (path, tokens) in
+        [("auth.tokens", &settings.auth.tokens[..]), ("auth.admin_token", settings.auth.admin_token.as_slice())]
+    {
+        if tokens.iter().any(|token| token.expose().is_empty() || !token.expose().bytes().all(|b| b.is_ascii_graphic()))
+        {
             fault(path, "allowed are visible ASCII characters, no blanks: a token travels in a header");
         }
     }
@@ -27,10 +30,16 @@ pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
     if let Some(secret) = &jwt.secret {
         let length = secret.expose().len();
         if length < JWT_SECRET_BYTES_MIN {
-            fault("auth.jwt.secret", &format!("read [secret] of {length} bytes, allowed is at least {JWT_SECRET_BYTES_MIN}"));
+            fault(
+                "auth.jwt.secret",
+                &format!("read [secret] of {length} bytes, allowed is at least {JWT_SECRET_BYTES_MIN}"),
+            );
         }
         if jwt.algorithm != Algorithm::HS256 {
-            fault("auth.jwt.algorithm", &format!("{:?} needs public_key_file or jwks_file, not a secret", jwt.algorithm));
+            fault(
+                "auth.jwt.algorithm",
+                &format!("{:?} needs public_key_file or jwks_file, not a secret", jwt.algorithm),
+            );
         }
     }
     let mut material = None;
@@ -60,8 +69,15 @@ pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
 /// Nothing listens beyond loopback with nothing to authenticate by, unless that was said.
 pub(super) fn exposure(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) {
     let (server, auth) = (&settings.server, &settings.auth);
-    let misread = |leaf: &&Leaf| leaf.value.is_none() && matches!(leaf.path[0].as_str(), "auth" | "server");
-    if server.allow_anonymous || leaves.iter().any(|leaf| misread(&leaf)) {
+    // A setting that could not be read was told already; what would follow from its default is not worth a line.
+    let about = |field: &str| matches!(field, "host" | "admin_host" | "allow_anonymous");
+    let misread = |leaf: &Leaf| match &leaf.path[..] {
+        _ if leaf.value.is_some() => false,
+        [section, field] if section == "server" => about(field),
+        [section, ..] => section == "auth",
+        [] => false,
+    };
+    if server.allow_anonymous || leaves.iter().any(misread) {
         return;
     }
     let jwt = auth.jwt.secret.is_some() || auth.jwt.public_key_file.is_some() || auth.jwt.jwks_file.is_some();

@@ -41,7 +41,10 @@ pub(super) fn at(path: &[&str]) -> Shape {
 /// The known path that was probably meant, written with dots.
 pub(super) fn nearest(path: &[&str]) -> Option<String> {
     let mut known = Vec::new();
-    let root = if path.first() == Some(&"keys") { vec!["keys".to_owned(), "0".to_owned()] } else { Vec::new() };
+    let root: Vec<_> = match *path {
+        ["keys", n, ..] => vec!["keys".to_owned(), n.to_owned()],
+        _ => Vec::new(),
+    };
     let tree = if root.is_empty() { &DEFAULTS } else { &KEY };
     collect(tree, &root, &mut known);
     let asked = path.join(".");
@@ -90,17 +93,12 @@ pub(super) fn fit(path: &[&str], default: &Value, value: &Value, typed: bool) ->
 
 /// Tries the value in an otherwise default configuration, so that the field's own type judges it.
 fn probe(path: &[&str], value: &Value) -> Result<Value, String> {
-    let tried = match *path {
-        ["keys", _, field] => {
-            let table = Value::from(Map::from_iter([(field.to_owned(), value.clone())]));
-            serde_json::from_value::<KeyTable>(table).map(drop)
-        }
-        _ => {
-            let nested = path.iter().rev().fold(value.clone(), |inner, name| {
-                Value::from(Map::from_iter([((*name).to_owned(), inner)]))
-            });
-            serde_json::from_value::<Settings>(nested).map(drop)
-        }
+    let table = |name: &str, value| Value::from(Map::from_iter([(name.to_owned(), value)]));
+    let tried = if let ["keys", _, field] = *path {
+        serde_json::from_value::<KeyTable>(table(field, value.clone())).map(drop)
+    } else {
+        let nested = path.iter().rev().fold(value.clone(), |inner, name| table(name, inner));
+        serde_json::from_value::<Settings>(nested).map(drop)
     };
     tried.map(|()| value.clone()).map_err(|error| {
         let message = error.to_string();
@@ -158,7 +156,7 @@ mod tests {
     fn a_slip_finds_what_was_meant() {
         assert_eq!(nearest(&["server", "prot"]).as_deref(), Some("server.port"));
         assert_eq!(nearest(&["port"]).as_deref(), Some("server.port"));
-        assert_eq!(nearest(&["keys", "3", "wieght"]).as_deref(), Some("keys.0.weight"));
+        assert_eq!(nearest(&["keys", "3", "wieght"]).as_deref(), Some("keys.3.weight"));
         assert_eq!(nearest(&["something", "else"]), None);
     }
 }
