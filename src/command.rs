@@ -1,0 +1,71 @@
+//! The command line.
+#![expect(clippy::doc_markdown, reason = "clap shows these lines as they are written")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod health;
+mod serve;
+mod token;
+
+/// What a process with a wrong configuration exits with: `EX_USAGE`.
+const EXIT_CONFIGURATION: u8 = 64;
+
+/// A gateway that serves Google's Gemini API from a pool of keys.
+///
+/// Without a command it serves: `GEMINI_API_KEY=key1:10,key2:8 geminate`. Clients change their base URL to
+/// http://127.0.0.1:8080 and nothing else. Settings come from environment variables and from config.toml; see
+/// .env.example and config.toml.example for all of them.
+#[derive(Debug, Parser)]
+#[command(name = "geminate", version, propagate_version = true, max_term_width = 100)]
+pub struct Line {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    from: From,
+}
+
+/// Where the configuration is.
+#[derive(clap::Args, Clone, Debug, Default)]
+struct From {
+    /// The configuration file [default: GEMINATE_CONFIG, else config.toml where it is present]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gateway: this is the default
+    Serve,
+    /// Check the configuration and print what it comes to, secrets masked
+    Check,
+    /// Issue a token for a client, signed with JWT_SECRET or a private key
+    Token(token::Token),
+    /// Ask a running instance whether it takes traffic: exit 0 if so, else 1
+    Health(health::Health),
+}
+
+/// Runs the command; the code is the process's.
+pub fn run(line: Line) -> ExitCode {
+    let from = line.from.config;
+    let done = match line.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(from.as_deref()),
+        Command::Check => check::run(from.as_deref()),
+        Command::Token(token) => token.run(from.as_deref()),
+        Command::Health(health) => health.run(from.as_deref()),
+    };
+    done.unwrap_or_else(|error| fail(&error))
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command to the one who called it")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if let Some(faults) = error.downcast_ref::<crate::config::Faults>() {
+        eprint!("{faults}");
+        return ExitCode::from(EXIT_CONFIGURATION);
+    }
+    eprintln!("geminate: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,110 @@
+//! The keys of all sources, made usable.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::config::fault::Fault;
+use crate::config::key_list;
+use crate::config::leaf::{self, Leaf};
+use crate::secret::Secret;
+use crate::settings::{Key, KeyTable};
+
+/// The variable with the list of keys, and the one that names a file with it.
+const VARIABLES: [&str; 2] = ["GEMINI_API_KEY", "GEMINI_API_KEY_FILE"];
+
+/// Resolves all keys in order; whatever is wrong goes to `faults`.
+pub(super) fn resolve(
+    tables: &[KeyTable],
+    variables: &BTreeMap<String, String>,
+    leaves: &[Leaf],
+    faults: &mut Vec<Fault>,
+) -> Vec<Key> {
+    let before = faults.len();
+    // With the place each one comes from.
+    let mut found: Vec<(String, Key)> = Vec::new();
+    if let Some(list) = variables.get(VARIABLES[0]) {
+        listed(VARIABLES[0], list, &mut found, faults);
+    }
+    if let Some(path) = variables.get(VARIABLES[1]) {
+        match read(Path::new(path)) {
+            Ok(list) => listed(VARIABLES[1], &list, &mut found, faults),
+            Err(wrong) => faults.push(Fault::new(VARIABLES[1], &wrong)),
+        }
+    }
+    for (n, table) in tables.iter().enumerate() {
+        let at = leaf::origin(leaves, &format!("keys.{n}"));
+        match of_table(table, variables) {
+            Ok(secret) => {
+                let key = made(secret, table, found.len());
+                if key.id.is_empty() || key.id.len() > 64 || key_list::wrong(&key.id).is_some() {
+                    faults.push(Fault::new(&at, "id: allowed are 1 to 64 letters, digits, `.`, `_` and `-`"));
+                }
+                found.push((at, key));
+            }
+            Err(wrong) => faults.push(Fault::new(&at, &wrong)),
+        }
+    }
+    unique(&found, faults);
+    if faults.len() == before && !found.iter().any(|(_, key)| key.enabled) {
+        let what = if found.is_empty() { "no key is configured" } else { "no key is enabled" };
+        faults.push(Fault::new(VARIABLES[0], &format!("{what}: set it to `key[:weight],...`, or write [[keys]]")));
+    }
+    found.into_iter().map(|(_, key)| key).collect()
+}
+
+fn listed(at: &str, list: &str, found: &mut Vec<(String, Key)>, faults: &mut Vec<Fault>) {
+    match key_list::parse(list) {
+        Ok(keys) => {
+            for (secret, weight) in keys {
+                let table = KeyTable { weight, ..KeyTable::default() };
+                found.push((at.to_owned(), made(secret, &table, found.len())));
+            }
+        }
+        Err(wrong) => faults.extend(wrong.iter().map(|wrong| Fault::new(at, wrong))),
+    }
+}
+
+fn of_table(table: &KeyTable, variables: &BTreeMap<String, String>) -> Result<Secret, String> {
+    let text = match (&table.key_env, &table.key_file, &table.key) {
+        (Some(name), None, None) => {
+            variables.get(name).cloned().ok_or_else(|| format!("the variable {name} is not set"))?
+        }
+        (None, Some(path), None) => read(path)?,
+        (None, None, Some(key)) => key.expose().to_owned(),
+        _ => return Err("allowed is exactly one of key_env, key_file and key".to_owned()),
+    };
+    let text = text.trim();
+    key_list::wrong(text).map_or_else(|| Ok(Secret::new(text.to_owned())), |wrong| Err(wrong.to_owned()))
+}
+
+fn made(secret: Secret, table: &KeyTable, position: usize) -> Key {
+    let limit = |number: u64| (number > 0).then_some(number);
+    Key {
+        id: table.id.clone().unwrap_or_else(|| (position + 1).to_string()).into(),
+        secret,
+        weight: table.weight,
+        project: table.project.as_deref().map(Into::into),
+        proxy: table.proxy.clone(),
+        rpm: limit(table.rpm),
+        tpm: limit(table.tpm),
+        rpd: limit(table.rpd),
+        enabled: table.enabled,
+    }
+}
+
+/// No key and no id may be there twice.
+fn unique(found: &[(String, Key)], faults: &mut Vec<Fault>) {
+    for (n, (at, key)) in found.iter().enumerate() {
+        let twin = |same: &dyn Fn(&Key) -> bool| found[..n].iter().position(|(_, other)| same(other));
+        if let Some(first) = twin(&|other| other.secret.digest().matches(&key.secret.digest())) {
+            let what = format!("key {} is key {} again (ends in {:?})", n + 1, first + 1, key.secret.tail());
+            faults.push(Fault::new(at, &what));
+        } else if let Some(first) = twin(&|other| other.id == key.id) {
+            faults.push(Fault::new(at, &format!("key {} has the id {:?} of key {}", n + 1, key.id, first + 1)));
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}

@@ -1,0 +1,120 @@
+//! What settings must be true of together, and what is worth a warning.
+
+use std::path::Path;
+
+use crate::client::Clients;
+use crate::config::fault::Fault;
+use crate::config::leaf::{self, Leaf};
+use crate::settings::{Algorithm, Key, Settings};
+
+/// Bytes of an HS256 secret at least: as many as its digest has.
+const JWT_SECRET_BYTES_MIN: usize = 32;
+
+/// Everyone who may come in; `None` when a fault was found.
+pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) -> Option<Clients> {
+    let before = faults.len();
+    let mut fault = |path: &str, what: &str| faults.push(Fault::new(&leaf::origin(leaves, path), what));
+    let jwt = &settings.auth.jwt;
+    for (path, tokens) in
+        [("auth.tokens", &settings.auth.tokens[..]), ("auth.admin_token", settings.auth.admin_token.as_slice())]
+    {
+        if tokens.iter().any(|token| token.expose().is_empty() || !token.expose().bytes().all(|b| b.is_ascii_graphic()))
+        {
+            fault(path, "allowed are visible ASCII characters, no blanks: a token travels in a header");
+        }
+    }
+    let files = [("auth.jwt.public_key_file", &jwt.public_key_file), ("auth.jwt.jwks_file", &jwt.jwks_file)];
+    if usize::from(jwt.secret.is_some()) + files.iter().filter(|(_, file)| file.is_some()).count() > 1 {
+        fault("auth.jwt.secret", "allowed is at most one of secret (JWT_SECRET), public_key_file and jwks_file");
+    }
+    if let Some(secret) = &jwt.secret {
+        let length = secret.expose().len();
+        if length < JWT_SECRET_BYTES_MIN {
+            fault(
+                "auth.jwt.secret",
+                &format!("read [secret] of {length} bytes, allowed is at least {JWT_SECRET_BYTES_MIN}"),
+            );
+        }
+        if jwt.algorithm != Algorithm::HS256 {
+            fault(
+                "auth.jwt.algorithm",
+                &format!("{:?} needs public_key_file or jwks_file, not a secret", jwt.algorithm),
+            );
+        }
+    }
+    let mut material = None;
+    for (path, file) in files {
+        let Some(file) = file else { continue };
+        if jwt.algorithm == Algorithm::HS256 {
+            fault(path, "set auth.jwt.algorithm to RS256, ES256 or EdDSA: HS256 is signed with JWT_SECRET");
+        }
+        match read(file) {
+            Ok(text) => material = Some((path, text)),
+            Err(what) => fault(path, &what),
+        }
+    }
+    if faults.len() > before {
+        return None;
+    }
+    let loopback = settings.server.host.is_loopback();
+    let text = material.as_ref().map(|(_, text)| text.as_str());
+    Clients::new(&settings.auth, &settings.clients, text, loopback)
+        .map_err(|unusable| {
+            let path = material.as_ref().map_or("auth.jwt.secret", |(path, _)| path);
+            faults.push(Fault::new(&leaf::origin(leaves, path), &format!("allowed is {unusable}")));
+        })
+        .ok()
+}
+
+/// Nothing listens beyond loopback with nothing to authenticate by, unless that was said.
+pub(super) fn exposure(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) {
+    let (server, auth) = (&settings.server, &settings.auth);
+    // A setting that could not be read was told already; what would follow from its default is not worth a line.
+    let about = |field: &str| matches!(field, "host" | "admin_host" | "allow_anonymous");
+    let misread = |leaf: &Leaf| match &leaf.path[..] {
+        _ if leaf.value.is_some() => false,
+        [section, field] if section == "server" => about(field),
+        [section, ..] => section == "auth",
+        [] => false,
+    };
+    if server.allow_anonymous || leaves.iter().any(misread) {
+        return;
+    }
+    let jwt = auth.jwt.secret.is_some() || auth.jwt.public_key_file.is_some() || auth.jwt.jwks_file.is_some();
+    let open = auth.tokens.is_empty();
+    let mut refuse = |path, address: std::net::IpAddr, set| {
+        let what = format!(
+            "{address} can be reached from other machines and there is nothing to authenticate by: \
+             set {set}, or ALLOW_ANONYMOUS=true if that is what you want"
+        );
+        faults.push(Fault::new(&leaf::origin(leaves, path), &what));
+    };
+    if !server.host.is_loopback() && open && !jwt {
+        refuse("server.host", server.host, "AUTH_TOKEN or JWT_SECRET");
+    }
+    if !server.admin_host.is_loopback() && open && auth.admin_token.is_none() {
+        refuse("server.admin_host", server.admin_host, "ADMIN_TOKEN");
+    }
+}
+
+/// What the operator should know.
+pub(super) fn warnings(settings: &Settings, keys: &[Key]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.cache.enabled {
+        warnings.push("ENABLE_CACHING: this build has no response cache; every request goes to Google".to_owned());
+    }
+    let origin = settings.upstream.base_url.as_str();
+    let host = origin.strip_prefix("http://").map(|rest| rest.rsplit_once(':').map_or(rest, |(host, _)| host));
+    if host.is_some_and(|host| !matches!(host, "127.0.0.1" | "localhost" | "[::1]")) {
+        warnings.push(format!("GEMINI_BASE_URL: keys travel to {origin} in the clear"));
+    }
+    let off = keys.iter().filter(|key| !key.enabled).count();
+    if off > 0 {
+        warnings.push(format!("{off} of {} keys are not enabled", keys.len()));
+    }
+    warnings
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
