@@ -151,16 +151,9 @@ fn limits_of(limits: &Limits, id: &str) -> ClientLimits {
 
 impl std::fmt::Debug for Clients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-<<<<<<< HEAD
-        f.debug_struct("Clients").field("tokens", &self.tokens.len()).field("jwt", &self.jwt.is_some()).finish()
-    }
-}
-
-=======
         f.debug_struct("Clients")
             .field("tokens", &self.tokens.len())
             .field("jwt", &self.jwt.is_some())
             .finish_non_exhaustive()
     }
 }
->>>>>>> house

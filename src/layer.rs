@@ -1,7 +1,4 @@
-//! The layers of the walk, one a file; none knows another.
+//! The layers of the walk, one tower layer a file.
 
 pub mod authenticate;
-<<<<<<< HEAD
 pub mod record;
-=======
->>>>>>> house

@@ -90,23 +90,15 @@ impl Server {
         let places = self.settings.connections_max as usize;
         let data = accept::run(self.data, places, workers.dealers(), Arc::clone(&self.readiness), follow);
         let uncounted = Arc::new(Readiness::default());
-<<<<<<< HEAD
-        let admin_accept = accept::run(self.admin, ADMIN_CONNECTIONS_MAX, vec![dealer], uncounted, admin_follow.clone());
-=======
         let admin_accept =
             accept::run(self.admin, ADMIN_CONNECTIONS_MAX, vec![dealer], uncounted, admin_follow.clone());
->>>>>>> house
         let admin_served = worker::serve(admin_desk, admin, limits, admin_follow);
 
         let life = async {
             self.readiness.set_ready();
             notify(sd_notify::NotifyState::Ready);
-<<<<<<< HEAD
-            let Some(stop) = stops.next().await else { return None };
-=======
             // Whoever could say stop is gone: that is a stop as well.
             let stop = stops.next().await.unwrap_or(Stop::Terminate);
->>>>>>> house
             notify(sd_notify::NotifyState::Stopping);
             self.readiness.set_draining();
             let deadline = Instant::now() + Duration::from_millis(self.settings.drain_timeout_ms);

@@ -35,16 +35,12 @@ impl Tasks {
     }
 
     fn bounded(max: usize) -> Self {
-<<<<<<< HEAD
-        let inner = Inner { running: AtomicUsize::new(0), max, stopping: watch::Sender::new(false), idle: watch::Sender::new(()) };
-=======
         let inner = Inner {
             running: AtomicUsize::new(0),
             max,
             stopping: watch::Sender::new(false),
             idle: watch::Sender::new(()),
         };
->>>>>>> house
         Self(Arc::new(inner))
     }
 
@@ -56,14 +52,10 @@ impl Tasks {
             let _place = place;
             task.await;
         };
-<<<<<<< HEAD
-        #[expect(clippy::disallowed_methods, reason = "the one place that spawns: bounded, and the drain waits for it")]
-=======
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place that spawns: bounded, and the drain waits for it"
         )]
->>>>>>> house
         tokio::spawn(task);
         Ok(())
     }

@@ -88,11 +88,7 @@ impl Verifier {
 
     /// Believes a token or not.
     pub(super) fn verify(&self, token: &[u8]) -> Result<Verified, Refused> {
-<<<<<<< HEAD
-        if token.len() > TOKEN_BYTES_MAX || token.iter().filter(|byte| **byte == b'.').count() != 2 {
-=======
         if token.len() > TOKEN_BYTES_MAX || memchr::memchr_iter(b'.', token).count() != 2 {
->>>>>>> house
             return Err(Refused::Invalid);
         }
         let key = match &self.keys {
@@ -132,15 +128,11 @@ fn validation(jwt: &settings::Jwt, algorithm: Algorithm) -> Validation {
 }
 
 /// The keys of a set that are of the algorithm, by `kid`.
-<<<<<<< HEAD
-fn jwks(text: &str, algorithm: Algorithm, named: settings::Algorithm) -> Result<HashMap<String, DecodingKey>, Unusable> {
-=======
 fn jwks(
     text: &str,
     algorithm: Algorithm,
     named: settings::Algorithm,
 ) -> Result<HashMap<String, DecodingKey>, Unusable> {
->>>>>>> house
     let set: JwkSet = serde_json::from_str(text).map_err(|_| Unusable::Jwks)?;
     let mut keys = HashMap::new();
     for jwk in &set.keys {

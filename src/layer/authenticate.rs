@@ -6,13 +6,8 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
 use http::{Request, Response};
-<<<<<<< HEAD
-use tower::layer::{Layer, layer_fn};
-use tower::Service;
-=======
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
->>>>>>> house
 
 use crate::client::{Client, Clients, Denied, Presented};
 use crate::endpoint::Surface;

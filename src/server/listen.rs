@@ -20,15 +20,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Raises the limit of open files to its hard limit: each call needs two.
 pub(super) fn raise_open_files() {
-<<<<<<< HEAD
-    let raised = Resource::NOFILE.get().and_then(|(soft, hard)| match soft < hard {
-        true => Resource::NOFILE.set(hard, hard),
-        false => Ok(()),
-    });
-=======
     let raise = |(soft, hard)| if soft < hard { Resource::NOFILE.set(hard, hard) } else { Ok(()) };
     let raised = Resource::NOFILE.get().and_then(raise);
->>>>>>> house
     if let Err(error) = raised {
         warn!(%error, "the limit of open files stays as it is");
     }

@@ -67,16 +67,12 @@ impl Dealer {
     }
 
     /// Hands a connection over.
-<<<<<<< HEAD
-    pub(super) async fn deal(&self, stream: std::net::TcpStream, permit: OwnedSemaphorePermit, readiness: &Arc<Readiness>) {
-=======
     pub(super) async fn deal(
         &self,
         stream: std::net::TcpStream,
         permit: OwnedSemaphorePermit,
         readiness: &Arc<Readiness>,
     ) {
->>>>>>> house
         self.open.fetch_add(1, Ordering::Relaxed);
         readiness.count_accepted();
         let place = Place { readiness: Arc::clone(readiness), open: Arc::clone(&self.open), _permit: permit };
@@ -145,14 +141,10 @@ where
                 let _ = over.wait_for(|phase| *phase == Phase::Over).await;
             });
         };
-<<<<<<< HEAD
-        thread::Builder::new().name(format!("worker-{index}")).spawn(work).context("a worker's thread did not start")?;
-=======
         thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(work)
             .context("a worker's thread did not start")?;
->>>>>>> house
         starting.await.context("a worker's stack panicked")??;
         dealers.push(dealer);
     }
