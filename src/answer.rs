@@ -1,0 +1,154 @@
+//! Answers: the one place where an [`Error`] becomes HTTP, in the shape of the surface that was called.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::endpoint::Surface;
+use crate::error::{Error, seconds};
+use crate::record::Outcome;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
+const DOMAIN: &str = "geminate";
+
+/// The whole answer to a refused or failed call. Its [`Outcome`] is among the extensions.
+pub fn refuse<B: From<Bytes>>(surface: Surface, error: &Error) -> Response<B> {
+    let mut answer = Response::new(B::from(body(surface, error)));
+    *answer.status_mut() = error.status();
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    if let Some(wait) = error.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait).max(1)));
+    }
+    if error.status() == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if error.leaves_body() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer.extensions_mut().insert(Outcome::Refused(error.name()));
+    answer
+}
+
+/// The body of a refusal.
+fn body(surface: Surface, error: &Error) -> Bytes {
+    let json = match surface {
+        Surface::Gemini => gemini(error),
+        Surface::OpenAi => openai(error),
+    };
+    Bytes::from(json.to_string())
+}
+
+/// The last frame of a stream that broke: what each SDK of the surface can read.
+pub fn last_frame(surface: Surface, error: &Error) -> Bytes {
+    match surface {
+        // Compact and unprefixed: Google's own form, which python, go and js all read (Google SDKs, 2026).
+        Surface::Gemini => Bytes::from(gemini(error).to_string()),
+        Surface::OpenAi => Bytes::from(format!("data: {}\n\n", openai(error))),
+    }
+}
+
+fn gemini(error: &Error) -> Value {
+    let mut details = vec![json!({
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": error.name().to_uppercase(),
+        "domain": DOMAIN,
+        "metadata": metadata(error),
+    })];
+    if let Some(wait) = error.retry_after() {
+        details.push(json!({
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{}s", seconds(wait)),
+        }));
+    }
+    json!({"error": {
+        "code": error.status().as_u16(),
+        "message": error.to_string(),
+        "status": google_status(error.status()),
+        "details": details,
+    }})
+}
+
+/// How many keys are out for each reason.
+fn metadata(error: &Error) -> Value {
+    let Error::Exhausted { reasons, .. } = error else { return json!({}) };
+    reasons.iter().map(|(reason, count)| ((*reason).to_owned(), Value::from(count.to_string()))).collect()
+}
+
+fn openai(error: &Error) -> Value {
+    let kind = match error.status().as_u16() {
+        401 => "authentication_error",
+        404 => "not_found_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    };
+    json!({"error": {"message": error.to_string(), "type": kind, "param": null, "code": error.name()}})
+}
+
+/// Google's word for an HTTP status.
+const fn google_status(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 => "INVALID_ARGUMENT",
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        408 | 504 => "DEADLINE_EXCEEDED",
+        413 | 414 | 431 => "INVALID_ARGUMENT",
+        429 => "RESOURCE_EXHAUSTED",
+        501 => "UNIMPLEMENTED",
+        502 | 503 => "UNAVAILABLE",
+        _ => "INTERNAL",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn parsed(surface: Surface, error: &Error) -> (Response<Bytes>, Value) {
+        let answer: Response<Bytes> = refuse(surface, error);
+        let json = serde_json::from_slice(answer.body()).unwrap();
+        (answer, json)
+    }
+
+    #[test]
+    fn an_outage_tells_which_keys_are_out_why_and_until_when() {
+        let reasons = vec![("quota_day", 2), ("invalid", 1)];
+        let error = Error::Exhausted { reasons, retry_after: Some(Duration::from_millis(12_300)), fault: false };
+        let (answer, json) = parsed(Surface::Gemini, &error);
+        assert_eq!(answer.status(), 429);
+        assert_eq!(answer.headers()[RETRY_AFTER], "13");
+        assert_eq!(json["error"]["status"], "RESOURCE_EXHAUSTED");
+        assert_eq!(json["error"]["details"][0]["metadata"]["quota_day"], "2");
+        assert_eq!(json["error"]["details"][1]["retryDelay"], "13s");
+    }
+
+    #[test]
+    fn each_surface_has_its_shape() {
+        let error = Error::Unauthenticated("no".into());
+        assert_eq!(parsed(Surface::Gemini, &error).1["error"]["code"], 401);
+        let (answer, json) = parsed(Surface::OpenAi, &error);
+        assert_eq!((answer.status().as_u16(), json["error"]["type"].as_str()), (401, Some("authentication_error")));
+        assert_eq!(answer.headers()[CONNECTION], "close");
+    }
+
+    #[test]
+    fn refusals_by_429_and_503_say_when_to_retry() {
+        let out = |fault| Error::Exhausted { reasons: vec![], retry_after: None, fault };
+        for error in [out(true), out(false), Error::Busy, Error::Draining] {
+            assert!(parsed(Surface::Gemini, &error).0.headers().contains_key(RETRY_AFTER), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_frame_is_one_line_each_sdk_reads() {
+        let error = Error::StreamBroken("idle");
+        let native = last_frame(Surface::Gemini, &error);
+        assert!(native.starts_with(b"{\"error\":{") && !native.contains(&b'\n'));
+        assert!(last_frame(Surface::OpenAi, &error).starts_with(b"data: {\"error\":{"));
+    }
+}

@@ -1,0 +1,212 @@
+//! The retry plan: whether another attempt may succeed where one failed, after which pause.
+
+use std::time::Duration;
+
+use crate::verdict::Verdict;
+
+/// An overload is tried again at most this often.
+const OVERLOADS_MAX: u32 = 3;
+/// The pauses between them begin here, double, and end there.
+const OVERLOAD_PAUSE: Duration = Duration::from_secs(2);
+const OVERLOAD_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// A bare 429 is taken to another key at most this often.
+const BARE_MAX: u32 = 2;
+
+/// What the plan knows of a failure beside its verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Whether the body is at hand to be sent again.
+    pub kept: bool,
+    /// Whether sending the request twice can do no harm.
+    pub replayable: bool,
+    /// Whether the prompt is so long that an internal error is likely its fault.
+    pub long_prompt: bool,
+    /// Whether so many overloads came in a row that another try is a waste.
+    pub breaker_open: bool,
+    /// Whether the model was unknown everywhere a moment ago.
+    pub unknown_lately: bool,
+    /// Time left until the deadline, and the whole of it.
+    pub left: Duration,
+    /// All of the time the call had.
+    pub whole: Duration,
+    /// A throw between 0 and 1.
+    pub dice: f64,
+}
+
+/// What to do after a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Another attempt after a pause.
+    Again {
+        /// How long to wait first.
+        pause: Duration,
+        /// Whether the failed key's project must not be asked again.
+        elsewhere: bool,
+        /// Whether it needs a share of the retry budget.
+        budgeted: bool,
+    },
+    /// No other attempt can help.
+    Stop,
+}
+
+/// The attempts of one call so far.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    limit: u32,
+    empty_retries: u32,
+    counted: u32,
+    by_verdict: Vec<Verdict>,
+}
+
+impl Plan {
+    /// A plan for a pool of `keys` keys: at most `retries` + 1 attempts are counted, and no more than twice the keys.
+    /// Attempts that take their key out of play are free.
+    pub fn new(retries: u32, empty_retries: u32, keys: usize) -> Self {
+        let twice = u32::try_from(keys).unwrap_or(u32::MAX).saturating_mul(2);
+        Self { limit: (retries + 1).min(twice), empty_retries, counted: 0, by_verdict: Vec::new() }
+    }
+
+    /// How many attempts count at most.
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Decides what follows an attempt that came to `verdict`.
+    pub fn after(&mut self, verdict: Verdict, facts: &Facts) -> Next {
+        let before = u32::try_from(self.by_verdict.iter().filter(|v| **v == verdict).count()).unwrap_or(u32::MAX);
+        self.by_verdict.push(verdict);
+        let next = self.next(verdict, before, facts);
+        let Next::Again { pause, .. } = next else { return Next::Stop };
+        let repeatable = facts.kept && (facts.replayable || verdict.proves_no_effect());
+        let counts = !removes_its_key(verdict);
+        self.counted += u32::from(counts);
+        let spent = counts && self.counted >= self.limit && !matches!(verdict, Verdict::Empty);
+        if !repeatable || spent || pause >= facts.left { Next::Stop } else { next }
+    }
+
+    fn next(&self, verdict: Verdict, before: u32, facts: &Facts) -> Next {
+        let again = |pause| Next::Again { pause, elsewhere: false, budgeted: false };
+        let budgeted = |pause| Next::Again { pause, elsewhere: false, budgeted: true };
+        let elsewhere = Next::Again { pause: Duration::ZERO, elsewhere: true, budgeted: false };
+        let short = Duration::from_millis(500).mul_f64(1.0 + facts.dice);
+        match verdict {
+            Verdict::Success | Verdict::Caller | Verdict::Broken | Verdict::Unfinished | Verdict::Abandoned => Next::Stop,
+            verdict if removes_its_key(verdict) => again(Duration::ZERO),
+            Verdict::DoubleCredential if before == 0 => again(Duration::ZERO),
+            Verdict::Precondition | Verdict::ModelForbidden if before == 0 => elsewhere,
+            Verdict::ModelUnknown if before == 0 && !facts.unknown_lately => elsewhere,
+            Verdict::QuotaBare if before < BARE_MAX => again(short),
+            Verdict::Internal if before == 0 && !facts.long_prompt => budgeted(short),
+            Verdict::Edge | Verdict::Interrupted if before == 0 => budgeted(short),
+            Verdict::Deadline if before == 0 && facts.left * 2 >= facts.whole => budgeted(short),
+            Verdict::Overloaded if before < OVERLOADS_MAX && !facts.breaker_open => {
+                let pause = OVERLOAD_PAUSE.saturating_mul(1 << before).min(OVERLOAD_PAUSE_MAX);
+                budgeted(pause.mul_f64(0.9 + 0.2 * facts.dice))
+            }
+            Verdict::Connect if before == 0 => again(Duration::ZERO),
+            Verdict::Connect => again(Duration::from_millis(200).mul_f64(1.0 + 4.0 * facts.dice)),
+            Verdict::Empty if before < self.empty_retries => again(Duration::ZERO),
+            _ => Next::Stop,
+        }
+    }
+}
+
+/// Whether the verdict takes its key, or the key's project, out of play for the call: such switches are bounded by the
+/// keys themselves, and not to make them would fail a request that another key can serve.
+pub const fn removes_its_key(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::KeyInvalid
+            | Verdict::Unauthorized
+            | Verdict::Banned
+            | Verdict::KeyBlocked
+            | Verdict::Billing
+            | Verdict::QuotaDay
+            | Verdict::QuotaMinute
+            | Verdict::NotInTier
+            | Verdict::Spend
+            | Verdict::Grounding
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALM: Facts = Facts {
+        kept: true,
+        replayable: true,
+        long_prompt: false,
+        breaker_open: false,
+        unknown_lately: false,
+        left: Duration::from_mins(5),
+        whole: Duration::from_mins(5),
+        dice: 0.5,
+    };
+
+    /// How often a plan goes on when every attempt comes to `verdict`.
+    fn attempts(verdict: Verdict, facts: &Facts, keys: usize) -> u32 {
+        let mut plan = Plan::new(3, 0, keys);
+        let mut attempts = 1;
+        while attempts < 100 && plan.after(verdict, facts) != Next::Stop {
+            attempts += 1;
+        }
+        attempts
+    }
+
+    #[test]
+    fn each_verdict_has_its_number_of_attempts() {
+        for (verdict, most) in [
+            (Verdict::Caller, 1),
+            (Verdict::Internal, 2),
+            (Verdict::Overloaded, 4),
+            (Verdict::QuotaBare, 3),
+            (Verdict::Edge, 2),
+            (Verdict::Interrupted, 2),
+            (Verdict::Deadline, 2),
+            (Verdict::ModelUnknown, 2),
+            (Verdict::ModelForbidden, 2),
+            (Verdict::Precondition, 2),
+            (Verdict::DoubleCredential, 2),
+            (Verdict::Connect, 4),
+            (Verdict::Empty, 1),
+            (Verdict::Broken, 1),
+        ] {
+            assert_eq!(attempts(verdict, &CALM, 10), most, "{verdict:?}");
+        }
+        assert_eq!(attempts(Verdict::KeyInvalid, &CALM, 10), 100, "bounded by the keys, not by the plan");
+        assert_eq!(attempts(Verdict::Overloaded, &CALM, 1), 2, "no more than twice the keys");
+    }
+
+    #[test]
+    fn what_may_have_happened_is_not_done_twice() {
+        let creating = Facts { replayable: false, ..CALM };
+        for verdict in [Verdict::Internal, Verdict::Interrupted, Verdict::Overloaded, Verdict::Edge, Verdict::Deadline] {
+            assert_eq!(attempts(verdict, &creating, 10), 1, "{verdict:?}");
+        }
+        for verdict in [Verdict::QuotaDay, Verdict::KeyInvalid, Verdict::Connect] {
+            assert!(attempts(verdict, &creating, 10) > 1, "{verdict:?}");
+        }
+        let streamed = Facts { kept: false, ..CALM };
+        assert_eq!(attempts(Verdict::KeyInvalid, &streamed, 10), 1);
+    }
+
+    #[test]
+    fn circumstances_stop_a_retry() {
+        assert_eq!(attempts(Verdict::Overloaded, &Facts { breaker_open: true, ..CALM }, 10), 1);
+        assert_eq!(attempts(Verdict::Internal, &Facts { long_prompt: true, ..CALM }, 10), 1);
+        assert_eq!(attempts(Verdict::Deadline, &Facts { left: Duration::from_mins(2), ..CALM }, 10), 1);
+        assert_eq!(attempts(Verdict::ModelUnknown, &Facts { unknown_lately: true, ..CALM }, 10), 1);
+        assert_eq!(attempts(Verdict::Overloaded, &Facts { left: Duration::from_secs(1), ..CALM }, 10), 1);
+    }
+
+    #[test]
+    fn overloads_are_given_time() {
+        let mut plan = Plan::new(3, 0, 10);
+        let mut pause = || match plan.after(Verdict::Overloaded, &CALM) {
+            Next::Again { pause, .. } => pause.as_secs_f64(),
+            Next::Stop => 0.0,
+        };
+        assert_eq!([pause(), pause(), pause(), pause()], [2.0, 4.0, 8.0, 0.0]);
+    }
+}

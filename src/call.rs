@@ -1,0 +1,128 @@
+//! A call: one request as the layers see it, and what one attempt at it comes to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::pool::key::Key;
+use crate::pool::lease::SharedLane;
+use crate::pool::outage::Outage;
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::verdict::Verdict;
+
+/// A request that was read at the edge. Shared by all its attempts.
+#[derive(Debug)]
+pub struct Call {
+    /// What it asks for.
+    pub endpoint: Endpoint,
+    /// The method.
+    pub method: Method,
+    /// The headers that go up: cleaned, without any credential.
+    pub headers: HeaderMap,
+    /// The body.
+    pub payload: Payload,
+    /// Who asks.
+    pub client: Client,
+    /// Where its story is written.
+    pub record: Arc<Record>,
+    /// The model it is for; empty where it names none.
+    pub model: Box<str>,
+    /// When it arrived.
+    pub arrived: Instant,
+    /// By when the answer's first byte is due.
+    pub deadline: Instant,
+}
+
+/// A request's body.
+#[derive(Debug)]
+pub enum Payload {
+    /// In memory, to be sent as often as needed. The permit is its share of the memory set aside for that.
+    Kept(Bytes, Option<OwnedSemaphorePermit>),
+    /// Passed on as it comes, once: what [`Payload::take`] leaves behind is nothing.
+    Streamed(Mutex<Option<axum::body::Body>>),
+}
+
+impl Payload {
+    /// Whether it can be sent again.
+    pub const fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept(..))
+    }
+
+    /// The bytes in memory, as far as there are any.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Kept(bytes, _) => bytes,
+            Self::Streamed(_) => &[],
+        }
+    }
+
+    /// The stream, for the first who asks.
+    pub fn take(&self) -> Option<axum::body::Body> {
+        match self {
+            Self::Kept(..) => None,
+            Self::Streamed(body) => body.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        }
+    }
+}
+
+/// One attempt at a call.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The call.
+    pub call: Arc<Call>,
+    /// Keys this call has tried: others are preferred.
+    pub tried: Vec<u32>,
+    /// Projects this call must not go to again.
+    pub shunned: Vec<u32>,
+    /// Whether to wait in line when no key is free.
+    pub patient: bool,
+}
+
+/// An attempt that gave no answer for the client.
+#[derive(Debug)]
+pub struct Failure {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// The key it was made with, and for which model; `None`: no attempt was made.
+    pub with: Option<(Arc<Key>, Arc<SharedLane>)>,
+    /// Why no key could be had.
+    pub outage: Option<Outage>,
+    /// Google's error answer, scrubbed.
+    pub answered: Option<Answered>,
+    /// The same, read.
+    pub refusal: Refusal,
+    /// What to tell the client where there is no answer of Google's.
+    pub error: Option<Error>,
+}
+
+/// An error answer of Google's in memory, scrubbed and with clean headers.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers that may go on.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Failure {
+    /// No key could be had.
+    pub fn out(outage: Outage) -> Self {
+        let error = None;
+        Self { verdict: Verdict::Caller, with: None, outage: Some(outage), answered: None, refusal: Refusal::default(), error }
+    }
+
+    /// Nothing was tried, and `error` says why.
+    pub fn refused(error: Error) -> Self {
+        let error = Some(error);
+        Self { verdict: Verdict::Caller, with: None, outage: None, answered: None, refusal: Refusal::default(), error }
+    }
+}

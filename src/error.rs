@@ -1,0 +1,166 @@
+//! The ways a call ends without an answer of Google's: refusals and failures of geminate's own.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::endpoint::Unroutable;
+
+/// Why a call was refused or failed. `answer` turns it into HTTP; nothing in it is secret.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// No credential, or none that is valid here.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// No endpoint of any surface.
+    #[error("{0}")]
+    Unroutable(#[from] Unroutable),
+    /// A WebSocket, which this build does not relay.
+    #[error("WebSocket sessions are not relayed by this version")]
+    NoWebSocket,
+    /// The client's own rate.
+    #[error("the rate limit of client {client} is reached; retry in {} s", seconds(*.retry_after))]
+    RateLimited {
+        /// The client's name.
+        client: String,
+        /// Until its next request is allowed.
+        retry_after: Duration,
+    },
+    /// Every place is taken and the queue is full, or the wait in it was too long.
+    #[error("all places are taken; retry shortly")]
+    Busy,
+    /// The process is going down.
+    #[error("geminate is shutting down; retry")]
+    Draining,
+    /// The request body is larger than `body_bytes_max`.
+    #[error("the request body is larger than {max} bytes (server.body_bytes_max)")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// The request body stopped coming.
+    #[error("no byte of the request body came for {} s (server.body_read_timeout_ms)", seconds(*.0))]
+    BodyTimeout(Duration),
+    /// The request body broke off or was framed wrong.
+    #[error("the request body broke off before its end")]
+    BodyBroken,
+    /// No key can serve now.
+    #[error("{}", exhausted(.reasons, *.retry_after, *.fault))]
+    Exhausted {
+        /// How many keys are out for what.
+        reasons: Vec<(&'static str, u32)>,
+        /// Until the first one returns; `None` when none returns by itself.
+        retry_after: Option<Duration>,
+        /// Whether all are out for good rather than out of quota.
+        fault: bool,
+    },
+    /// The line of those who wait for a key is full.
+    #[error("no key is free and {waiting} requests wait already; retry in {} s", seconds(*.retry_after))]
+    LineFull {
+        /// Requests that wait.
+        waiting: usize,
+        /// Until the first key returns.
+        retry_after: Duration,
+    },
+    /// The deadline passed before the first byte.
+    #[error("no answer within {} s", seconds(*.0))]
+    DeadlineExceeded(Duration),
+    /// The upstream cannot be reached.
+    #[error("the upstream cannot be reached: {0}")]
+    Unreachable(String),
+    /// The upstream broke off before the first byte.
+    #[error("the upstream broke off before it answered: {0}")]
+    Interrupted(String),
+    /// The upstream saw several credentials twice: a fault of ours.
+    #[error("the upstream refused the form of the credential")]
+    CredentialForm,
+    /// A stream broke off after its first bytes.
+    #[error("the stream broke off: {0}")]
+    StreamBroken(&'static str),
+    /// A panic of ours.
+    #[error("an internal error")]
+    Panicked,
+}
+
+impl Error {
+    /// The reason in metrics and logs: one of a fixed set.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Unroutable(_) => "unroutable",
+            Self::NoWebSocket => "no_websocket",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTimeout(_) => "body_timeout",
+            Self::BodyBroken => "body_broken",
+            Self::Exhausted { fault: true, .. } => "no_usable_key",
+            Self::Exhausted { .. } => "exhausted",
+            Self::LineFull { .. } => "line_full",
+            Self::DeadlineExceeded(_) => "deadline_exceeded",
+            Self::Unreachable(_) => "unreachable",
+            Self::Interrupted(_) => "interrupted",
+            Self::CredentialForm => "credential_form",
+            Self::StreamBroken(_) => "stream_broken",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// The HTTP status.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Unroutable(Unroutable::Unknown) => StatusCode::NOT_FOUND,
+            Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
+            Self::Unroutable(Unroutable::Ambiguous) | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
+            Self::RateLimited { .. } | Self::Exhausted { fault: false, .. } | Self::LineFull { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Busy | Self::Draining | Self::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::DeadlineExceeded(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unreachable(_) | Self::Interrupted(_) | Self::CredentialForm | Self::StreamBroken(_) => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// How long a client should wait, for `Retry-After`: always there on 429 and 503.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::LineFull { retry_after, .. } => Some(*retry_after),
+            // Nothing returns by itself, yet an operator may mend it: ask again in a while.
+            Self::Exhausted { retry_after, .. } => Some(retry_after.unwrap_or(Duration::from_mins(10))),
+            Self::Busy | Self::Draining => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// Whether the request's body may be left unread, so that the connection must close.
+    pub const fn leaves_body(&self) -> bool {
+        !matches!(
+            self,
+            Self::Exhausted { .. } | Self::LineFull { .. } | Self::DeadlineExceeded(_) | Self::Unreachable(_)
+                | Self::Interrupted(_) | Self::CredentialForm | Self::StreamBroken(_)
+        )
+    }
+}
+
+/// Whole seconds, rounded up.
+pub fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+fn exhausted(reasons: &[(&'static str, u32)], retry_after: Option<Duration>, fault: bool) -> String {
+    let list: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let list = if list.is_empty() { "the pool is empty".to_owned() } else { list.join(", ") };
+    let what = if fault { "no usable key" } else { "no key can serve this model now" };
+    match retry_after {
+        Some(wait) => format!("{what} ({list}); the first one returns in {} s", seconds(wait)),
+        None => format!("{what} ({list})"),
+    }
+}

@@ -1,0 +1,91 @@
+//! State on disk: what must survive a restart, written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+/// A larger file is none of ours.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// One JSON file below `DATA_DIR`.
+#[derive(Clone, Debug)]
+pub struct StateFile {
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// The file `name` in `dir`; neither need exist.
+    pub fn new(dir: &Path, name: &str) -> Self {
+        Self { path: dir.join(name) }
+    }
+
+    /// What was saved last; `None` where nothing was. A file that cannot be read is set aside with a warning.
+    pub fn load<T: DeserializeOwned>(&self) -> Option<T> {
+        match self.read() {
+            Ok(state) => Some(state),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let aside = self.path.with_extension("corrupt");
+                let moved = fs::rename(&self.path, &aside).is_ok();
+                warn!(file = %self.path.display(), %error, set_aside = moved, "state on disk is corrupt: starting without it");
+                None
+            }
+            Err(error) => {
+                warn!(file = %self.path.display(), %error, "state on disk cannot be read: starting without it");
+                None
+            }
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> io::Result<T> {
+        let file = File::open(&self.path)?;
+        if file.metadata()?.len() > BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
+        }
+        serde_json::from_reader(io::BufReader::new(file))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Saves `state`: to a temporary file, synced, then renamed. Readable by the owner alone.
+    pub fn save<T: Serialize>(&self, state: &T) -> io::Result<()> {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(dir)?;
+        let temporary = self.path.with_extension("tmp");
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&temporary)?;
+        file.write_all(&serde_json::to_vec(state)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        File::open(dir)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_loaded_and_rubbish_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::new(&dir.path().join("deep"), "pool.json");
+        assert_eq!(file.load::<Vec<u32>>(), None);
+        file.save(&vec![1, 2]).unwrap();
+        assert_eq!(file.load::<Vec<u32>>(), Some(vec![1, 2]));
+        fs::write(&file.path, "{rubbish").unwrap();
+        assert_eq!(file.load::<Vec<u32>>(), None);
+        assert!(file.path.with_extension("corrupt").exists() && !file.path.exists());
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_written_is_an_error_not_a_panic() {
+        let file = StateFile::new(Path::new("/dev/null/nowhere"), "pool.json");
+        assert!(file.save(&1).is_err());
+        assert_eq!(file.load::<u32>(), None);
+    }
+}

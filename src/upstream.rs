@@ -1,0 +1,141 @@
+//! The upstream: carries one attempt to Google over reqwest and hands back what came, unjudged.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use reqwest::{Body, Client, Proxy, Request, Url};
+
+use crate::call::{Call, Payload};
+use crate::pool::key::{Form, Key};
+use crate::settings;
+
+pub mod headers;
+mod egress;
+
+pub use egress::{Unusable, authorities};
+pub use reqwest::Certificate;
+
+/// The connections of one worker to the upstream.
+#[derive(Clone)]
+pub struct Upstream {
+    clients: Arc<[Client]>,
+    base: Url,
+}
+
+/// The ways out that the keys ask for: which proxy each has.
+#[derive(Clone, Debug, Default)]
+pub struct Egresses {
+    proxies: Vec<crate::secret::Secret>,
+}
+
+impl Egresses {
+    /// The number of the way out through `proxy`; without one, 0: the common one.
+    pub fn number(&mut self, proxy: Option<&crate::secret::Secret>) -> u32 {
+        let Some(proxy) = proxy else { return 0 };
+        let known = self.proxies.iter().position(|other| other.expose() == proxy.expose());
+        let at = known.unwrap_or_else(|| {
+            self.proxies.push(proxy.clone());
+            self.proxies.len() - 1
+        });
+        u32::try_from(at + 1).unwrap_or(0)
+    }
+}
+
+/// Why an attempt brought no answer.
+#[derive(Debug)]
+pub enum Broken {
+    /// No connection: nothing was sent.
+    Connect(String),
+    /// The connection broke after something was sent.
+    Interrupted(String),
+    /// The client's own body broke off while it was passed on.
+    Body,
+}
+
+impl Upstream {
+    /// Clients of one worker: their connections live on its runtime.
+    pub fn new(
+        settings: &settings::Upstream,
+        egresses: &Egresses,
+        authorities: &[Certificate],
+    ) -> Result<Self, Unusable> {
+        let mut clients = vec![egress::client(settings, authorities, None)?];
+        for proxy in &egresses.proxies {
+            let fault = |_| Unusable::Proxy { key: "of a proxy".to_owned() };
+            let proxy = Proxy::all(proxy.expose()).map_err(fault)?;
+            clients.push(egress::client(settings, authorities, Some(proxy))?);
+        }
+        let base = Url::parse(settings.base_url.as_str()).map_err(|error| Unusable::Client(error.to_string()))?;
+        Ok(Self { clients: clients.into(), base })
+    }
+
+    /// Sends the call with one credential of `key`, and returns with the answer's head.
+    pub async fn send(&self, call: &Call, key: &Key, form: Form) -> Result<Response<Body>, Broken> {
+        let mut request = Request::new(call.method.clone(), self.url(call));
+        *request.headers_mut() = call.headers.clone();
+        let (name, value) = key.credential(form);
+        request.headers_mut().insert(name, value);
+        *request.body_mut() = match &call.payload {
+            Payload::Kept(bytes, _) if bytes.is_empty() && call.method == http::Method::GET => None,
+            Payload::Kept(bytes, _) => Some(Body::from(bytes.clone())),
+            Payload::Streamed(_) => call.payload.take().map(|body| Body::wrap_stream(body.into_data_stream())),
+        };
+        self.execute(key, request).await
+    }
+
+    /// Asks for the list of models: proves that a key lives and spends no quota.
+    pub async fn probe(&self, key: &Key, limit: Duration) -> Result<Response<Body>, Broken> {
+        let mut url = self.base.clone();
+        url.set_path("/v1beta/models");
+        url.set_query(Some("pageSize=1"));
+        let mut request = Request::new(http::Method::GET, url);
+        let (name, value) = key.credential(Form::ApiKey);
+        request.headers_mut().insert(name, value);
+        *request.timeout_mut() = Some(limit);
+        self.execute(key, request).await
+    }
+
+    async fn execute(&self, key: &Key, request: Request) -> Result<Response<Body>, Broken> {
+        let client = self.clients.get(key.egress as usize).unwrap_or(&self.clients[0]);
+        client.execute(request).await.map(Response::from).map_err(|error| broken(&error))
+    }
+
+    /// From parts: the origin is fixed, path and query were parsed at the edge.
+    fn url(&self, call: &Call) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(call.endpoint.target.path());
+        url.set_query(call.endpoint.target.query());
+        url
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} clients", self.clients.len())
+    }
+}
+
+/// Sorts a failure of reqwest's. Its own text would hold the URL, so only its causes are told.
+fn broken(error: &reqwest::Error) -> Broken {
+    if error.is_body() {
+        return Broken::Body;
+    }
+    let why = causes(error);
+    if error.is_connect() { Broken::Connect(why) } else { Broken::Interrupted(why) }
+}
+
+/// The innermost cause of a failure: never the URL.
+pub fn causes(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    while let Some(next) = cause.and_then(std::error::Error::source) {
+        cause = Some(next);
+    }
+    match cause {
+        Some(cause) => cause.to_string(),
+        None if error.is_timeout() => "timed out".to_owned(),
+        None => "broken".to_owned(),
+    }
+}

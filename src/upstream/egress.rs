@@ -1,0 +1,79 @@
+//! The ways out: one HTTP client for each proxy, made alike.
+
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, ClientBuilder, Proxy, redirect, retry};
+
+use crate::settings::{Protocol, Upstream};
+
+/// Flow-control windows of an HTTP/2 connection: a slow reader fills its own stream's, never the connection's.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// Why the clients cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The extra authorities cannot be read.
+    #[error("SSL_CERT_FILE {path}: {why}")]
+    Authorities {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A proxy's address is none; it may hold a password, so it is not shown.
+    #[error("the proxy of key {key} is not a URL such as http://host:port")]
+    Proxy {
+        /// The key's id.
+        key: String,
+    },
+    /// The TLS backend.
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(String),
+}
+
+/// A client that only carries: no redirects, no retries, no decompression, no time limit on a whole answer.
+///
+/// `proxy` replaces what `HTTPS_PROXY` and `NO_PROXY` say.
+pub fn client(settings: &Upstream, authorities: &[Certificate], proxy: Option<Proxy>) -> Result<Client, Unusable> {
+    let builder = ClientBuilder::new()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30))
+        .connect_timeout(Duration::from_millis(settings.connect_timeout_ms))
+        .pool_idle_timeout(Duration::from_millis(settings.idle_connection_timeout_ms))
+        .pool_max_idle_per_host(settings.idle_connections_max as usize)
+        .tls_certs_only(authorities.iter().cloned());
+    let builder = match settings.protocol {
+        Protocol::Http1 => builder.http1_only(),
+        Protocol::Http2 => builder
+            .http2_prior_knowledge()
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_keep_alive_timeout(Duration::from_secs(10)),
+    };
+    let builder = match proxy {
+        Some(proxy) => builder.proxy(proxy),
+        None => builder,
+    };
+    builder.build().map_err(|error| Unusable::Client(error.without_url().to_string()))
+}
+
+/// The authorities that are trusted: those inside the binary, and those of the file `extra`.
+pub fn authorities(extra: Option<&std::path::Path>) -> Result<Vec<Certificate>, Unusable> {
+    let inside = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
+    let mut all: Vec<Certificate> = inside.collect();
+    if let Some(path) = extra {
+        let fault = |why: String| Unusable::Authorities { path: path.display().to_string(), why };
+        let pem = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+        let extra = Certificate::from_pem_bundle(&pem).map_err(|_| fault("it is not PEM".to_owned()))?;
+        if extra.is_empty() {
+            return Err(fault("it holds no certificate".to_owned()));
+        }
+        all.extend(extra);
+    }
+    Ok(all)
+}
