@@ -5,6 +5,7 @@
 
 mod span;
 mod pages;
+mod refusals;
 mod quota;
 mod bodies;
 mod fault;
@@ -12,6 +13,7 @@ mod script;
 mod settings;
 mod auth;
 mod journal;
+mod ledger;
 mod world;
 mod line;
 mod route;
@@ -34,13 +36,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub use auth::{Credential, Form};
-pub use bodies::Refusal;
 pub use fault::{Fault, Place};
 pub use journal::{BODY_KEPT_MAX, Ending, SeenCall};
+pub use ledger::QuotaRule;
 pub use quota::{Quota, Tier, Window};
+pub use refusals::Refusal;
 pub use script::Script;
 pub use settings::{MockKey, Settings};
-pub use world::{QuotaRule, World};
+pub use world::World;
 
 /// Connections at once; the next waits for one to end.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -81,4 +84,4 @@ async fn connection(stream: TcpStream, world: Arc<World>) {
 }
 
 #[cfg(test)]
-mod trial;
+mod tests;

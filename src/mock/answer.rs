@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::mock::auth;
-use crate::mock::bodies::{self, Asked, Page, Refusal, Refused};
+use crate::mock::bodies::{self, Asked, Page, Refused};
 use crate::mock::control;
 use crate::mock::fault::{Fault, Place};
 use crate::mock::generate;
@@ -23,6 +23,7 @@ use crate::mock::line::Line;
 use crate::mock::methods::{self, Question};
 use crate::mock::pages;
 use crate::mock::quota::Work;
+use crate::mock::refusals::Refusal;
 use crate::mock::route::{Call, Route};
 use crate::mock::script::{Script, Subject};
 use crate::mock::wire::{self, Answer, AnswerBody, Step};
@@ -64,16 +65,19 @@ pub(crate) async fn answer(
     }
     call.note(|call| {
         call.model.clone_from(&route.model);
-        call.body = body.slice(..body.len().min(BODY_KEPT_MAX));
+        call.body = Bytes::copy_from_slice(&body[..body.len().min(BODY_KEPT_MAX)]);
         call.body_bytes = body.len() as u64;
         call.body_digest = Some(Digest::of(&body));
     });
     let (answer, script) = decide(&world, &route, &head, &call, &Question { head: &head, route: &route, body, json });
-    call.note(|call| {
-        call.status = answer.status.as_u16();
-        call.script = script.as_ref().map(ToString::to_string);
-    });
+    call.note(|call| call.script = script.as_ref().map(ToString::to_string));
     let faults = script.map(|script| script.faults).unwrap_or_default();
+    if let Some(patience) = patience(&head).filter(|patience| *patience < wait(&world, &faults)) {
+        tokio::time::sleep(patience).await;
+        let answer = refusal(Refusal::DeadlineExceeded.to(&Asked::default(), None), &route);
+        call.note(|call| call.status = answer.status.as_u16());
+        return Ok(respond(&answer, wire::plan(&answer, Duration::ZERO, 1, &[]), line, Some(call)));
+    }
     finish(&world, answer, &faults, line, call).await
 }
 
@@ -85,23 +89,34 @@ async fn finish(
     line: Arc<Line>,
     call: OpenCall,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let delays = faults.iter().filter_map(|fault| if let Fault::Delay(wait) = fault { Some(*wait) } else { None });
-    let wait = world.settings().latency + delays.sum::<Duration>();
+    let wait = wait(world, faults);
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
     let broken = |fault: &&Fault| matches!(fault, Fault::Cut(Place::Head) | Fault::Reset(Place::Head));
     if let Some(fault) = faults.iter().find(broken) {
-        call.note(|call| call.status = 0);
         call.end(Ending::Broken);
         if matches!(fault, Fault::Reset(_)) {
             line.reset();
         }
         return broken_off(&line).await;
     }
+    call.note(|call| call.status = answer.status.as_u16());
     let settings = world.settings();
     let steps = wire::plan(&answer, settings.chunk_interval, settings.chunks, faults);
     Ok(respond(&answer, steps, line, Some(call)))
+}
+
+/// The time before the head.
+fn wait(world: &World, faults: &[Fault]) -> Duration {
+    let delays = faults.iter().filter_map(|fault| if let Fault::Delay(wait) = fault { Some(*wait) } else { None });
+    world.settings().latency + delays.sum::<Duration>()
+}
+
+/// How long the caller lets Google work, in seconds of `X-Server-Timeout`.
+fn patience(head: &Parts) -> Option<Duration> {
+    let seconds = head.headers.get("x-server-timeout")?.to_str().ok()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|patience| !patience.is_zero())
 }
 
 /// Ends the line; the future that waits here is dropped with it.

@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
-use crate::mock::bodies::Refusal;
+use crate::mock::refusals::Refusal;
 
 /// The forms in which a credential can come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

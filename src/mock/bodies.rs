@@ -1,14 +1,13 @@
-//! Every refusal of Google's, by a name, with the body Google sends.
+//! The bodies of Google's refusals.
 
-use std::fmt::{self, Write};
-use std::str::FromStr;
+use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::mock::pages;
 use crate::mock::quota::{Measure, Shortage, Tier, Violation, Work};
-use crate::mock::span;
+use crate::mock::refusals::Refusal;
 
 const SERVICE: &str = "generativelanguage.googleapis.com";
 const DAY_LIMIT: u64 = 250;
@@ -43,150 +42,120 @@ pub(crate) enum Page {
     Html(&'static str),
 }
 
-macro_rules! refusals {
-    ($($variant:ident $name:literal $doc:literal;)*) => {
-        /// A refusal by its name.
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum Refusal {
-            $(#[doc = $doc] $variant,)*
-            /// An error of the Interactions API: its status and its string code.
-            Interactions(u16, &'static str),
-        }
-
-        impl Refusal {
-            /// Every refusal there is.
-            pub fn all() -> impl Iterator<Item = Self> {
-                let interactions = INTERACTIONS.iter().map(|(status, code)| Self::Interactions(*status, code));
-                [$(Self::$variant),*].into_iter().chain(interactions)
-            }
-        }
-
-        impl fmt::Display for Refusal {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$variant => f.write_str($name),)*
-                    Self::Interactions(_, code) => write!(f, "interactions_{code}"),
-                }
-            }
-        }
-    };
-}
-
-refusals! {
-    ApiKeyInvalid "api_key_invalid" "400, the key is not known.";
-    ApiKeyExpired "api_key_expired" "400, the key has run out.";
-    ApiKeyNotFound "api_key_not_found" "400, the key was deleted.";
-    InvalidArgument "invalid_argument" "400, the caller's own mistake.";
-    TooManyTokens "too_many_tokens" "400, the prompt is over the model's window.";
-    ThoughtSignature "thought_signature" "400, a signature of another key's.";
-    MultipleCredentials "multiple_credentials" "400, two credentials came at once.";
-    Location "location" "400, the egress is in a country Google does not serve.";
-    FreeTierUnavailable "free_tier_unavailable" "400, no free tier where the key lives.";
-    Unauthenticated "unauthenticated" "401, a form of credential that the route does not take.";
-    PaymentRequired "payment_required" "402, the prepaid money is gone.";
-    Leaked "leaked" "403, the key was found in public.";
-    ConsumerSuspended "consumer_suspended" "403, the project is suspended; the body holds the full key.";
-    ServiceDisabled "service_disabled" "403, the API is not switched on; the body holds the full key.";
-    ServiceBlocked "service_blocked" "403, the key is not for this API.";
-    IpBlocked "ip_blocked" "403, the key is not for this address.";
-    ReferrerBlocked "referrer_blocked" "403, the key is not for this referrer.";
-    FilePermission "file_permission" "403, a file of another project's, or none.";
-    CachePermission "cache_permission" "403, a cached content of another project's, or none.";
-    ProjectDenied "project_denied" "403, the project is banned.";
-    Unregistered "unregistered" "403, no credential came.";
-    PermissionDenied "permission_denied" "403 without a reason.";
-    ModelNotFound "model_not_found" "404, no such model, or not for this method.";
-    ModelRetired "model_retired" "404, a model closed to new projects.";
-    QuotaDay "quota_day" "429, the day's requests are spent; the wait it tells misleads.";
-    QuotaMinute "quota_minute" "429, the minute's requests are spent.";
-    QuotaTokens "quota_tokens" "429, the minute's tokens are spent.";
-    LimitZero "limit_zero" "429, the tier has no access to the model.";
-    QuotaBare "quota_bare" "429 without details.";
-    Spend "spend" "429, the project's spending limit.";
-    Grounding "grounding" "429, the quota of searches.";
-    Cancelled "cancelled" "499, the caller went away.";
-    Internal "internal" "500.";
-    Overloaded "overloaded" "503, the model has too much to do.";
-    HighDemand "high_demand" "503, the same in newer words.";
-    DeadlineExceeded "deadline_exceeded" "504.";
-    Html502 "html_502" "502 as a page of Google's edge.";
-    HtmlBlocked "html_blocked" "429 as the page for automated queries.";
-}
-
-const INTERACTIONS: [(u16, &str); 12] = [
-    (400, "invalid_request"),
-    (400, "failed_precondition"),
-    (400, "parameter_unknown"),
-    (401, "authentication"),
-    (402, "payment_required"),
-    (403, "permission_denied"),
-    (404, "not_found"),
-    (404, "model_not_found"),
-    (416, "out_of_range"),
-    (429, "rate_limit_exceeded"),
-    (429, "quota_exceeded"),
-    (499, "cancelled"),
-];
-
-impl FromStr for Refusal {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::all().find(|refusal| refusal.to_string() == text).ok_or_else(|| format!("no refusal is named `{text}`"))
-    }
-}
-
 impl Refusal {
-    /// Whether Google counts the call against the quota although it fails.
-    pub(crate) fn consumes(self) -> bool {
-        matches!(self, Self::Internal | Self::Overloaded | Self::HighDemand | Self::DeadlineExceeded)
-    }
-
     /// The refusal as Google words it. `retry` is what quotas tell; `None` leaves each its usual wait.
-    #[rustfmt::skip]
     pub(crate) fn to(self, asked: &Asked, retry: Option<Duration>) -> Refused {
         match self {
             Self::ApiKeyInvalid => key_invalid("API key not valid. Please pass a valid API key."),
             Self::ApiKeyExpired => key_invalid("API key expired. Please renew the API key."),
             Self::ApiKeyNotFound => key_invalid("API Key not found. Please pass a valid API key."),
-            Self::InvalidArgument => plain(400, "Request contains an invalid argument."),
-            Self::TooManyTokens => plain(400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
-            Self::ThoughtSignature => plain(400, "Corrupted thought signature."),
-            Self::MultipleCredentials => plain(400, "Multiple authentication credentials received. Please pass only one."),
-            Self::Location => precondition("User location is not supported for the API use."),
-            Self::FreeTierUnavailable => precondition("Gemini API free tier is not available in your country. Please enable billing on your project in Google AI Studio."),
+            Self::Location | Self::FreeTierUnavailable | Self::PaymentRequired => {
+                let status = if self == Self::PaymentRequired { 402 } else { 400 };
+                envelope(status, "FAILED_PRECONDITION", words(self), Value::Null)
+            }
             Self::Unauthenticated => unauthenticated(asked),
-            Self::PaymentRequired => envelope(402, "FAILED_PRECONDITION", "Your prepaid credits are depleted. Please add credits to your project in Google AI Studio.", Value::Null),
-            Self::Leaked => plain(403, "Your API key was reported as leaked. Please use another API key."),
             Self::ConsumerSuspended => suspended(asked),
             Self::ServiceDisabled => service_disabled(asked),
-            Self::ServiceBlocked => blocked(asked, "API_KEY_SERVICE_BLOCKED", &format!("Requests to this API {SERVICE} method {} are blocked.", rpc(asked))),
-            Self::IpBlocked => blocked(asked, "API_KEY_IP_ADDRESS_BLOCKED", "The provided API key has an IP address restriction. The originating IP address of the call (192.0.2.7) violates this restriction."),
-            Self::ReferrerBlocked => blocked(asked, "API_KEY_HTTP_REFERRER_BLOCKED", "Requests from referer <empty> are blocked."),
-            Self::FilePermission => plain(403, "You do not have permission to access the File abc-123 or it may not exist."),
-            Self::CachePermission => plain(403, "CachedContent not found (or permission denied)"),
-            Self::ProjectDenied => plain(403, "Your project has been denied access. Please contact support."),
-            Self::Unregistered => plain(403, "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API."),
-            Self::PermissionDenied => plain(403, "The caller does not have permission"),
-            Self::ModelNotFound => plain(404, &format!("models/{} is not found for API version {}, or is not supported for {}. Call ListModels to see the list of available models and their supported methods.", asked.model, asked.version, asked.action)),
-            Self::ModelRetired => plain(404, &format!("This model models/{} is no longer available to new users. Please update your code to use a newer model for the latest features and improvements.", asked.model)),
+            Self::ServiceBlocked => {
+                let message = format!("Requests to this API {SERVICE} method {} are blocked.", rpc(asked));
+                blocked(asked, "API_KEY_SERVICE_BLOCKED", &message)
+            }
+            Self::IpBlocked => blocked(asked, "API_KEY_IP_ADDRESS_BLOCKED", words(self)),
+            Self::ReferrerBlocked => blocked(asked, "API_KEY_HTTP_REFERRER_BLOCKED", words(self)),
+            Self::ModelNotFound => plain(404, &model_not_found(asked)),
+            Self::ModelRetired => plain(404, &format!("This model models/{} {}", asked.model, words(self))),
             Self::QuotaDay => one_quota(asked, Measure::DayRequests, DAY_LIMIT, retry),
             Self::QuotaMinute => one_quota(asked, Measure::MinuteRequests, MINUTE_LIMIT, retry),
             Self::QuotaTokens => one_quota(asked, Measure::MinuteTokens, TOKEN_LIMIT, retry),
             Self::LimitZero => limit_zero(asked, retry),
-            Self::QuotaBare => plain(429, "Resource has been exhausted (e.g. check quota)."),
-            Self::Spend => plain(429, "Your project has exceeded its spending rate limit. Please try again later or raise your tier in Google AI Studio."),
-            Self::Grounding => plain(429, "You exceeded your current quota for Grounding with Google Search. Please check your plan and billing details."),
-            Self::Cancelled => plain(499, "The operation was cancelled."),
-            Self::Internal => plain(500, "An internal error has occurred. Please retry or report in https://developers.generativeai.google/guide/troubleshooting"),
-            Self::Overloaded => plain(503, "The model is overloaded. Please try again later."),
-            Self::HighDemand => plain(503, "This model is currently experiencing high demand. Spikes in demand are usually temporary. Please try again later."),
-            Self::DeadlineExceeded => plain(504, "Deadline expired before operation could complete."),
             Self::Html502 => Refused { status: 502, body: Page::Html(pages::BAD_GATEWAY) },
             Self::HtmlBlocked => Refused { status: 429, body: Page::Html(pages::AUTOMATED_QUERIES) },
-            Self::Interactions(status, code) => Refused { status, body: Page::Json(json!({"error": {"code": code, "message": format!("The interaction failed: {code}.")}})) },
+            Self::Interactions(status, code) => {
+                let error = json!({"code": code, "message": format!("The interaction failed: {code}.")});
+                Refused { status, body: Page::Json(json!({"error": error})) }
+            }
+            Self::InvalidArgument | Self::TooManyTokens | Self::ThoughtSignature | Self::MultipleCredentials => {
+                plain(400, words(self))
+            }
+            Self::Leaked
+            | Self::FilePermission
+            | Self::CachePermission
+            | Self::ProjectDenied
+            | Self::Unregistered
+            | Self::PermissionDenied => plain(403, words(self)),
+            Self::QuotaBare | Self::Spend | Self::Grounding => plain(429, words(self)),
+            Self::Cancelled => plain(499, words(self)),
+            Self::Internal => plain(500, words(self)),
+            Self::Overloaded | Self::HighDemand => plain(503, words(self)),
+            Self::DeadlineExceeded => plain(504, words(self)),
         }
     }
+}
+
+/// The message of a refusal that says the same to every call.
+fn words(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::InvalidArgument => "Request contains an invalid argument.",
+        Refusal::TooManyTokens => {
+            "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
+        }
+        Refusal::ThoughtSignature => "Corrupted thought signature.",
+        Refusal::MultipleCredentials => "Multiple authentication credentials received. Please pass only one.",
+        Refusal::Location => "User location is not supported for the API use.",
+        Refusal::FreeTierUnavailable => {
+            "Gemini API free tier is not available in your country. Please enable billing on your project in Google AI \
+             Studio."
+        }
+        Refusal::PaymentRequired => {
+            "Your prepaid credits are depleted. Please add credits to your project in Google AI Studio."
+        }
+        Refusal::Leaked => "Your API key was reported as leaked. Please use another API key.",
+        Refusal::IpBlocked => {
+            "The provided API key has an IP address restriction. The originating IP address of the call (192.0.2.7) \
+             violates this restriction."
+        }
+        Refusal::ReferrerBlocked => "Requests from referer <empty> are blocked.",
+        Refusal::FilePermission => "You do not have permission to access the File abc-123 or it may not exist.",
+        Refusal::CachePermission => "CachedContent not found (or permission denied)",
+        Refusal::ProjectDenied => "Your project has been denied access. Please contact support.",
+        Refusal::Unregistered => {
+            "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or \
+             other form of API consumer identity to call this API."
+        }
+        Refusal::PermissionDenied => "The caller does not have permission",
+        Refusal::ModelRetired => {
+            "is no longer available to new users. Please update your code to use a newer model for the latest features \
+             and improvements."
+        }
+        Refusal::QuotaBare => "Resource has been exhausted (e.g. check quota).",
+        Refusal::Spend => {
+            "Your project has exceeded its spending rate limit. Please try again later or raise your tier in Google AI \
+             Studio."
+        }
+        Refusal::Grounding => {
+            "You exceeded your current quota for Grounding with Google Search. Please check your plan and billing \
+             details."
+        }
+        Refusal::Cancelled => "The operation was cancelled.",
+        Refusal::Overloaded => "The model is overloaded. Please try again later.",
+        Refusal::HighDemand => {
+            "This model is currently experiencing high demand. Spikes in demand are usually temporary. Please try \
+             again later."
+        }
+        Refusal::DeadlineExceeded => "Deadline expired before operation could complete.",
+        _ => {
+            "An internal error has occurred. Please retry or report in \
+             https://developers.generativeai.google/guide/troubleshooting"
+        }
+    }
+}
+
+fn model_not_found(asked: &Asked) -> String {
+    let Asked { model, version, action, .. } = asked;
+    format!(
+        "models/{model} is not found for API version {version}, or is not supported for {action}. Call ListModels to \
+         see the list of available models and their supported methods."
+    )
 }
 
 /// The refusal for quotas that ran out: the exact body with its violations and the wait.
@@ -249,10 +218,6 @@ fn status_word(code: u16) -> &'static str {
     }
 }
 
-fn precondition(message: &str) -> Refused {
-    envelope(400, "FAILED_PRECONDITION", message, Value::Null)
-}
-
 fn one_quota(asked: &Asked, measure: Measure, limit: u64, retry: Option<Duration>) -> Refused {
     let retry = retry.unwrap_or(Duration::from_millis(48_800));
     quota_exceeded(asked, &Shortage { violations: vec![Violation { measure, limit }], retry })
@@ -274,7 +239,8 @@ fn key_invalid(message: &str) -> Refused {
 
 fn unauthenticated(asked: &Asked) -> Refused {
     let message = "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or \
-                   other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.";
+                   other valid authentication credential. See \
+                   https://developers.google.com/identity/sign-in/web/devconsole-project.";
     let details =
         json!([error_reason("ACCESS_TOKEN_TYPE_UNSUPPORTED", json!({"method": rpc(asked), "service": SERVICE}),)]);
     envelope(401, "UNAUTHENTICATED", message, details)
@@ -331,14 +297,6 @@ fn rpc(asked: &Asked) -> String {
     format!("google.ai.generativelanguage.{}.GenerativeService.{name}", asked.version)
 }
 
-/// A refusal with the wait it tells, as `quota_minute:30s`.
-pub(crate) fn parse_with_retry(text: &str) -> Result<(Refusal, Option<Duration>), String> {
-    match text.split_once(':') {
-        Some((name, retry)) => Ok((name.parse()?, Some(span::parse(retry)?))),
-        None => Ok((text.parse()?, None)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,7 +339,13 @@ mod tests {
 
     #[test]
     fn an_invalid_key_gets_the_exact_body() {
-        let exact = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com","metadata":{"service":"generativelanguage.googleapis.com"}},{"@type":"type.googleapis.com/google.rpc.LocalizedMessage","locale":"en-US","message":"API key not valid. Please pass a valid API key."}]}}"#;
+        let exact = concat!(
+            r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","#,
+            r#""status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","#,
+            r#""reason":"API_KEY_INVALID","domain":"googleapis.com","metadata":{"service":"#,
+            r#""generativelanguage.googleapis.com"}},{"@type":"type.googleapis.com/google.rpc.LocalizedMessage","#,
+            r#""locale":"en-US","message":"API key not valid. Please pass a valid API key."}]}}"#,
+        );
         assert_eq!(json(Refusal::ApiKeyInvalid), serde_json::from_str::<Value>(exact).unwrap());
     }
 

@@ -4,9 +4,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
 use crate::mock::auth;
+use crate::mock::ledger::QuotaRule;
 use crate::mock::script::Script;
 use crate::mock::wire::Answer;
-use crate::mock::world::{QuotaRule, World};
+use crate::mock::world::World;
 
 const ROUTES: &str =
     "POST /mock/script, GET /mock/calls[?since=ID], POST /mock/reset, POST /mock/quota, GET /mock/state";
@@ -19,12 +20,10 @@ pub(crate) fn owns(uri: &Uri) -> bool {
 /// Does what was asked and says so in JSON.
 pub(crate) fn answer(world: &World, method: &Method, uri: &Uri, body: &[u8]) -> Answer {
     let done = match (method.as_str(), uri.path()) {
-        ("POST", "/mock/script") => scripts(body).map(|scripts| {
-            let queued = scripts.len();
-            for script in scripts {
-                world.script(script);
-            }
-            json!({"queued": queued})
+        ("POST", "/mock/script") => scripts(body).and_then(|scripts| {
+            let count = scripts.len();
+            let queued = scripts.into_iter().filter(|script| world.script(script.clone())).count();
+            if queued == count { Ok(json!({"queued": queued})) } else { Err("too many scripts stand".to_owned()) }
         }),
         ("POST", "/mock/quota") => quotas(body).map(|rules| {
             let set = rules.len();

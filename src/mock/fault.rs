@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::mock::bodies::{self, Refusal};
+use crate::mock::refusals::Refusal;
 use crate::mock::span::{self, FOREVER};
 
 /// One thing that goes wrong with an answer; several may be combined.
@@ -95,9 +95,9 @@ impl FromStr for Fault {
             "lf" => Self::Lf,
             "huge" => Self::Huge(size(needed()?)?),
             _ => {
-                let (refusal, retry) = bodies::parse_with_retry(text)
-                    .map_err(|reason| format!("`{text}` is no fault ({reason}); allowed: {SHAPES}"))?;
-                Self::Refuse(refusal, retry)
+                let refusal =
+                    name.parse().map_err(|reason| format!("`{text}` is no fault ({reason}); allowed: {SHAPES}"))?;
+                Self::Refuse(refusal, argument.map(span::parse).transpose()?)
             }
         })
     }
@@ -167,9 +167,10 @@ mod tests {
 
     #[test]
     fn every_fault_reads_as_it_was_written() {
-        let written = "status:418 delay:2s stall:0/forever stall:2/500ms cut:2 cut:head reset:head reset:1 drip:10/50ms \
-                       stream_error:overloaded@2 unfinished empty thoughts blocked:SAFETY finish:MAX_TOKENS split:7/0s \
-                       merge:3 lf huge:1000 quota_minute:30s interactions_quota_exceeded";
+        let written = "status:418 delay:2s stall:0/forever stall:2/500ms cut:2 cut:head reset:head reset:1 \
+                       drip:10/50ms stream_error:overloaded@2 unfinished empty thoughts blocked:SAFETY \
+                       finish:MAX_TOKENS split:7/0s merge:3 lf huge:1000 quota_minute:30s \
+                       interactions_quota_exceeded";
         for text in written.split_whitespace() {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
         }

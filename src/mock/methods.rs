@@ -6,11 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::mock::auth;
-use crate::mock::bodies::{self, Asked, Refusal, Refused};
+use crate::mock::bodies::{self, Asked, Refused};
 use crate::mock::catalogue;
 use crate::mock::fault::Fault;
 use crate::mock::generate;
 use crate::mock::openai;
+use crate::mock::refusals::Refusal;
 use crate::mock::route::{Call, Framing, Route};
 use crate::mock::speech::{self, Speech};
 use crate::mock::wire::Answer;

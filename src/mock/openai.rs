@@ -24,7 +24,10 @@ pub(crate) fn completion(speech: &Speech, model: &str, id: &str, created: i64) -
 
 /// The chunks of a streamed one, without `[DONE]`.
 pub(crate) fn chunks(speech: &Speech, model: &str, id: &str, created: i64, include_usage: bool) -> Vec<Value> {
-    let chunk = |choices: Value| json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": choices});
+    let chunk = |choices: Value| {
+        let object = "chat.completion.chunk";
+        json!({"id": id, "object": object, "created": created, "model": model, "choices": choices})
+    };
     let last = speech.pieces.len() - 1;
     let mut chunks: Vec<Value> = speech
         .pieces

@@ -1,5 +1,6 @@
 //! What a project may use of a model: requests and input tokens a minute, requests a day.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -17,6 +18,29 @@ pub struct Quota {
     pub tpm: Option<u64>,
     /// Requests a day, which begins at midnight in Los Angeles.
     pub rpd: Option<u64>,
+}
+
+/// `rpm=10,tpm=250000,rpd=250`, each at most once.
+impl FromStr for Quota {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut quota = Self::default();
+        for part in text.split([',', ' ']).filter(|part| !part.is_empty()) {
+            let wrong = || format!("`{part}` is no quota: write rpm=10,tpm=250000,rpd=250");
+            let (name, limit) = part.split_once('=').ok_or_else(wrong)?;
+            let place = match name {
+                "rpm" => &mut quota.rpm,
+                "tpm" => &mut quota.tpm,
+                "rpd" => &mut quota.rpd,
+                _ => return Err(wrong()),
+            };
+            if place.replace(limit.parse().map_err(|_| wrong())?).is_some() {
+                return Err(wrong());
+            }
+        }
+        Ok(quota)
+    }
 }
 
 /// How the minute is counted.
@@ -269,6 +293,13 @@ mod tests {
         let mut usage = Usage::new(&at(0.0));
         assert_eq!(usage.take(&quota, Window::Bucket, 1, &at(0.0)).unwrap_err().violations.len(), 2);
         assert!(usage.take(&Quota { rpm: Some(1), ..Quota::default() }, Window::Minute, 1, &at(0.0)).is_ok());
+    }
+
+    #[test]
+    fn a_quota_reads_from_a_flag() {
+        let quota = Quota { rpm: Some(10), rpd: Some(0), ..Quota::default() };
+        assert_eq!("rpm=10,rpd=0".parse(), Ok(quota));
+        assert!(["rpm", "rpm=x", "ipm=1", "rpm=1,rpm=2"].iter().all(|wrong| wrong.parse::<Quota>().is_err()));
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mock::bodies::Refusal;
 use crate::mock::fault::Fault;
+use crate::mock::refusals::Refusal;
 
 /// Faults for the calls that match. A pattern may hold `*`; one that is absent matches all.
 ///
-/// As text: `key=k2 model=gemini-* fault=delay:2s,overloaded times=3`. Values of `header` and `body` may hold `{key}`,
-/// which becomes the key that the call came with.
+/// As text: `key=k2 model=gemini-* fault=delay:2s,overloaded times=3`; a value with spaces stands in `"`.
+/// Values of `header` and `body` may hold `{key}`, which becomes the key that the call came with.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Script {
@@ -160,7 +160,8 @@ impl FromStr for Script {
                 script.body = Some(after.to_owned());
                 break;
             }
-            let (value, more) = after.split_once(char::is_whitespace).unwrap_or((after, ""));
+            let quoted = after.strip_prefix('"').and_then(|after| after.split_once('"'));
+            let (value, more) = quoted.or_else(|| after.split_once(char::is_whitespace)).unwrap_or((after, ""));
             rest = more.trim_start();
             let pattern = || Some(value.to_owned());
             let wrong = |what| format!("{name}={value} is not {what}");
@@ -261,6 +262,8 @@ mod tests {
         assert_eq!(script.times, Some(3));
         assert_eq!(script.faults.len(), 2);
         assert_eq!(script.headers["x-echo"], "{key}");
+        let script: Script = r#"header="set-cookie:a=b; Path=/" fault=lf"#.parse().unwrap();
+        assert_eq!(script.headers["set-cookie"], "a=b; Path=/");
         let script: Script = "fault=status:418 body={\"a\": 1} and more".parse().unwrap();
         assert_eq!(script.body.as_deref(), Some("{\"a\": 1} and more"));
     }

@@ -1,51 +1,29 @@
 //! The mocked world's state: who is known, what is spent, which faults are to come, what was seen.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::mock::auth;
 use crate::mock::journal::{Journal, SeenCall, held};
-use crate::mock::quota::{Moment, Quota, Shortage, Tier, Usage};
-use crate::mock::script::{Script, Subject, glob};
-use crate::mock::settings::Settings;
-
-/// How many projects with a model are counted; beyond them the counts begin anew.
-const USAGES_MAX: usize = 10_000;
-/// How many scripts may stand at once.
-const SCRIPTS_MAX: usize = 1_000;
-
-/// A quota set while the world runs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct QuotaRule {
-    /// Pattern of the project.
-    #[serde(default = "all")]
-    pub project: String,
-    /// Pattern of the model.
-    #[serde(default = "all")]
-    pub model: String,
-    /// What it may use.
-    #[serde(default)]
-    pub quota: Quota,
-}
-
-fn all() -> String {
-    "*".to_owned()
-}
+use crate::mock::ledger::{Holder, Ledger, QuotaRule};
+use crate::mock::quota::{Moment, Quota, Shortage};
+use crate::mock::script::{Script, Subject};
+use crate::mock::settings::{MockKey, Settings};
+use crate::secret::Digest;
 
 /// Google as far as its API can show it.
 #[derive(Debug)]
 pub struct World {
     settings: Settings,
     started: Instant,
+    /// What time it was when the world began, or what a test says it was.
+    dawn: Mutex<Timestamp>,
     ledger: Mutex<Ledger>,
     journal: Arc<Journal>,
     connections: AtomicU64,
@@ -53,52 +31,13 @@ pub struct World {
     answers: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Ledger {
-    scripts: VecDeque<Standing>,
-    usages: HashMap<(String, String), Usage>,
-    rules: Vec<QuotaRule>,
-    dice: u64,
-    /// What time it was when the world began, or what a test says it was.
-    dawn: Timestamp,
-}
-
-#[derive(Debug)]
-struct Standing {
-    script: Script,
-    left: Option<u64>,
-    skip: u64,
-}
-
-/// The holder of an accepted key.
-#[derive(Clone, Debug)]
-pub(crate) struct Holder {
-    pub(crate) project: String,
-    pub(crate) tier: Tier,
-    quota: Option<Quota>,
-}
-
-impl Holder {
-    /// The project as error bodies name it: `projects/` and a number.
-    pub(crate) fn consumer(&self) -> String {
-        let hash = self.project.bytes().fold(7_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        format!("projects/{}", 100_000_000_000 + hash % 900_000_000_000)
-    }
-}
-
 impl World {
     /// A world that begins now, with nothing spent.
     pub fn new(settings: Settings) -> Self {
-        let ledger = Ledger {
-            scripts: settings.scripts.iter().cloned().map(Standing::of).collect(),
-            usages: HashMap::new(),
-            rules: Vec::new(),
-            dice: settings.seed,
-            dawn: Timestamp::now(),
-        };
         Self {
             started: Instant::now(),
-            ledger: Mutex::new(ledger),
+            dawn: Mutex::new(Timestamp::now()),
+            ledger: Mutex::new(Ledger::new(&settings)),
             journal: Arc::new(Journal::new(settings.calls_kept)),
             connections: AtomicU64::new(0),
             connections_open: AtomicU64::new(0),
@@ -112,17 +51,15 @@ impl World {
         &self.settings
     }
 
-    /// Adds a script behind those that stand. Of the scripts that match a call the first is played.
-    pub fn script(&self, script: Script) {
-        let mut ledger = held(&self.ledger);
-        if ledger.scripts.len() < SCRIPTS_MAX {
-            ledger.scripts.push_back(Standing::of(script));
-        }
+    /// Adds a script behind those that stand; of the scripts that match a call the first is played. Says whether there
+    /// was room for it.
+    pub fn script(&self, script: Script) -> bool {
+        held(&self.ledger).script(script)
     }
 
     /// Takes all scripts away, those of the settings too; what was seen and spent stays.
     pub fn clear_scripts(&self) {
-        held(&self.ledger).scripts.clear();
+        held(&self.ledger).clear_scripts();
     }
 
     /// The calls seen, oldest first.
@@ -148,24 +85,18 @@ impl World {
     /// Forgets calls, what was spent and quotas that were set; the scripts are again those of the settings.
     pub fn reset(&self) {
         self.journal.clear();
-        let mut ledger = held(&self.ledger);
-        ledger.scripts = self.settings.scripts.iter().cloned().map(Standing::of).collect();
-        ledger.usages.clear();
-        ledger.rules.clear();
-        ledger.dice = self.settings.seed;
+        *held(&self.ledger) = Ledger::new(&self.settings);
     }
 
     /// Sets the quota of the projects and models that match; what they have spent stays spent.
     pub fn set_quota(&self, project: &str, model: &str, quota: Quota) {
         let rule = QuotaRule { project: project.to_owned(), model: model.to_owned(), quota };
-        let rules = &mut held(&self.ledger).rules;
-        rules.retain(|old| old.project != rule.project || old.model != rule.model);
-        rules.push(rule);
+        held(&self.ledger).rule(rule);
     }
 
     /// Says what time it is; it goes on from there, by the clock that tests can pause.
     pub fn set_time(&self, now: Timestamp) {
-        held(&self.ledger).dawn = now - age_of(self.started);
+        *held(&self.dawn) = now - age_of(self.started);
     }
 
     /// Connections open now, and ever accepted.
@@ -197,7 +128,7 @@ impl World {
 
     /// Seconds since 1970 in this world.
     pub(crate) fn unix(&self) -> i64 {
-        self.now(&held(&self.ledger)).as_second()
+        self.now().as_second()
     }
 
     /// Who holds this key; `None` when nobody does.
@@ -212,143 +143,44 @@ impl World {
         listed.or_else(|| (*accept_any_key || keys.is_empty()).then(stranger))
     }
 
-    /// What becomes of a call that spends `tokens`, or nothing: the script it meets and the quota it takes.
-    ///
-    /// A script that refuses as Google's front door does comes before the quota; any other waits behind it and is not
-    /// used up by a call that the quota refuses.
+    /// What becomes of a call that spends `tokens`, or nothing: the script it meets, or the quota it exceeds.
     pub(crate) fn judge(
         &self,
         call: &Subject<'_>,
         holder: &Holder,
         tokens: Option<u64>,
     ) -> Result<Option<Script>, Shortage> {
-        let mut ledger = held(&self.ledger);
-        let now = self.moment(&ledger);
-        let found = ledger.find(call);
-        let uncounted = found.is_some_and(|at| ledger.scripts[at].script.refuses_uncounted());
-        if let Some(tokens) = tokens.filter(|_| !uncounted) {
-            ledger.spend(call, holder, &self.settings, tokens, &now)?;
-        }
-        Ok(found.map(|at| ledger.play(at)))
+        let zone = TimeZone::get("America/Los_Angeles").unwrap_or(TimeZone::UTC);
+        let now = Moment { age: self.started.elapsed(), date: self.now().to_zoned(zone).date() };
+        held(&self.ledger).judge(call, holder, &self.settings, tokens, &now)
     }
 
     /// For the control route.
     pub(crate) fn view(&self) -> Value {
-        let ledger = held(&self.ledger);
+        let Settings { keys, accept_any_key, quota, .. } = &self.settings;
+        let key =
+            |known: &MockKey| json!({"key": auth::tail(&known.key), "project": known.project, "tier": known.tier});
         let (open, ever) = self.connections();
-        let scripts: Vec<Value> =
-            ledger.scripts.iter().map(|it| json!({"script": it.script.to_string(), "left": it.left})).collect();
-        let usages: Vec<Value> = ledger
-            .usages
-            .iter()
-            .map(|((project, model), usage)| {
-                let (minute_requests, minute_tokens, day_requests) = usage.counts();
-                json!({
-                    "project": project,
-                    "model": model,
-                    "minute_requests": minute_requests,
-                    "minute_tokens": minute_tokens,
-                    "day_requests": day_requests,
-                })
-            })
-            .collect();
-        json!({
-            "now": self.now(&ledger).to_string(),
-            "keys": self.settings.keys.iter().map(|known| json!({
-                "key": auth::tail(&known.key), "project": known.project, "tier": known.tier,
-            })).collect::<Vec<_>>(),
-            "accept_any_key": self.settings.accept_any_key || self.settings.keys.is_empty(),
-            "quota": self.settings.quota,
-            "quotas_set": ledger.rules,
-            "usages": usages,
-            "scripts": scripts,
-            "calls_seen": self.journal.seen(),
-            "connections_open": open,
-            "connections_accepted": ever,
-        })
+        let mut view = held(&self.ledger).view();
+        view["now"] = json!(self.now().to_string());
+        view["keys"] = keys.iter().map(key).collect();
+        view["accept_any_key"] = json!(*accept_any_key || keys.is_empty());
+        view["quota"] = json!(quota);
+        view["calls_seen"] = json!(self.journal.seen());
+        view["connections_open"] = json!(open);
+        view["connections_accepted"] = json!(ever);
+        view
     }
 
-    fn now(&self, ledger: &Ledger) -> Timestamp {
-        ledger.dawn + age_of(self.started)
-    }
-
-    fn moment(&self, ledger: &Ledger) -> Moment {
-        let zone = TimeZone::get("America/Los_Angeles").unwrap_or(TimeZone::UTC);
-        Moment { age: self.started.elapsed(), date: self.now(ledger).to_zoned(zone).date() }
+    fn now(&self) -> Timestamp {
+        *held(&self.dawn) + age_of(self.started)
     }
 }
 
-impl Ledger {
-    /// The first script that this call meets; dice are rolled and `skip` is counted on the way.
-    fn find(&mut self, call: &Subject<'_>) -> Option<usize> {
-        for at in 0..self.scripts.len() {
-            let standing = &mut self.scripts[at];
-            if !standing.script.matches(call) {
-                continue;
-            }
-            if standing.skip > 0 {
-                standing.skip -= 1;
-                continue;
-            }
-            let probability = standing.script.probability;
-            if probability >= 1.0 || self.roll() < probability {
-                return Some(at);
-            }
-        }
-        None
-    }
-
-    fn play(&mut self, at: usize) -> Script {
-        let standing = &mut self.scripts[at];
-        let script = standing.script.clone();
-        if let Some(left) = &mut standing.left {
-            *left -= 1;
-            if *left == 0 {
-                self.scripts.remove(at);
-            }
-        }
-        script
-    }
-
-    fn spend(
-        &mut self,
-        call: &Subject<'_>,
-        holder: &Holder,
-        settings: &Settings,
-        tokens: u64,
-        now: &Moment,
-    ) -> Result<(), Shortage> {
-        let rule = self.rules.iter().rev().find(|it| glob(&it.project, call.project) && glob(&it.model, call.model));
-        let quota = rule.map(|rule| rule.quota).or(holder.quota).unwrap_or(settings.quota);
-        if self.usages.len() >= USAGES_MAX {
-            self.usages.clear();
-        }
-        let place = (call.project.to_owned(), call.model.to_owned());
-        let usage = self.usages.entry(place).or_insert_with(|| Usage::new(now));
-        usage.take(&quota, settings.window, tokens, now)
-    }
-
-    /// A number in 0..1, the same for the same seed (splitmix64).
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    fn roll(&mut self) -> f64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.dice;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
-impl Standing {
-    /// `times` of 0 is a script that never plays; one that plays is taken away after its last time.
-    fn of(script: Script) -> Self {
-        let skip = if script.times == Some(0) { u64::MAX } else { script.skip };
-        Self { left: script.times, skip, script }
-    }
-}
-
+/// The project of a key that names none.
 fn own_project(key: &str) -> String {
-    format!("own-{:.12}", crate::secret::Digest::of(key.as_bytes()))
+    let digest = Digest::of(key.as_bytes()).to_string();
+    format!("own-{}", digest.get(..12).unwrap_or_default())
 }
 
 fn age_of(started: Instant) -> SignedDuration {

@@ -15,7 +15,7 @@ struct Trial {
     world: Arc<World>,
     address: SocketAddr,
     client: reqwest::Client,
-    _serving: JoinSet<()>,
+    serving: JoinSet<()>,
 }
 
 impl Trial {
@@ -27,7 +27,7 @@ impl Trial {
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, Arc::clone(&world)));
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        Self { world, address, client, _serving: serving }
+        Self { world, address, client, serving }
     }
 
     fn url(&self, path: &str) -> String {
@@ -62,7 +62,8 @@ fn hello() -> Value {
 
 fn chat() -> Value {
     let messages = json!([{"role": "user", "content": "one two three four"}]);
-    json!({"model": "gemini-2.5-flash", "messages": messages, "stream": true, "stream_options": {"include_usage": true}})
+    let options = json!({"include_usage": true});
+    json!({"model": "gemini-2.5-flash", "messages": messages, "stream": true, "stream_options": options})
 }
 
 fn parse(text: &str) -> Value {
@@ -262,4 +263,23 @@ async fn an_unknown_path_echoes_without_credentials() {
     let calls = trial.client.get(trial.url("/mock/calls")).send().await.unwrap().text().await.unwrap();
     assert!(!calls.contains("AIzaFake"));
     assert_eq!(parse(&calls)["calls"][0]["credentials"][0]["tail"], "....1234");
+}
+
+#[tokio::test]
+async fn a_server_timeout_of_the_callers_is_kept() {
+    let trial = Trial::new(Settings { latency: Duration::from_mins(1), ..Settings::default() }).await;
+    let answer = trial.post(GENERATE, "k1", &hello()).header("x-server-timeout", "0.01").send().await.unwrap();
+    assert_eq!(answer.status(), 504);
+}
+
+#[tokio::test]
+async fn a_world_that_is_no_longer_served_lets_go_of_its_connections() {
+    let trial = Trial::new(Settings::default()).await;
+    trial.script("fault=stall:1");
+    let mut answer = trial.ask(SSE, &hello()).await;
+    assert!(answer.chunk().await.unwrap().is_some());
+    let Trial { world, mut serving, .. } = trial;
+    serving.shutdown().await;
+    assert!(answer.chunk().await.is_err());
+    assert!(world.until(SOON, |calls| calls[0].ending != Ending::Open).await.is_some());
 }
