@@ -167,7 +167,7 @@ async fn what_is_no_request_is_refused_and_hurts_nobody() {
         let mut wire = Wire::to(house.data).await;
         wire.say(request).await;
         let heard = wire.hear_out().await;
-        assert!(heard.starts_with(&format!("HTTP/1.1 {status}")), "{:.60} {heard:.60}", request);
+        assert!(heard.starts_with(&format!("HTTP/1.1 {status}")), "{request:.60} {heard:.60}");
     }
     let mut wire = Wire::to(house.data).await;
     wire.say(&get("/")).await;

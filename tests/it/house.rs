@@ -15,20 +15,20 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// No wait of a test is longer.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub struct House {
-    pub data: SocketAddr,
-    pub admin: SocketAddr,
-    pub readiness: Arc<Readiness>,
-    pub tasks: Tasks,
+pub(crate) struct House {
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) tasks: Tasks,
     stops: Option<tokio::sync::mpsc::Sender<Stop>>,
     life: Option<JoinHandle<Option<Stop>>>,
 }
 
 impl House {
     /// Opens a house whose workers and admin listener serve `router`.
-    pub fn open(mut settings: settings::Server, router: Router) -> Self {
+    pub(crate) fn open(mut settings: settings::Server, router: Router) -> Self {
         (settings.port, settings.admin_port) = (0, 0);
         let (readiness, tasks) = (Arc::new(Readiness::default()), Tasks::new());
         let (stops, mut stopping) = tokio::sync::mpsc::channel(4);
@@ -49,24 +49,24 @@ impl House {
     }
 
     /// Tells it to stop.
-    pub fn stop(&self, stop: Stop) {
+    pub(crate) fn stop(&self, stop: Stop) {
         self.stops.as_ref().unwrap().try_send(stop).unwrap();
     }
 
     /// Waits for its end: what cut it, if anything.
-    pub async fn closed(mut self) -> Option<Stop> {
+    pub(crate) async fn closed(mut self) -> Option<Stop> {
         let life = self.life.take().unwrap();
         tokio::task::spawn_blocking(move || life.join().unwrap()).await.unwrap()
     }
 
     /// Waits until `true`.
-    pub async fn until(&self, what: impl Fn(&Readiness) -> bool) {
+    pub(crate) async fn until(&self, what: impl Fn(&Readiness) -> bool) {
         eventually(|| what(&self.readiness)).await;
     }
 }
 
 /// Waits until `true`.
-pub async fn eventually(what: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: impl Fn() -> bool) {
     let wait = async {
         while !what() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -76,19 +76,19 @@ pub async fn eventually(what: impl Fn() -> bool) {
 }
 
 /// A connection spoken to in bytes.
-pub struct Wire(pub TcpStream);
+pub(crate) struct Wire(pub(crate) TcpStream);
 
 impl Wire {
-    pub async fn to(address: SocketAddr) -> Self {
+    pub(crate) async fn to(address: SocketAddr) -> Self {
         Self(timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap())
     }
 
-    pub async fn say(&mut self, text: &str) {
+    pub(crate) async fn say(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
     /// Reads until `end` came.
-    pub async fn hear(&mut self, end: &str) -> String {
+    pub(crate) async fn hear(&mut self, end: &str) -> String {
         let mut heard = String::new();
         while !heard.contains(end) {
             let mut piece = [0; 1024];
@@ -100,7 +100,7 @@ impl Wire {
     }
 
     /// Reads until the other side closes.
-    pub async fn hear_out(&mut self) -> String {
+    pub(crate) async fn hear_out(&mut self) -> String {
         let mut heard = Vec::new();
         // A reset is an end as well.
         let _ = timeout(PATIENCE, self.0.read_to_end(&mut heard)).await.expect("it was not closed");
@@ -109,11 +109,11 @@ impl Wire {
 }
 
 /// `GET path` with a connection that is kept.
-pub fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
 }
 
 /// The defaults with two workers and short waits.
-pub fn settings() -> settings::Server {
+pub(crate) fn settings() -> settings::Server {
     settings::Server { workers: 2, ..settings::Server::default() }
 }

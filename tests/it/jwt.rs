@@ -30,10 +30,12 @@ fn ask(clients: &Clients, credential: &str) -> Result<String, Denied> {
     clients.identify(&presented).map(|client| client.id().to_string())
 }
 
-fn claims(more: Value) -> Value {
-    let mut claims = json!({"sub": "alice", "exp": get_current_timestamp() + 600});
-    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    claims
+/// Good claims but for what is `said`.
+fn claims(mut said: Value) -> Value {
+    let all = said.as_object_mut().unwrap();
+    all.entry("sub").or_insert_with(|| "alice".into());
+    all.entry("exp").or_insert_with(|| (get_current_timestamp() + 600).into());
+    said
 }
 
 fn signed(claims: &Value) -> String {
@@ -42,9 +44,12 @@ fn signed(claims: &Value) -> String {
 
 fn base64(text: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bits: String = text.bytes().map(|byte| format!("{byte:08b}")).collect();
-    let sextets = bits.as_bytes().chunks(6).map(|bits| format!("{:0<6}", std::str::from_utf8(bits).unwrap()));
-    sextets.map(|bits| char::from(ALPHABET[usize::from_str_radix(&bits, 2).unwrap()])).collect()
+    let sextet = |bits: u32, n: usize| char::from(ALPHABET[(bits >> (18 - 6 * n)) as usize & 63]);
+    let group = |bytes: &[u8]| {
+        let bits = (0..3).fold(0, |bits, n| bits << 8 | u32::from(*bytes.get(n).unwrap_or(&0)));
+        (0..=bytes.len()).map(|n| sextet(bits, n)).collect::<String>()
+    };
+    text.as_bytes().chunks(3).map(group).collect()
 }
 
 #[test]
