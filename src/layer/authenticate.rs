@@ -65,3 +65,67 @@ impl<S, C> fmt::Debug for Authenticate<S, C> {
         f.debug_struct("Authenticate").field("clients", &self.clients).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::StatusCode;
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::*;
+    use crate::secret::Secret;
+    use crate::settings::{Auth, Clients as Limits};
+
+    /// Asks for `uri` with `headers`: the status, and what the inner service saw.
+    async fn ask(uri: &str, headers: &[(&'static str, &str)]) -> (StatusCode, String) {
+        let auth = Auth { tokens: vec![Secret::new("good-token".into())], ..Auth::default() };
+        let clients = Arc::new(Clients::new(&auth, &Limits::default(), None, true).unwrap());
+        let refuse: Refuse<String> = |surface, denied| {
+            let text = format!("{} {denied:?}", surface.name());
+            Response::builder().status(StatusCode::UNAUTHORIZED).body(text).unwrap()
+        };
+        let inner = service_fn(|request: Request<()>| async move {
+            let client = request.extensions().get::<Client>().unwrap();
+            Ok::<_, Infallible>(Response::new(format!("{} {:?}", client.id(), request.headers())))
+        });
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = layer(clients, refuse).layer(inner).oneshot(request.body(()).unwrap()).await.unwrap();
+        (answer.status(), answer.into_body())
+    }
+
+    #[tokio::test]
+    async fn a_valid_credential_in_any_form_is_enough_and_none_goes_on() {
+        for (uri, headers) in [
+            ("/v1beta/models", &[("authorization", "Bearer good-token")][..]),
+            ("/v1beta/models", &[("x-goog-api-key", "good-token")]),
+            ("/v1beta/models", &[("x-api-key", "good-token")]),
+            ("/v1beta/models?key=good-token", &[]),
+            ("/v1beta/models", &[("authorization", "Bearer good-token"), ("x-goog-api-key", "good-token")]),
+            ("/v1beta/models?key=wrong", &[("authorization", "Bearer wrong"), ("x-api-key", "good-token")]),
+        ] {
+            assert_eq!(ask(uri, headers).await, (StatusCode::OK, "operator {}".to_owned()), "{uri} {headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused_in_the_shape_of_its_surface() {
+        for (uri, headers, told) in [
+            ("/v1beta/models", &[][..], "gemini Missing"),
+            ("/v1/chat/completions", &[], "openai Missing"),
+            ("/v1/models", &[("authorization", "Bearer wrong")], "openai Unknown"),
+            ("/v1/models", &[("x-goog-api-key", "wrong")], "gemini Unknown"),
+            ("/v1beta/models", &[("proxy-authorization", "Bearer good-token")], "gemini Missing"),
+            ("/v1beta/models", &[("cookie", "key=good-token")], "gemini Missing"),
+            ("/v1beta/models", &[("authorization", "Basic good-token")], "gemini Missing"),
+            ("/v1beta/models", &[("authorization", "good-token")], "gemini Missing"),
+            ("/v1beta/models?key=good-toke", &[], "gemini Unknown"),
+            ("/v1beta/models?key=good-token1", &[], "gemini Unknown"),
+        ] {
+            assert_eq!(ask(uri, headers).await, (StatusCode::UNAUTHORIZED, told.to_owned()), "{uri} {headers:?}");
+        }
+    }
+}

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     const PATIENCE: Patience =
-        Patience { head: Duration::from_secs(30), idle: Duration::from_secs(90), write: Duration::from_secs(120) };
+        Patience { head: Duration::from_secs(30), idle: Duration::from_secs(90), write: Duration::from_mins(2) };
 
     fn left(activity: &Activity) -> Option<(u64, Quiet)> {
         activity.until(&PATIENCE).map(|(at, quiet)| ((at - activity.came).as_secs(), quiet))

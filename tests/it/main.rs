@@ -1,0 +1,9 @@
+//! Promises that geminate keeps, each told from outside.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what it is helped by as well")]
+
+mod house;
+
+mod configuration;
+mod connections;
+mod drain;
+mod jwt;
