@@ -24,6 +24,7 @@ mod shard;
 mod live;
 mod windows;
 mod errors;
+mod tally;
 mod meters;
 mod desk;
 mod summary;
@@ -60,12 +61,13 @@ pub struct AttemptSeen<'a> {
 impl Telemetry {
     /// Begins to count at `now`.
     pub fn new(now: Instant) -> Arc<Self> {
+        let meters = Meters::new();
         Arc::new(Self {
             started: now,
             started_at: clock(),
-            meters: Meters::new(),
             live: Live::new(),
-            desks: Sharded::new(Desk::new),
+            desks: Sharded::new(|| Desk::new(&meters)),
+            meters,
             ring: Ring::default(),
             failures: Failures::default(),
         })
@@ -114,11 +116,13 @@ impl Telemetry {
 
     /// To be called every five seconds or so: without it the histograms grow without end.
     pub fn upkeep(&self) {
+        self.flush();
         self.meters.upkeep();
     }
 
     /// The metrics of calls in Prometheus' text form.
     pub fn render(&self) -> String {
+        self.flush();
         self.meters.render()
     }
 
@@ -172,6 +176,11 @@ impl Telemetry {
         now.saturating_duration_since(self.started)
     }
 
+    /// Tells the metrics what the desks have counted.
+    fn flush(&self) {
+        self.desks.all().for_each(|mut desk| desk.flush());
+    }
+
     /// The number of the slice of time that runs at `now`.
     fn slice(&self, now: Instant) -> u64 {
         self.uptime(now).as_secs() / SLICE.as_secs()
@@ -216,7 +225,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             telemetry.finish(&call(&telemetry, now), now + Duration::from_millis(100));
         }
-        let now = start + Duration::from_secs(120);
+        let now = start + Duration::from_mins(2);
         let minute = telemetry.performance(Duration::from_mins(1), now);
         // Five whole slices and the one that has just begun.
         assert_eq!((minute.requests, minute.success_ratio), (50, Some(1.0)));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::telemetry::{Counts, Failure, Telemetry};
 
-/// Failed attempts since the start, and the last ones in full. Successful retries included: clients saw few of them.
+/// Failed attempts since the start, and the last ones in full. Most were tried again with success: clients saw few.
 #[derive(Debug, Serialize)]
 pub(crate) struct Errors {
     total: u64,

@@ -14,7 +14,8 @@ pub(crate) struct Streams {
     in_flight: u64,
     open: usize,
     listed: usize,
-    streams: Vec<Stream>,
+    #[serde(rename = "streams")]
+    list: Vec<Stream>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,8 +38,8 @@ impl Streams {
     /// Up to `limit` of them.
     pub(crate) fn now(telemetry: &Telemetry, limit: usize, now: Instant) -> Self {
         let open = telemetry.streams();
-        let streams: Vec<_> = open.iter().take(limit).map(|record| Stream::of(record, now)).collect();
-        Self { in_flight: telemetry.in_flight(), open: open.len(), listed: streams.len(), streams }
+        let list: Vec<_> = open.iter().take(limit).map(|record| Stream::of(record, now)).collect();
+        Self { in_flight: telemetry.in_flight(), open: open.len(), listed: list.len(), list }
     }
 }
 

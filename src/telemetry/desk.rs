@@ -1,14 +1,14 @@
-//! What one thread has counted, with the metric handles it counts on.
+//! What one thread has counted since the start.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use metrics::{Counter, Histogram};
 use tokio::time::Instant;
 
 use crate::endpoint::{Action, Surface};
 use crate::record::{Outcome, Record};
 use crate::telemetry::meters::{Meters, OTHER, RequestLabels, TOKEN_KINDS};
+use crate::telemetry::tally::{Samples, Tally};
 use crate::telemetry::windows::{Lap, Window};
 use crate::usage::Usage;
 use crate::verdict::Verdict;
@@ -16,26 +16,17 @@ use crate::verdict::Verdict;
 /// The label of calls that name no model.
 const NO_MODEL: &str = "none";
 
-/// One thread's counts. Every number here is also a metric; these are for the JSON of `/monitor`.
+/// One thread's counts: what `/monitor` adds up, and what the metrics of all threads are told at a flush.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) models: HashMap<Arc<str>, ModelCounts>,
     pub(crate) refusals: Vec<Tally>,
     pub(crate) outcomes: [u64; Outcome::COUNT],
-    pub(crate) chunks: u64,
-    pub(crate) bytes: u64,
+    /// Pieces and bytes of streams.
+    pub(crate) streamed: [Tally; 2],
     /// The slice of time that runs, with its number.
     pub(crate) slice: (u64, Window),
-    overhead: [Option<Histogram>; 2],
-    stream: Option<(Counter, Counter)>,
-}
-
-/// A count with its name and its metric.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    pub(crate) name: &'static str,
-    pub(crate) count: u64,
-    meter: Counter,
+    overhead: [Samples; 2],
 }
 
 /// What concerns one model.
@@ -43,33 +34,31 @@ pub(crate) struct Tally {
 pub(crate) struct ModelCounts {
     pub(crate) requests: u64,
     pub(crate) ok: u64,
-    pub(crate) usage: Usage,
+    pub(crate) tokens: [Tally; TOKEN_KINDS.len()],
     /// By key id.
     pub(crate) attempts: HashMap<Arc<str>, Vec<(Verdict, Tally)>>,
     label: Arc<str>,
-    tokens: [Counter; TOKEN_KINDS.len()],
-    routes: Vec<RouteMeters>,
+    routes: Vec<RouteCounts>,
 }
 
 #[derive(Debug)]
-struct RouteMeters {
+struct RouteCounts {
     asked: (Surface, Action),
-    duration: Histogram,
-    first_byte: Histogram,
-    ends: Vec<(usize, &'static str, Counter)>,
+    duration: Samples,
+    first_byte: Samples,
+    /// By class of status and outcome.
+    ends: Vec<(&'static str, Tally)>,
 }
 
 impl Desk {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(meters: &Meters) -> Self {
         Self {
             models: HashMap::new(),
             refusals: Vec::new(),
             outcomes: [0; Outcome::COUNT],
-            chunks: 0,
-            bytes: 0,
+            streamed: meters.streamed(),
             slice: (0, Window::new()),
-            overhead: [None, None],
-            stream: None,
+            overhead: [Surface::Gemini, Surface::OpenAi].map(|surface| Samples::new(meters.overhead(surface.name()))),
         }
     }
 
@@ -80,31 +69,30 @@ impl Desk {
         self.slice.1.record(Lap { total, first_byte, overhead, success: outcome.success(record.status()) });
         self.outcomes[outcome.index()] += 1;
         if let Some(reason) = outcome.reason() {
-            tally(&mut self.refusals, reason, || meters.refusals(reason));
+            let found = |tally: &Tally| tally.name == reason;
+            find(&mut self.refusals, found, || Tally::new(reason, meters.refusals(reason))).count += 1;
         }
         if let Some(overhead) = overhead {
-            let (surface, _) = record.asked();
-            let meter = &mut self.overhead[usize::from(surface == Surface::OpenAi)];
-            meter.get_or_insert_with(|| meters.overhead(surface.name())).record(overhead);
+            self.overhead[usize::from(record.asked().0 == Surface::OpenAi)].record(overhead);
         }
         if record.streaming() {
-            let (chunks, bytes) = self.stream.get_or_insert_with(|| meters.stream());
-            chunks.increment(record.chunks());
-            bytes.increment(record.bytes());
-            self.chunks += record.chunks();
-            self.bytes += record.bytes();
+            self.streamed[0].count += record.chunks();
+            self.streamed[1].count += record.bytes();
         }
         let answered = outcome == Outcome::Ok && record.attempts() > 0;
         let model = self.model(record.model_asked(), answered, meters);
         model.requests += 1;
         model.ok += u64::from(outcome == Outcome::Ok);
-        model.count_tokens(record.used());
+        for (tally, tokens) in model.tokens.iter_mut().zip(kinds(record.used())) {
+            tally.count += tokens;
+        }
+        let label = Arc::clone(&model.label);
         let route = model.route(record.asked(), meters);
         route.duration.record(total);
         if let Some(first_byte) = first_byte {
             route.first_byte.record(first_byte);
         }
-        model.count_end(record, outcome, meters);
+        route.count_end(code_class(record.status()), outcome, &label, meters);
     }
 
     /// Counts an attempt that is over.
@@ -112,37 +100,40 @@ impl Desk {
         let model = self.model(model, verdict.is_success(), meters);
         let known = model.attempts.get_mut(key).and_then(|of_key| of_key.iter_mut().find(|(of, _)| *of == verdict));
         if let Some((_, tally)) = known {
-            return tally.count();
+            tally.count += 1;
+            return;
         }
         let own = meters.attempts(key, &model.label, verdict.name()).map(|meter| (Arc::clone(key), meter));
         // Beyond the bound a key has no series of its own.
         let (key, meter) = own.unwrap_or_else(|| (OTHER.into(), meters.other_attempts(&model.label, verdict.name())));
         let of_key = model.attempts.entry(key).or_default();
-        let place = of_key.iter().position(|(of, _)| *of == verdict).unwrap_or_else(|| {
-            of_key.push((verdict, Tally { name: verdict.name(), count: 0, meter }));
-            of_key.len() - 1
-        });
-        of_key[place].1.count();
+        find(of_key, |(of, _)| *of == verdict, || (verdict, Tally::new(verdict.name(), meter))).1.count += 1;
+    }
+
+    /// Tells the metrics what was counted since the last time.
+    pub(crate) fn flush(&mut self) {
+        self.refusals.iter_mut().chain(&mut self.streamed).for_each(Tally::flush);
+        self.overhead.iter_mut().for_each(Samples::flush);
+        for model in self.models.values_mut() {
+            let attempts = model.attempts.values_mut().flatten().map(|(_, tally)| tally);
+            attempts.chain(&mut model.tokens).for_each(Tally::flush);
+            for route in &mut model.routes {
+                route.duration.flush();
+                route.first_byte.flush();
+                route.ends.iter_mut().for_each(|(_, tally)| tally.flush());
+            }
+        }
     }
 
     /// The counts of the model of this name, or of all the names together that never answered.
     fn model(&mut self, name: Option<&str>, answered: bool, meters: &Meters) -> &mut ModelCounts {
         let name = name.unwrap_or(NO_MODEL);
-        let label = if self.models.contains_key(name) {
-            name
-        } else {
+        if !self.models.contains_key(name) {
             let admitted = if answered { meters.admit_model(name) } else { meters.model(name) };
             let label = admitted.unwrap_or_else(|| Arc::from(if name == NO_MODEL { NO_MODEL } else { OTHER }));
             return self.models.entry(label).or_insert_with_key(|label| ModelCounts::new(label, meters));
-        };
-        self.models.get_mut(label).expect("it was found a line above")
-    }
-}
-
-impl Tally {
-    fn count(&mut self) {
-        self.count += 1;
-        self.meter.increment(1);
+        }
+        self.models.get_mut(name).expect("it was found a line above")
     }
 }
 
@@ -151,68 +142,56 @@ impl ModelCounts {
         Self {
             requests: 0,
             ok: 0,
-            usage: Usage::default(),
+            tokens: meters.tokens(label),
             attempts: HashMap::new(),
             label: Arc::clone(label),
-            tokens: meters.tokens(label),
             routes: Vec::new(),
         }
     }
 
-    fn count_tokens(&mut self, used: Usage) {
-        if used.is_zero() {
-            return;
-        }
-        for (meter, tokens) in self.tokens.iter().zip(kinds(&used)) {
-            meter.increment(tokens);
-        }
-        add(&mut self.usage, &used);
+    /// What the tallies of tokens say.
+    pub(crate) fn usage(&self) -> Usage {
+        let [prompt_tokens, cached_tokens, answer_tokens, thought_tokens, tool_tokens] =
+            self.tokens.each_ref().map(|tally| tally.count);
+        Usage { prompt_tokens, cached_tokens, answer_tokens, thought_tokens, tool_tokens }
     }
 
-    fn route(&mut self, asked: (Surface, Action), meters: &Meters) -> &mut RouteMeters {
-        let place = self.routes.iter().position(|route| route.asked == asked).unwrap_or_else(|| {
-            let (duration, first_byte) = meters.latencies(asked.1.name(), &self.label);
-            self.routes.push(RouteMeters { asked, duration, first_byte, ends: Vec::new() });
-            self.routes.len() - 1
-        });
-        &mut self.routes[place]
-    }
-
-    fn count_end(&mut self, record: &Record, outcome: Outcome, meters: &Meters) {
-        let (code, label) = (code_class(record.status()), Arc::clone(&self.label));
-        let route = self.route(record.asked(), meters);
-        if let Some((.., meter)) = route.ends.iter().find(|end| (end.0, end.1) == (outcome.index(), code)) {
-            return meter.increment(1);
-        }
-        let (surface, action) = route.asked;
-        let (surface, route_name, outcome_name) = (surface.name(), action.name(), outcome.name());
-        let labels = RequestLabels { surface, route: route_name, model: &label, outcome: outcome_name, code };
-        let meter = meters.requests(&labels);
-        meter.increment(1);
-        route.ends.push((outcome.index(), code, meter));
+    fn route(&mut self, asked: (Surface, Action), meters: &Meters) -> &mut RouteCounts {
+        let label = &self.label;
+        find(
+            &mut self.routes,
+            |route| route.asked == asked,
+            || {
+                let (duration, first_byte) = meters.latencies(asked.1.name(), label);
+                let (duration, first_byte) = (Samples::new(duration), Samples::new(first_byte));
+                RouteCounts { asked, duration, first_byte, ends: Vec::new() }
+            },
+        )
     }
 }
 
-/// Adds `more` to `sum`.
-pub(crate) fn add(sum: &mut Usage, more: &Usage) {
-    sum.prompt_tokens += more.prompt_tokens;
-    sum.cached_tokens += more.cached_tokens;
-    sum.answer_tokens += more.answer_tokens;
-    sum.thought_tokens += more.thought_tokens;
-    sum.tool_tokens += more.tool_tokens;
+impl RouteCounts {
+    fn count_end(&mut self, code: &'static str, outcome: Outcome, model: &str, meters: &Meters) {
+        let (surface, route, outcome) = (self.asked.0.name(), self.asked.1.name(), outcome.name());
+        let found = |(of, tally): &(&str, Tally)| (*of, tally.name) == (code, outcome);
+        let new =
+            || (code, Tally::new(outcome, meters.requests(&RequestLabels { surface, route, model, outcome, code })));
+        find(&mut self.ends, found, new).1.count += 1;
+    }
+}
+
+/// The one that is `found` in a short list, or a `new` one.
+fn find<T>(list: &mut Vec<T>, found: impl FnMut(&T) -> bool, new: impl FnOnce() -> T) -> &mut T {
+    let place = list.iter().position(found).unwrap_or_else(|| {
+        list.push(new());
+        list.len() - 1
+    });
+    &mut list[place]
 }
 
 /// In the order of [`TOKEN_KINDS`].
-fn kinds(usage: &Usage) -> [u64; TOKEN_KINDS.len()] {
+fn kinds(usage: Usage) -> [u64; TOKEN_KINDS.len()] {
     [usage.prompt_tokens, usage.cached_tokens, usage.answer_tokens, usage.thought_tokens, usage.tool_tokens]
-}
-
-fn tally(counts: &mut Vec<Tally>, name: &'static str, meter: impl FnOnce() -> Counter) {
-    let place = counts.iter().position(|tally| tally.name == name).unwrap_or_else(|| {
-        counts.push(Tally { name, count: 0, meter: meter() });
-        counts.len() - 1
-    });
-    counts[place].count();
 }
 
 const fn code_class(status: u16) -> &'static str {
@@ -247,10 +226,12 @@ mod tests {
 
     #[test]
     fn a_model_has_a_label_only_after_it_answered() {
-        let (mut desk, meters) = (Desk::new(), Meters::new());
+        let meters = Meters::new();
+        let mut desk = Desk::new(&meters);
         end(&mut desk, &meters, "made-up", Outcome::CallerError);
         end(&mut desk, &meters, "gemini-x", Outcome::Ok);
         end(&mut desk, &meters, "gemini-x", Outcome::ClientGone);
+        desk.flush();
         let text = meters.render();
         assert!(!text.contains("made-up"));
         assert!(text.contains(
@@ -263,8 +244,10 @@ mod tests {
 
     #[test]
     fn buckets_hold_what_was_measured() {
-        let (mut desk, meters) = (Desk::new(), Meters::new());
+        let meters = Meters::new();
+        let mut desk = Desk::new(&meters);
         end(&mut desk, &meters, "m", Outcome::Ok);
+        desk.flush();
         let text = meters.render();
         for line in [
             r#"geminate_first_byte_seconds_bucket{route="other",model="m",le="0.005"} 0"#,
@@ -278,10 +261,12 @@ mod tests {
 
     #[test]
     fn attempts_are_counted_by_key_model_and_verdict() {
-        let (mut desk, meters) = (Desk::new(), Meters::new());
+        let meters = Meters::new();
+        let mut desk = Desk::new(&meters);
         for verdict in [Verdict::Success, Verdict::Success, Verdict::QuotaDay] {
             desk.attempt(&"1".into(), Some("m"), verdict, &meters);
         }
+        desk.flush();
         let text = meters.render();
         assert!(text.contains(r#"geminate_attempts_total{key="1",model="m",verdict="success"} 2"#));
         assert!(text.contains(r#"geminate_attempts_total{key="1",model="m",verdict="quota_day"} 1"#));

@@ -103,5 +103,7 @@ mod tests {
         let again = open();
         assert_eq!(live.count(|_| true), 1);
         assert!(again.seat().is_some());
+        std::thread::scope(|scope| scope.spawn(|| live.leave(&again)).join()).unwrap();
+        assert_eq!((live.in_flight(), live.count(|_| true)), (0, 0));
     }
 }

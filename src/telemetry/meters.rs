@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::telemetry::tally::Tally;
+
 /// The label of every model that was not admitted, and of every key beyond the bound.
 pub(crate) const OTHER: &str = "other";
 /// Model names that are labels of their own. Names come from clients.
@@ -153,10 +155,10 @@ impl Meters {
     }
 
     /// Tokens, by [`TOKEN_KINDS`].
-    pub(crate) fn tokens(&self, model: &str) -> [Counter; TOKEN_KINDS.len()] {
+    pub(crate) fn tokens(&self, model: &str) -> [Tally; TOKEN_KINDS.len()] {
         TOKEN_KINDS.map(|kind| {
             let labels = vec![Label::new("model", model.to_owned()), Label::from_static_parts("kind", kind)];
-            self.counter(TOKENS, labels)
+            Tally::new(kind, self.counter(TOKENS, labels))
         })
     }
 
@@ -165,9 +167,9 @@ impl Meters {
         self.counter(REFUSALS, vec![Label::from_static_parts("reason", reason)])
     }
 
-    /// Chunks and bytes of streams.
-    pub(crate) fn stream(&self) -> (Counter, Counter) {
-        (self.counter(CHUNKS, Vec::new()), self.counter(BYTES, Vec::new()))
+    /// Pieces and bytes of streams.
+    pub(crate) fn streamed(&self) -> [Tally; 2] {
+        [CHUNKS, BYTES].map(|name| Tally::new(name, self.counter(name, Vec::new())))
     }
 
     fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {

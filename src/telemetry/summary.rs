@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::record::Outcome;
-use crate::telemetry::desk::{Desk, add};
+use crate::telemetry::desk::Desk;
 use crate::usage::Usage;
 use crate::verdict::Verdict;
 
@@ -70,14 +70,14 @@ impl Counts {
             for refusal in &desk.refusals {
                 *sum.refusals.entry(refusal.name).or_default() += refusal.count;
             }
-            sum.stream_chunks += desk.chunks;
-            sum.stream_bytes += desk.bytes;
+            sum.stream_chunks += desk.streamed[0].count;
+            sum.stream_bytes += desk.streamed[1].count;
             for (label, counts) in &desk.models {
                 let model = sum.models.entry(Arc::clone(label)).or_default();
                 model.requests += counts.requests;
                 model.ok += counts.ok;
-                add(&mut model.tokens, &counts.usage);
-                add(&mut sum.tokens, &counts.usage);
+                add(&mut model.tokens, &counts.usage());
+                add(&mut sum.tokens, &counts.usage());
                 for (key, tallies) in &counts.attempts {
                     for (verdict, tally) in tallies {
                         let name = (Arc::clone(key), Arc::clone(label), *verdict);
@@ -99,4 +99,13 @@ impl Counts {
         }
         by
     }
+}
+
+/// Adds `more` to `sum`.
+fn add(sum: &mut Usage, more: &Usage) {
+    sum.prompt_tokens += more.prompt_tokens;
+    sum.cached_tokens += more.cached_tokens;
+    sum.answer_tokens += more.answer_tokens;
+    sum.thought_tokens += more.thought_tokens;
+    sum.tool_tokens += more.tool_tokens;
 }

@@ -1,0 +1,99 @@
+//! The counts since the start and the gauges of now: as JSON, and as Prometheus reads them.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::monitor::prometheus::Page;
+use crate::pool::view::PoolView;
+use crate::readiness::Readiness;
+use crate::telemetry::process::Process;
+use crate::telemetry::{Counts, Telemetry};
+
+/// The JSON form.
+#[derive(Debug, Serialize)]
+pub(crate) struct Metrics {
+    started_at: Timestamp,
+    uptime_seconds: u64,
+    in_flight: u64,
+    streams_open: u64,
+    connections_open: u64,
+    connections_accepted: u64,
+    accept_failures: u64,
+    pool_waiting: usize,
+    #[serde(flatten)]
+    counts: Counts,
+    process: Process,
+}
+
+impl Metrics {
+    /// As it stands.
+    pub(crate) fn now(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView) -> Self {
+        Self {
+            started_at: telemetry.started_at(),
+            uptime_seconds: telemetry.uptime(Instant::now()).as_secs(),
+            in_flight: telemetry.in_flight(),
+            streams_open: telemetry.streams_open(),
+            connections_open: readiness.open(),
+            connections_accepted: readiness.accepted(),
+            accept_failures: readiness.accept_failed(),
+            pool_waiting: view.waiting,
+            counts: telemetry.counts(),
+            process: Process::now(),
+        }
+    }
+}
+
+/// The text form: what the calls counted, then what is read just now.
+pub(crate) fn text(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView) -> String {
+    let mut page = Page::from(telemetry.render());
+    page.family("geminate_build_info", "gauge", "Always 1; the version is a label");
+    page.sample("geminate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    for (name, help, value) in [
+        ("geminate_in_flight", "Requests whose answer is not over", telemetry.in_flight()),
+        ("geminate_streams_open", "Streamed answers that are not over", telemetry.streams_open()),
+        ("geminate_connections_open", "Connections of clients", readiness.open()),
+        ("geminate_pool_waiting", "Requests that wait for a key", view.waiting as u64),
+        ("geminate_keys", "Keys configured", view.keys.len() as u64),
+        ("geminate_keys_usable", "Keys that can serve", view.usable as u64),
+    ] {
+        page.one(name, "gauge", help, Some(value));
+    }
+    let accepted = "Connections of clients that were accepted";
+    page.one("geminate_connections_total", "counter", accepted, Some(readiness.accepted()));
+    let failed = "Times that the system could not give a connection";
+    page.one("geminate_accept_failures_total", "counter", failed, Some(readiness.accept_failed()));
+    keys(&mut page, view);
+    process(&mut page, Process::now(), telemetry.started_at());
+    page.text()
+}
+
+fn keys(page: &mut Page, view: &PoolView) {
+    page.family("geminate_key_state", "gauge", "1 for the state that the key is in");
+    for key in &view.keys {
+        page.sample("geminate_key_state", &[("key", &key.id), ("state", key.state)], 1);
+    }
+    page.family("geminate_key_effective_weight", "gauge", "The weight by which the key is chosen now");
+    for key in &view.keys {
+        page.sample("geminate_key_effective_weight", &[("key", &key.id)], key.effective_weight);
+    }
+    page.family("geminate_key_in_flight", "gauge", "Requests that run on the key");
+    for key in &view.keys {
+        page.sample("geminate_key_in_flight", &[("key", &key.id)], key.in_flight);
+    }
+}
+
+fn process(page: &mut Page, process: Process, started_at: Timestamp) {
+    let Process { resident_memory_bytes, cpu_seconds, open_fds, max_fds, threads } = process;
+    page.one("process_cpu_seconds_total", "counter", "CPU time taken, user and system", cpu_seconds);
+    for (name, help, value) in [
+        ("process_resident_memory_bytes", "Memory that is resident", resident_memory_bytes),
+        ("process_open_fds", "File descriptors open", open_fds),
+        ("process_max_fds", "File descriptors allowed", max_fds),
+        ("process_threads", "Threads", threads),
+    ] {
+        page.one(name, "gauge", help, value);
+    }
+    let help = "When the process began, in seconds since 1970";
+    page.one("process_start_time_seconds", "gauge", help, Some(started_at.as_millisecond() / 1000));
+}
