@@ -11,7 +11,7 @@ mod identity;
 mod presented;
 mod jwt;
 
-pub use identity::Client;
+pub use identity::{Caller, Client};
 pub use jwt::Unusable;
 use jwt::{Refused, Verifier};
 pub use presented::Presented;

@@ -123,8 +123,8 @@ pub enum Unroutable {
 }
 
 impl Endpoint {
-    /// Reads a request's target. `headers` only tell the surfaces apart where both have the path.
-    pub fn parse(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Unroutable> {
+    /// Reads a request's target. `surface` is what [`Surface::of`] says of the whole request.
+    pub fn parse(method: &Method, uri: &Uri, surface: Surface) -> Result<Self, Unroutable> {
         let asked = uri.path_and_query().ok_or(Unroutable::Unknown)?;
         if asked.as_str().len() > TARGET_BYTES_MAX {
             return Err(Unroutable::TooLong);
@@ -143,7 +143,6 @@ impl Endpoint {
         if !below {
             return Err(Unroutable::Unknown);
         }
-        let surface = Surface::of(uri, headers);
         let (action, model) = match surface {
             Surface::Gemini => gemini(method, head, rest, asked.query()),
             Surface::OpenAi => openai(method, rest.strip_prefix("openai/").unwrap_or(rest)),
@@ -267,8 +266,9 @@ mod tests {
     }
 
     fn parse_with(method: &str, uri: &str, headers: &[(&'static str, &'static str)]) -> Result<Endpoint, Unroutable> {
-        let headers = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
-        Endpoint::parse(&method.parse().unwrap(), &uri.parse().unwrap(), &headers)
+        let headers = headers.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap())).collect();
+        let uri = uri.parse().unwrap();
+        Endpoint::parse(&method.parse().unwrap(), &uri, Surface::of(&uri, &headers))
     }
 
     #[test]

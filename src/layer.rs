@@ -1,4 +1,8 @@
-//! The layers of the walk, one tower layer a file.
+//! The layers of the walk, one tower layer a file, in the order in which a request meets them.
 
-pub mod authenticate;
 pub mod record;
+pub mod authenticate;
+pub mod admit;
+pub mod deadline;
+pub mod retry;
+pub mod lease;

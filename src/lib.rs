@@ -30,6 +30,7 @@ pub mod tasks;
 pub mod readiness;
 pub mod upstream;
 pub mod state;
+pub mod relay;
 
 // Layers: one tower layer a file; no layer knows another.
 pub mod layer;

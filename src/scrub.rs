@@ -38,6 +38,15 @@ impl Scrubber {
 
     /// The bytes without secrets; borrowed when there were none.
     pub fn scrub<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        self.replace(text, |clean, _| clean.extend_from_slice(MASK))
+    }
+
+    /// The bytes with every byte of a secret starred out, so that their number stays what a head has promised.
+    pub fn mask<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        self.replace(text, |clean, len| clean.resize(clean.len() + len, b'*'))
+    }
+
+    fn replace<'t>(&self, text: &'t [u8], put: impl Fn(&mut Vec<u8>, usize)) -> Cow<'t, [u8]> {
         let mut clean = Vec::new();
         let mut kept = 0;
         for found in self.automaton.find_iter(text) {
@@ -54,7 +63,7 @@ impl Scrubber {
                 continue;
             }
             clean.extend_from_slice(&text[kept..start]);
-            clean.extend_from_slice(MASK);
+            put(&mut clean, end - start);
             kept = end;
         }
         if kept == 0 {
@@ -113,6 +122,12 @@ mod tests {
         assert_eq!(scrubber.scrub_str(&standard), "api_key:[key]");
         assert_eq!(scrubber.scrub_str("'AQ.FakeFakeFakeFakeFakeFakeFake'"), "'[key]'");
         assert_eq!(scrubber.scrub_str("AIza is a prefix, AQ. too"), "AIza is a prefix, AQ. too");
+    }
+
+    #[test]
+    fn a_mask_keeps_the_length() {
+        let masked = scrubber(&["fake-key-1"]).mask(b"{\"k\":\"fake-key-1\"}").into_owned();
+        assert_eq!(masked, b"{\"k\":\"**********\"}");
     }
 
     #[test]

@@ -7,7 +7,17 @@ use std::time::Duration;
 use governor::clock::Clock;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
+use crate::endpoint::Surface;
 use crate::settings::ClientLimits;
+
+/// Who asks, and in which dialect: told before the credentials that show it are taken out of the request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub client: Client,
+    /// In which dialect.
+    pub surface: Surface,
+}
 
 /// One client. Clones are the same client: they share its rate.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
-use crate::client::{Client, Clients, Denied, Presented};
+use crate::client::{Caller, Clients, Denied, Presented};
 use crate::endpoint::Surface;
 
 /// How a refusal looks.
@@ -46,7 +46,7 @@ where
         let presented = Presented::take(request.headers_mut(), &uri);
         match self.clients.identify(&presented) {
             Ok(client) => {
-                request.extensions_mut().insert::<Client>(client);
+                request.extensions_mut().insert(Caller { client, surface });
                 Either::Left(self.inner.call(request))
             }
             Err(denied) => Either::Right(ready(Ok((self.refuse)(surface, denied)))),
@@ -86,7 +86,7 @@ mod tests {
             Response::builder().status(StatusCode::UNAUTHORIZED).body(text).unwrap()
         };
         let inner = service_fn(|request: Request<()>| async move {
-            let client = request.extensions().get::<Client>().unwrap();
+            let client = request.extensions().get::<Caller>().unwrap().client;
             Ok::<_, Infallible>(Response::new(format!("{} {:?}", client.id(), request.headers())))
         });
         let mut request = Request::get(uri);

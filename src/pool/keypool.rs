@@ -1,7 +1,9 @@
 //! The key pool: the one door to all keys.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use http::header::InvalidHeaderValue;
 use jiff::Timestamp;
@@ -14,7 +16,7 @@ use crate::pool::limits::Windows;
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
-use crate::pool::roster::{Life, Project, Roster, SharedRoster};
+use crate::pool::roster::{Life, Project, Rest, Roster, SharedRoster};
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
 const LANES_MAX: usize = 256;
@@ -68,7 +70,7 @@ impl KeyPool {
         let disabled: Vec<bool> = specs.iter().map(|spec| !spec.enabled).collect();
         let egresses = specs.iter().map(|spec| spec.egress as usize + 1).max().unwrap_or(1);
         let roster = Arc::new(SharedRoster::new(Roster::new(&disabled, projects, egresses)));
-        let scene = Arc::new(Scene { roster, storms: std::sync::Mutex::default() });
+        let scene = Arc::new(Scene { roster, storms: std::sync::Mutex::default(), grounding: false.into() });
         Ok(Self { keys: Arc::new(keys), scene, ceilings, lanes: RwLock::default(), started: clocks })
     }
 
@@ -95,7 +97,7 @@ impl KeyPool {
     /// Chooses the key whose turn it is for a model.
     pub fn select(&self, shared: &Arc<SharedLane>, avoid: Avoid<'_>, now: Instant) -> Choice {
         let mut lane = shared.lock();
-        let paced = lane.pace.is_some_and(|pace| shared.in_flight.load(std::sync::atomic::Ordering::Relaxed) >= pace);
+        let paced = lane.pace.is_some_and(|pace| shared.in_flight.load(Relaxed) >= pace);
         match if paced { None } else { lane.pick(avoid, now) } {
             Some(key) => {
                 drop(lane);
@@ -103,11 +105,17 @@ impl KeyPool {
             }
             None if paced => {
                 let mut outage = Outage::default();
-                outage.add(Reason::Storm, Some(now + std::time::Duration::from_secs(1)));
+                outage.add(Reason::Storm, Some(now + Duration::from_secs(1)));
                 Choice::Out(outage)
             }
             None => Choice::Out(lane.outage(avoid.projects, now)),
         }
+    }
+
+    /// The model of `lane` is unknown to the key's project while another one serves it.
+    pub fn rule_out(lane: &SharedLane, key: &Key, now: Instant) {
+        let rest = Rest { until: now + Duration::from_hours(12), reason: Reason::ModelUnknown };
+        lane.change(|lane| lane.judge(key, now, |standing| standing.rest_until(rest)));
     }
 
     /// All keys, in order of configuration.
@@ -121,11 +129,18 @@ impl KeyPool {
         self.keys.list.iter().any(|key| roster.blocked(key, now).is_none())
     }
 
+    /// Whether any project may be out of its quota of grounded requests: a cheap look before [`Self::grounding_spent`].
+    pub fn may_lack_grounding(&self) -> bool {
+        self.scene.grounding.load(Relaxed)
+    }
+
     /// Projects whose quota of grounded requests is spent.
     pub fn grounding_spent(&self, now: Instant) -> Vec<u32> {
         let roster = self.scene.roster.lock();
         let spent = (0..).zip(&roster.projects).filter(|(_, project)| project.grounding.is_some_and(|at| at > now));
-        spent.map(|(index, _)| index).collect()
+        let spent: Vec<u32> = spent.map(|(index, _)| index).collect();
+        self.scene.grounding.store(!spent.is_empty(), Relaxed);
+        spent
     }
 
     /// Dead keys that are due to be asked whether they live. Each is handed out once per rest.

@@ -19,6 +19,9 @@ use crate::pool::standing::{Standing, Trial};
 /// While one request is on trial, those who are refused are told to come back after this.
 const TRIAL_HINT: Duration = Duration::from_secs(1);
 
+/// After this many overloads in a row, they are passed on without another try until one call succeeds.
+const OVERLOADS_MAX: u32 = 10;
+
 /// The keys of the pool and which of them share a project.
 #[derive(Debug)]
 pub struct Keys {
@@ -217,6 +220,12 @@ impl Lane {
         if let Some(windows) = self.windows.get_mut(&key.project) {
             windows.settle(tokens, now);
         }
+    }
+
+    /// Whether so many overloads came in a row that another try is a waste, and whether the model was unknown to all
+    /// who were asked lately.
+    pub fn doubts(&self, now: Instant) -> (bool, bool) {
+        (self.overloads >= OVERLOADS_MAX, self.unknown_until.is_some_and(|until| until > now))
     }
 
     /// Whether any ceiling is set, so that tokens must be told.

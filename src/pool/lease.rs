@@ -101,6 +101,8 @@ pub struct Scene {
     pub roster: Arc<SharedRoster>,
     /// Bare refusals that may be a storm.
     pub storms: Mutex<Storms>,
+    /// Whether any project was told that its grounded requests are spent.
+    pub grounding: AtomicBool,
 }
 
 /// Dropped without a verdict, it counts as abandoned and frees its trial.
@@ -187,9 +189,11 @@ impl Lease {
             Verdict::Precondition => self.above(|roster| roster.rest(key, Reason::Precondition, began, now)),
             Verdict::Billing => self.rest_everywhere(Reason::Billing, Duration::from_hours(1), at),
             Verdict::Spend => self.rest_everywhere(Reason::Spend, Duration::from_mins(10), at),
-            Verdict::Grounding => self.scene.roster.change(|roster| {
-                roster.projects[key.project as usize].grounding = Some(now + Duration::from_hours(1));
-            }),
+            Verdict::Grounding => {
+                let until = now + Duration::from_hours(1);
+                self.scene.roster.change(|roster| roster.projects[key.project as usize].grounding = Some(until));
+                self.scene.grounding.store(true, Relaxed);
+            }
             Verdict::QuotaDay => self.rest_project(Reason::QuotaDay, quota::until_midnight(at.wall), at),
             Verdict::QuotaMinute => {
                 let told = refusal.retry_in.map(|delay| delay + Duration::from_secs(1));
@@ -213,12 +217,6 @@ impl Lease {
             }),
         }
         self.lane.change(|lane| lane.release(key, now));
-    }
-
-    /// The model is unknown to this key's project while another one serves it.
-    pub fn rule_out(&self, now: Instant) {
-        let rest = Rest { until: now + Duration::from_hours(12), reason: Reason::ModelUnknown };
-        self.lane.change(|lane| lane.judge(&self.key, now, |standing| standing.rest_until(rest)));
     }
 
     fn above(&self, change: impl FnOnce(&mut crate::pool::roster::Roster)) {

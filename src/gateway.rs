@@ -1,0 +1,165 @@
+//! The gateway: the walk of one request, on one page.
+//!
+//! ```text
+//! listener -> router -> [record, catch panic, authenticate] -> handle
+//!   handle: Endpoint::parse, read -> path(call) -> Reply or Error -> answer
+//!   path:   Admit -> Deadline -> Retry -> Lease -> upstream
+//! ```
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response};
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::answer;
+use crate::call::Call;
+use crate::client::{Caller, Clients, Denied};
+use crate::endpoint::{Endpoint, Surface};
+use crate::error::Error;
+use crate::layer::{admit, authenticate, deadline, lease, record, retry};
+use crate::pool::KeyPool;
+use crate::record::Record;
+use crate::relay::{Eyes, Relay};
+use crate::settings::Settings;
+use crate::upstream::Upstream;
+
+mod intake;
+
+use intake::Intake;
+
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-geminate-attempts");
+const KEY: HeaderName = HeaderName::from_static("x-geminate-key");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What all workers share. Made once.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// As configured.
+    pub settings: Arc<Settings>,
+    /// The keys.
+    pub pool: Arc<KeyPool>,
+    /// The clients.
+    pub clients: Arc<Clients>,
+    /// Telemetry and scrubber.
+    pub eyes: Eyes,
+    /// The places of the data plane.
+    pub places: Arc<admit::Places>,
+    /// The retries of the data plane.
+    pub budget: Arc<retry::Budget>,
+    /// The memory for bodies that may be sent again.
+    pub intake: Arc<Intake>,
+}
+
+impl Shared {
+    /// What is derived from the settings, around a pool and its clients.
+    pub fn new(settings: Arc<Settings>, pool: Arc<KeyPool>, clients: Arc<Clients>, eyes: Eyes) -> Self {
+        let places = Arc::new(admit::Places::new(&settings.admit));
+        let budget = Arc::new(retry::Budget::new(&settings.retry));
+        let intake = Arc::new(Intake::new(&settings));
+        Self { settings, pool, clients, eyes, places, budget, intake }
+    }
+}
+
+/// The path of a call, from the outermost layer to the upstream.
+fn path(shared: &Shared, upstream: Upstream) -> impl Path {
+    let settings = &shared.settings;
+    let means = retry::Means {
+        settings: Arc::new(settings.retry.clone()),
+        budget: Arc::clone(&shared.budget),
+        pool: Arc::clone(&shared.pool),
+    };
+    let limits = lease::Limits::new(settings);
+    let lease = lease::Lease::new(Arc::clone(&shared.pool), upstream, shared.eyes.clone(), limits);
+    ServiceBuilder::new()
+        // A place first: who waits for one must not hold a key.
+        .layer(admit::layer(Arc::clone(&shared.places)))
+        // The clock spans all attempts and the pauses between them.
+        .layer(deadline::layer(&settings.deadline))
+        // Another key where this one failed: innermost but one, so that everything above sees one call.
+        .layer(retry::layer(means))
+        // One attempt: a key, the upstream, a verdict.
+        .service(lease)
+}
+
+/// A service from calls to replies.
+trait Path: Service<Call, Response = Response<Relay>, Error = Error, Future: Send> + Clone + Send + Sync + 'static {}
+
+impl<S> Path for S where
+    S: Service<Call, Response = Response<Relay>, Error = Error, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+/// The data plane of one worker: every path that is not the house's own.
+pub fn router(shared: &Shared, upstream: Upstream) -> Router {
+    let state = (path(shared, upstream), Arc::clone(&shared.intake));
+    Router::new()
+        .fallback(handle)
+        .with_state(state)
+        // Who asks is known before anything is read of what they ask.
+        .layer(authenticate::layer(Arc::clone(&shared.clients), denied))
+        // One request's panic is that request's 500.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Outermost: whatever happens below is counted and logged, refusals and panics too.
+        .layer(record::layer(Arc::clone(&shared.eyes.telemetry)))
+}
+
+/// Reads the request, walks it down the path, and answers.
+async fn handle<P: Path>(State((path, intake)): State<(P, Arc<Intake>)>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let (Some(caller), Some(record)) = (parts.extensions.get::<Caller>(), parts.extensions.get::<Arc<Record>>()) else {
+        // Both layers stand above this handler.
+        return answer::refuse(Surface::Gemini, &Error::Panicked);
+    };
+    let Caller { client, surface } = caller.clone();
+    let record = Arc::clone(record);
+    record.client(client.id());
+    let operator = client.operator();
+    let reply = match Endpoint::parse(&parts.method, &parts.uri, surface) {
+        Ok(endpoint) => {
+            record.endpoint(&endpoint);
+            match intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
+                Ok(call) => path.oneshot(call).await,
+                Err(error) => Err(error),
+            }
+        }
+        Err(unroutable) => Err(Error::Unroutable(unroutable)),
+    };
+    let mut answer = match reply {
+        Ok(reply) => decorate(reply),
+        Err(error) => answer::refuse(surface, &error),
+    };
+    let headers = answer.headers_mut();
+    headers.insert(ATTEMPTS, HeaderValue::from(record.attempts()));
+    if let Some(key) = record.key().filter(|_| operator).and_then(|id| HeaderValue::from_str(&id).ok()) {
+        headers.insert(KEY, key);
+    }
+    answer
+}
+
+/// Streams are told to every proxy on the way as such.
+fn decorate(mut reply: Response<Relay>) -> Response<Body> {
+    let headers = reply.headers_mut();
+    if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
+        headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    reply.map(Body::new)
+}
+
+fn denied(surface: Surface, denied: Denied) -> Response<Body> {
+    answer::refuse(surface, &Error::Unauthenticated(denied.to_string()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
+fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("of unknown kind"), "a request panicked");
+    let mut answer: Response<Body> = answer::refuse(Surface::Gemini, &Error::Panicked);
+    answer.extensions_mut().insert(crate::record::Outcome::Panicked);
+    answer
+}

@@ -1,0 +1,162 @@
+//! The intake: a request's head and body become a [`Call`], within bounds of size, time and memory.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt, Limited};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+use tower_http::timeout::TimeoutBody;
+
+use crate::call::{Call, Payload};
+use crate::client::Client;
+use crate::endpoint::{Action, Endpoint, Surface};
+use crate::error::Error;
+use crate::record::Record;
+use crate::settings::Settings;
+use crate::skim;
+use crate::upstream::headers;
+
+/// The memory for bodies is counted in pieces of this size.
+const PIECE: u64 = 1024;
+/// `X-Server-Timeout` is in seconds.
+const SERVER_TIMEOUT: &str = "x-server-timeout";
+
+/// The bounds, and the memory that bodies may take together.
+#[derive(Debug)]
+pub struct Intake {
+    body_max: u64,
+    keep_max: u64,
+    memory: Arc<Semaphore>,
+    patience: Duration,
+    timeout: Duration,
+    timeout_ceiling: Duration,
+}
+
+impl Intake {
+    /// As configured.
+    pub fn new(settings: &Settings) -> Self {
+        let pieces = usize::try_from(settings.retry.replay_bytes_total / PIECE).unwrap_or(usize::MAX);
+        Self {
+            body_max: settings.server.body_bytes_max,
+            keep_max: settings.retry.replay_bytes_max,
+            memory: Arc::new(Semaphore::new(pieces.min(Semaphore::MAX_PERMITS))),
+            patience: Duration::from_millis(settings.server.body_read_timeout_ms),
+            timeout: Duration::from_millis(settings.deadline.request_timeout_ms),
+            timeout_ceiling: Duration::from_millis(settings.deadline.request_timeout_ceiling_ms),
+        }
+    }
+
+    /// Reads a request. Its time begins now.
+    pub async fn read(
+        &self,
+        endpoint: Endpoint,
+        client: Client,
+        record: Arc<Record>,
+        head: &Parts,
+        body: Body,
+    ) -> Result<Call, Error> {
+        if endpoint.target.path().starts_with("/ws/") {
+            return Err(Error::NoWebSocket);
+        }
+        let arrived = Instant::now();
+        let payload = self.body(&endpoint, &head.headers, body).await?;
+        record.add_wait(arrived.elapsed());
+        let mut model = endpoint.model.clone().unwrap_or_default();
+        if endpoint.surface == Surface::OpenAi && head.method == Method::POST {
+            let named = skim::peek(payload.bytes()).model.unwrap_or_default();
+            model = bare_model(&named).into();
+            record.model(&model);
+        }
+        let deadline = Instant::now() + self.time(&endpoint, &head.headers);
+        let (method, headers) = (head.method.clone(), headers::up(&head.headers));
+        Ok(Call { endpoint, method, headers, payload, client, record, model, arrived, deadline })
+    }
+
+    /// The time until the first byte: as configured, or longer where the client asks, up to the ceiling. An upload
+    /// gets all of it: its answer comes only after its body.
+    fn time(&self, endpoint: &Endpoint, headers: &HeaderMap) -> Duration {
+        let ceiling = self.timeout_ceiling.max(self.timeout);
+        if endpoint.action == Action::Upload {
+            return ceiling;
+        }
+        let asked = headers.get(SERVER_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let asked = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
+        asked.clamp(self.timeout, ceiling)
+    }
+
+    /// Keeps the body where it fits, else lets it stream.
+    async fn body(&self, endpoint: &Endpoint, headers: &HeaderMap, body: Body) -> Result<Payload, Error> {
+        let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if told.is_some_and(|len| len > self.body_max) {
+            return Err(Error::BodyTooLarge { max: self.body_max });
+        }
+        if http_body::Body::is_end_stream(&body) {
+            return Ok(Payload::Kept(Bytes::new(), None));
+        }
+        let reserved = told.and_then(|len| self.reserve(len));
+        if endpoint.action == Action::Upload || told.is_some() && reserved.is_none() {
+            return Ok(self.streamed(Bytes::new(), body));
+        }
+        self.gather(body, reserved).await
+    }
+
+    /// Memory for `bytes`, if there is enough left.
+    fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let pieces = u32::try_from(bytes.div_ceil(PIECE)).ok().filter(|_| bytes <= self.keep_max)?;
+        Arc::clone(&self.memory).try_acquire_many_owned(pieces).ok()
+    }
+
+    async fn gather(&self, mut body: Body, mut reserved: Option<OwnedSemaphorePermit>) -> Result<Payload, Error> {
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        let told = reserved.is_some();
+        loop {
+            let frame = timeout(self.patience, body.frame()).await.map_err(|_| Error::BodyTimeout(self.patience))?;
+            let Some(frame) = frame else { break };
+            let Ok(data) = frame.map_err(|_| Error::BodyBroken)?.into_data() else { continue };
+            if all.is_empty() && first.is_empty() {
+                first = data;
+            } else {
+                if all.is_empty() {
+                    all.extend_from_slice(&first);
+                }
+                all.extend_from_slice(&data);
+            }
+            let len = all.len().max(first.len()) as u64;
+            if len > self.body_max {
+                return Err(Error::BodyTooLarge { max: self.body_max });
+            }
+            // Without a length told, memory is taken as the body grows.
+            if !told {
+                drop(reserved.take());
+                reserved = self.reserve(len);
+                if reserved.is_none() {
+                    let ahead = if all.is_empty() { first } else { all.freeze() };
+                    return Ok(self.streamed(ahead, body));
+                }
+            }
+        }
+        Ok(Payload::Kept(if all.is_empty() { first } else { all.freeze() }, reserved))
+    }
+
+    /// The body as it comes, `ahead` being what was read of it; within the same bounds.
+    fn streamed(&self, ahead: Bytes, body: Body) -> Payload {
+        let rest = TimeoutBody::new(self.patience, body).into_data_stream();
+        let ahead = futures_util::stream::iter((!ahead.is_empty()).then_some(Ok(ahead)));
+        let max = usize::try_from(self.body_max).unwrap_or(usize::MAX);
+        let body = Body::new(Limited::new(Body::from_stream(ahead.chain(rest)), max));
+        Payload::Streamed(Mutex::new(Some(body)))
+    }
+}
+
+/// The model's own name: `models/x` and `google/x` are `x`.
+fn bare_model(name: &str) -> &str {
+    name.strip_prefix("models/").or_else(|| name.strip_prefix("google/")).unwrap_or(name)
+}

@@ -1,0 +1,56 @@
+//! Deadline: the first byte within the call's time, all attempts and waits included; then a limit between chunks.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::Response;
+use tokio::time::{Instant, timeout_at};
+use tower::layer::{Layer, layer_fn};
+use tower::Service;
+
+use crate::call::Call;
+use crate::error::Error;
+use crate::relay::Relay;
+use crate::settings;
+
+/// Ends calls of the service within that take too long.
+#[derive(Clone, Debug)]
+pub struct Deadline<S> {
+    inner: S,
+    idle: Duration,
+    heartbeat: Option<Duration>,
+}
+
+/// Holds calls to their deadline, and their answers to the pace of `settings`.
+pub fn layer<S>(settings: &settings::Deadline) -> impl Layer<S, Service = Deadline<S>> + Clone {
+    let idle = Duration::from_millis(settings.stream_idle_timeout_ms);
+    let heartbeat = Some(settings.heartbeat_interval_ms).filter(|ms| *ms > 0).map(Duration::from_millis);
+    layer_fn(move |inner| Deadline { inner, idle, heartbeat })
+}
+
+impl<S> Service<Call> for Deadline<S>
+where
+    S: Service<Call, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Relay>;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response<Relay>, Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let (deadline, whole) = (call.deadline, call.deadline - call.arrived);
+        let (idle, heartbeat) = (self.idle, self.heartbeat);
+        let answer = self.inner.call(call);
+        Box::pin(async move {
+            let late = |_| Error::DeadlineExceeded(whole);
+            let mut reply = timeout_at(deadline, answer).await.map_err(late)??;
+            reply.body_mut().keep_pace(idle, heartbeat, Instant::now());
+            Ok(reply)
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! Lease: one attempt. A key is leased, waited for in order of arrival when all rest, and its answer judged.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::Response;
+use tokio::time::{Instant, timeout};
+use tower::Service;
+
+use crate::call::{Attempt, Failure};
+use crate::error::Error;
+use crate::pool::KeyPool;
+use crate::pool::key::Form;
+use crate::pool::lease::Lease as KeyLease;
+use crate::refusal::Refusal;
+use crate::relay::{Eyes, Relay};
+use crate::settings;
+use crate::upstream::{Broken, Upstream};
+use crate::verdict::Verdict;
+
+mod line;
+mod open;
+mod refused;
+
+/// The innermost service of the walk.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pool: Arc<KeyPool>,
+    upstream: Upstream,
+    eyes: Eyes,
+    limits: Limits,
+}
+
+/// How long an attempt may take, and how many may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    max_wait: Duration,
+    queue_max: usize,
+    first_byte: Option<Duration>,
+    hold_empty: bool,
+}
+
+impl Limits {
+    /// As configured.
+    pub fn new(settings: &settings::Settings) -> Self {
+        let first_byte = settings.upstream.first_byte_timeout_ms;
+        Self {
+            max_wait: Duration::from_millis(settings.pool.max_wait_ms),
+            queue_max: settings.pool.queue_max as usize,
+            first_byte: Some(first_byte).filter(|ms| *ms > 0).map(Duration::from_millis),
+            hold_empty: settings.retry.empty_retries > 0,
+        }
+    }
+}
+
+impl Lease {
+    /// Leases keys of `pool` to attempts over `upstream`.
+    pub fn new(pool: Arc<KeyPool>, upstream: Upstream, eyes: Eyes, limits: Limits) -> Self {
+        Self { pool, upstream, eyes, limits }
+    }
+
+    async fn run(self, attempt: Attempt) -> Result<Response<Relay>, Failure> {
+        let lease = line::obtain(&self.pool, &attempt, &self.limits).await?;
+        let call = &attempt.call;
+        let surface = call.endpoint.surface;
+        call.record.attempt(&lease.key().id);
+        let form = lease.key().form(surface);
+        let (lease, failure) = match self.once(&attempt, lease, form).await {
+            Ok(reply) => return Ok(reply),
+            Err((lease, failure)) => (lease, failure),
+        };
+        if failure.verdict != Verdict::Unauthorized || !call.payload.is_kept() {
+            return Err(refused::settle(&self.eyes, call, lease, failure));
+        }
+        // The key may want its credential in the other form: that is asked once, and remembered.
+        let other = if form == Form::ApiKey { Form::Bearer } else { Form::ApiKey };
+        match self.once(&attempt, lease, other).await {
+            Ok(reply) => {
+                self.accept(&reply, &attempt, other);
+                Ok(reply)
+            }
+            Err((lease, again)) if again.verdict == Verdict::Unauthorized => {
+                Err(refused::settle(&self.eyes, call, lease, failure))
+            }
+            Err((lease, again)) => Err(refused::settle(&self.eyes, call, lease, again)),
+        }
+    }
+
+    fn accept(&self, reply: &Response<Relay>, attempt: &Attempt, form: Form) {
+        let id = attempt.call.record.key();
+        let key = self.pool.keys().iter().find(|key| Some(&key.id) == id.as_ref());
+        if let Some(key) = key.filter(|_| reply.status().is_success()) {
+            key.accept(attempt.call.endpoint.surface, form);
+        }
+    }
+
+    /// Sends once. The lease comes back with a failure, so that it is judged only when nothing more is tried with it.
+    async fn once(
+        &self,
+        attempt: &Attempt,
+        lease: KeyLease,
+        form: Form,
+    ) -> Result<Response<Relay>, (KeyLease, Failure)> {
+        let call = &attempt.call;
+        let began = Instant::now();
+        let first_byte = self.limits.first_byte.unwrap_or(Duration::MAX);
+        let sent = timeout(first_byte, self.upstream.send(call, lease.key(), form)).await;
+        let answer = match sent {
+            Ok(Ok(answer)) => answer,
+            broken => {
+                call.record.add_upstream(began.elapsed());
+                let failure = match broken {
+                    Ok(Err(Broken::Connect(why))) => (Verdict::Connect, Error::Unreachable(why)),
+                    Ok(Err(Broken::Interrupted(why))) => (Verdict::Interrupted, Error::Interrupted(why)),
+                    Ok(Err(Broken::Body)) => (Verdict::Caller, Error::BodyBroken),
+                    _ => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte)),
+                };
+                return Err((lease, refused::failure(failure.0, failure.1)));
+            }
+        };
+        let left = first_byte.saturating_sub(began.elapsed());
+        let opened = if answer.status().is_success() {
+            open::open(&self.eyes, call, lease, answer, left, self.limits.hold_empty).await
+        } else {
+            refused::read(&self.eyes, call, lease, answer).await
+        };
+        call.record.add_upstream(began.elapsed());
+        opened
+    }
+}
+
+impl Service<Attempt> for Lease {
+    type Response = Response<Relay>;
+    type Error = Failure;
+    type Future = BoxFuture<'static, Result<Response<Relay>, Failure>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Attempt) -> Self::Future {
+        Box::pin(self.clone().run(attempt))
+    }
+}
+
+/// A refusal that says nothing: for failures without an answer.
+fn silent() -> Refusal {
+    Refusal::default()
+}

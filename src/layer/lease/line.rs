@@ -1,0 +1,119 @@
+//! The line of those who wait for a key: first come, first served, bounded in length and time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::call::{Attempt, Call, Failure};
+use crate::error::Error;
+use crate::layer::lease::Limits;
+use crate::pool::lane::Avoid;
+use crate::pool::lease::{Lease, SharedLane};
+use crate::pool::outage::Outage;
+use crate::pool::reason::Reason;
+use crate::pool::{Choice, KeyPool};
+
+/// What Google's search tools are called in a request: the ones whose quota is a project's own.
+const GROUNDING: [&[u8]; 2] = [b"\"google_search", b"\"googleSearch"];
+
+/// A lease for the attempt; without one, why not.
+pub async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limits) -> Result<Lease, Failure> {
+    let call = &attempt.call;
+    let began = Instant::now();
+    let lane = pool.lane(&call.model, began);
+    let shunned = shunned(pool, attempt, began);
+    let avoid = Avoid { keys: &attempt.tried, projects: &shunned };
+    if lane.waiting.load(Relaxed) == 0 {
+        match pool.select(&lane, avoid, began) {
+            Choice::Lease(lease) => return Ok(lease),
+            Choice::Out(outage) if !attempt.patient => return Err(out(outage)),
+            Choice::Out(_) => {}
+        }
+    }
+    let limit = call.deadline.min(began + limits.max_wait);
+    let waited = wait(pool, &lane, avoid, limit, limits.queue_max).await;
+    call.record.add_wait(began.elapsed());
+    waited
+}
+
+async fn wait(
+    pool: &Arc<KeyPool>,
+    lane: &Arc<SharedLane>,
+    avoid: Avoid<'_>,
+    limit: Instant,
+    queue_max: usize,
+) -> Result<Lease, Failure> {
+    // Whoever cannot be served in time is told at once, not after a wait.
+    let outage = lane.lock().outage(avoid.projects, Instant::now());
+    let hopeless = |outage: &Outage| outage.soonest.is_none_or(|at| at > limit);
+    let free = outage.soonest.is_none() && outage.reasons().next().is_none();
+    if hopeless(&outage) && !free && lane.waiting.load(Relaxed) == 0 {
+        return Err(out(outage));
+    }
+    let _waiting = Waiting::enter(lane, queue_max, &outage)?;
+    let Ok(_turn) = timeout_at(limit, lane.turn.lock()).await else {
+        return Err(out(lane.lock().outage(avoid.projects, Instant::now())));
+    };
+    loop {
+        let changed = lane.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let outage = match pool.select(lane, avoid, Instant::now()) {
+            Choice::Lease(lease) => return Ok(lease),
+            Choice::Out(outage) => outage,
+        };
+        let Some(soonest) = outage.soonest.filter(|at| *at <= limit) else { return Err(out(outage)) };
+        tokio::select! {
+            () = sleep_until(soonest) => {}
+            () = changed => {}
+        }
+        if Instant::now() >= limit {
+            return Err(out(outage));
+        }
+    }
+}
+
+/// The projects that must not serve this attempt.
+fn shunned(pool: &KeyPool, attempt: &Attempt, now: Instant) -> Vec<u32> {
+    let mut shunned = attempt.shunned.clone();
+    if pool.may_lack_grounding() && grounded(&attempt.call) {
+        shunned.extend(pool.grounding_spent(now));
+    }
+    shunned
+}
+
+fn grounded(call: &Call) -> bool {
+    GROUNDING.iter().any(|name| memchr::memmem::find(call.payload.bytes(), name).is_some())
+}
+
+fn out(mut outage: Outage) -> Failure {
+    if outage.reasons().next().is_none() {
+        // Every project was ruled out for this call, and only grounding rules out all of them.
+        outage.add(Reason::Grounding, Some(Instant::now() + Duration::from_mins(10)));
+    }
+    Failure::out(outage)
+}
+
+/// One in the line; leaves it when dropped.
+struct Waiting<'l>(&'l SharedLane);
+
+impl<'l> Waiting<'l> {
+    fn enter(lane: &'l SharedLane, queue_max: usize, outage: &Outage) -> Result<Self, Failure> {
+        let waiting = lane.waiting.fetch_add(1, Relaxed);
+        let entered = Self(lane);
+        if waiting < queue_max {
+            return Ok(entered);
+        }
+        let back = outage.soonest.map(|at| at.saturating_duration_since(Instant::now()));
+        let retry_after = back.unwrap_or(Duration::from_secs(1)).max(Duration::from_secs(1));
+        Err(Failure::refused(Error::LineFull { waiting, retry_after }))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}

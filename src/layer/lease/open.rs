@@ -1,0 +1,158 @@
+//! A success: its first chunk is read before the head goes on, so that what fails until then can be tried again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout};
+
+use crate::call::{Answered, Call, Failure};
+use crate::endpoint::Action;
+use crate::error::Error;
+use crate::layer::lease::refused;
+use crate::meter::Meter;
+use crate::meter::finish::Finish;
+use crate::pool::lease::Lease;
+use crate::refusal::Refusal;
+use crate::relay::{Eyes, Relay, Watch};
+use crate::upstream::{causes, headers};
+use crate::verdict::Verdict;
+
+/// The most that is read ahead of an answer to see whether it is empty or an error.
+const AHEAD_BYTES_MAX: usize = 64 << 10;
+/// How long an error may take to come whole.
+const ERROR_TIME: Duration = Duration::from_secs(5);
+
+/// What is known of an answer from its head.
+struct Head {
+    readable: bool,
+    events: bool,
+    generation: bool,
+    must_finish: bool,
+}
+
+impl Head {
+    fn of(call: &Call, headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        let events = kind.starts_with(b"text/event-stream");
+        let readable = (events || kind.starts_with(b"application/json")) && !headers.contains_key(CONTENT_ENCODING);
+        let action = call.endpoint.action;
+        let generation =
+            matches!(action, Action::Generate | Action::StreamSse | Action::StreamArray | Action::Chat);
+        let must_finish = matches!(action, Action::StreamSse | Action::StreamArray) || action == Action::Chat && events;
+        Self { readable, events, generation, must_finish }
+    }
+}
+
+/// The answer with its first chunk at hand; or a failure, when that chunk never came or is an error.
+pub async fn open(
+    eyes: &Eyes,
+    call: &Arc<Call>,
+    mut lease: Lease,
+    answer: Response<reqwest::Body>,
+    patience: Duration,
+    hold_empty: bool,
+) -> Result<Response<Relay>, (Lease, Failure)> {
+    let (parts, mut body) = answer.into_parts();
+    let head = Head::of(call, &parts.headers);
+    let mut meter = Meter::default();
+    let mut ahead = VecDeque::new();
+    let mut len = 0;
+    let mut whole = false;
+    loop {
+        let chunk = match timeout(patience, next_chunk(&mut body)).await {
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(None) if head.must_finish && ahead.is_empty() => {
+                let error = Error::Interrupted("the answer ended before its first byte".to_owned());
+                return Err((lease, refused::failure(Verdict::Interrupted, error)));
+            }
+            Ok(None) => {
+                whole = true;
+                break;
+            }
+            Ok(Some(Err(why))) => return Err((lease, refused::failure(Verdict::Interrupted, Error::Interrupted(why)))),
+            Err(_) => {
+                return Err((lease, refused::failure(Verdict::Interrupted, Error::DeadlineExceeded(patience))));
+            }
+        };
+        if head.readable {
+            meter.feed(&chunk);
+        }
+        len += chunk.len();
+        ahead.push_back(chunk);
+        if head.generation && meter.error() {
+            return Err((lease, error_inside(eyes, call, ahead, body).await));
+        }
+        let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
+        if settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX {
+            break;
+        }
+    }
+    lease.succeed(Instant::now());
+    if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
+        let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
+        let answered = Answered { status: parts.status, headers: headers::down(&parts.headers), body };
+        return Err((lease, Failure { answered: Some(answered), ..refused::failure(Verdict::Empty, Error::Busy) }));
+    }
+    let watch = Box::new(Watch {
+        lease,
+        meter,
+        record: Arc::clone(&call.record),
+        eyes: eyes.clone(),
+        surface: call.endpoint.surface,
+        readable: head.readable,
+        events: head.events,
+        must_finish: head.must_finish,
+        status: parts.status,
+        withheld: Vec::new(),
+        fed: if head.readable { ahead.len() } else { 0 },
+        over: false,
+    });
+    let mut reply = Response::new(Relay::stream(ahead, body, watch));
+    *reply.status_mut() = parts.status;
+    *reply.headers_mut() = headers::down(&parts.headers);
+    Ok(reply)
+}
+
+/// Ended, or about to, with STOP or no reason at all, and nothing but thoughts in it.
+fn meter_is_empty(meter: &Meter) -> bool {
+    !meter.has_content() && matches!(meter.finish(), Finish::Open | Finish::Stop)
+}
+
+/// The next chunk that is not empty.
+async fn next_chunk(body: &mut reqwest::Body) -> Option<Result<Bytes, String>> {
+    loop {
+        match body.frame().await? {
+            Ok(frame) => match frame.into_data() {
+                Ok(data) if !data.is_empty() => return Some(Ok(data)),
+                _ => {}
+            },
+            Err(error) => return Some(Err(causes(&error))),
+        }
+    }
+}
+
+/// A stream that began with an error is an error: its code is in its body.
+async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body: reqwest::Body) -> Failure {
+    let mut text: Vec<u8> = ahead.into_iter().flatten().collect();
+    let rest = async {
+        while text.len() < AHEAD_BYTES_MAX
+            && let Some(Ok(chunk)) = next_chunk(&mut body).await
+        {
+            text.extend_from_slice(&chunk);
+        }
+    };
+    let _cut_short = timeout(ERROR_TIME, rest).await;
+    let refusal = Refusal::in_stream(&text);
+    let status = StatusCode::from_u16(refusal.code).ok().filter(|status| !status.is_success());
+    let start = memchr::memchr(b'{', &text).unwrap_or(0);
+    let json = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
+    let body = json.and_then(Result::ok).map_or_else(|| text.clone(), |raw| raw.get().as_bytes().to_vec());
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json; charset=UTF-8"));
+    refused::judged(eyes, call, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers, &body, refusal)
+}

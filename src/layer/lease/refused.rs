@@ -1,0 +1,112 @@
+//! A refusal: Google's error answer is read, scrubbed and judged, and its verdict told to all who count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use tokio::time::{Instant, timeout};
+
+use crate::call::{Answered, Call, Failure};
+use crate::error::Error;
+use crate::layer::lease::silent;
+use crate::pool::lease::{Lease, Moment};
+use crate::record::Outcome;
+use crate::refusal::Refusal;
+use crate::relay::{Eyes, Relay};
+use crate::telemetry::{AttemptSeen, clock};
+use crate::upstream::headers;
+use crate::verdict::Verdict;
+
+/// More of an error's body than this is not read ...
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// ... and not for longer than this.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// A failure without an answer.
+pub fn failure(verdict: Verdict, error: Error) -> Failure {
+    Failure { verdict, with: None, outage: None, answered: None, refusal: silent(), error: Some(error) }
+}
+
+/// Reads an error answer: the caller's own goes on as it is, all others are failures.
+pub async fn read(
+    eyes: &Eyes,
+    call: &Arc<Call>,
+    mut lease: Lease,
+    answer: Response<reqwest::Body>,
+) -> Result<Response<Relay>, (Lease, Failure)> {
+    let (parts, body) = answer.into_parts();
+    let body = match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(whole)) => whole.to_bytes(),
+        // What does not come whole says no more than its status.
+        _ => Bytes::new(),
+    };
+    let refusal = Refusal::read(parts.status.as_u16(), &body);
+    let failure = judged(eyes, call, parts.status, headers::down(&parts.headers), &body, refusal);
+    match (failure.verdict, failure.answered) {
+        (verdict @ (Verdict::Caller | Verdict::Success), Some(answered)) => {
+            lease.pass(verdict, Instant::now());
+            told(eyes, call, &lease, verdict, parts.status, "");
+            Ok(reply(answered))
+        }
+        (_, answered) => Err((lease, Failure { answered, ..failure })),
+    }
+}
+
+/// The failure that an error answer is, scrubbed.
+pub fn judged(
+    eyes: &Eyes,
+    call: &Call,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: &[u8],
+    mut refusal: Refusal,
+) -> Failure {
+    let verdict = Verdict::of(&refusal, &call.endpoint);
+    refusal.message = eyes.scrubber.scrub_str(&refusal.message).into_owned();
+    for value in headers.values_mut() {
+        let clean = eyes.scrubber.scrub(value.as_bytes());
+        if let std::borrow::Cow::Owned(clean) = clean {
+            *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static("[key]"));
+        }
+    }
+    headers.remove(http::header::CONTENT_LENGTH);
+    let body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
+    let answered = Some(Answered { status, headers, body });
+    Failure { verdict, with: None, outage: None, answered, refusal, error: None }
+}
+
+/// Gives the verdict of a failure back to the pool, and tells it to those who count.
+pub fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, failure: Failure) -> Failure {
+    let now = Instant::now();
+    let wall = clock();
+    let Failure { verdict, refusal, answered, error, .. } = &failure;
+    let summary = error.as_ref().map_or_else(|| refusal.summary().to_owned(), ToString::to_string);
+    if verdict.is_failure() {
+        let dice = f64::from((now - call.arrived).subsec_nanos() % 1_009) / 1_009.0;
+        lease.fail(*verdict, refusal, Moment { now, wall, dice });
+        lease.note(*verdict, summary.clone(), wall);
+    } else {
+        lease.pass(*verdict, now);
+    }
+    let status = answered.as_ref().map(|answered| answered.status);
+    told(eyes, call, &lease, *verdict, status.unwrap_or_default(), &summary);
+    let with = Some((Arc::clone(lease.key()), Arc::clone(lease.lane())));
+    Failure { with, ..failure }
+}
+
+fn told(eyes: &Eyes, call: &Call, lease: &Lease, verdict: Verdict, status: StatusCode, message: &str) {
+    let status = Some(status.as_u16()).filter(|status| *status != 200);
+    let (record, key) = (&*call.record, &lease.key().id);
+    eyes.telemetry.attempt(AttemptSeen { record, key, verdict, status, message });
+}
+
+fn reply(answered: Answered) -> Response<Relay> {
+    let Answered { status, headers, body } = answered;
+    let mut reply = Response::new(Relay::from(body));
+    *reply.status_mut() = status;
+    *reply.headers_mut() = headers;
+    reply.extensions_mut().insert(if status.is_client_error() { Outcome::CallerError } else { Outcome::Ok });
+    reply
+}

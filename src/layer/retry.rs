@@ -1,0 +1,269 @@
+//! Retry: another attempt where another key may succeed, until the plan says stop. Never after a byte went out.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use tokio::time::{Instant, sleep};
+use tower::layer::{Layer, layer_fn};
+use tower::retry::budget::{Budget as _, TpsBudget};
+use tower::Service;
+use tracing::warn;
+
+use crate::backoff::{Facts, Next, Plan, removes_its_key};
+use crate::call::{Answered, Attempt, Call, Failure};
+use crate::error::Error;
+use crate::pool::KeyPool;
+use crate::pool::key::Key;
+use crate::pool::lease::SharedLane;
+use crate::pool::outage::Outage;
+use crate::pool::reason::Reason;
+use crate::record::Outcome;
+use crate::relay::Relay;
+use crate::settings;
+use crate::verdict::Verdict;
+
+/// Over which time the budget's share of retries is taken.
+const BUDGET_SPAN: Duration = Duration::from_secs(10);
+/// A prompt of more bytes than this is likely over 200,000 tokens: an internal error is then likely its own fault.
+const LONG_PROMPT_BYTES: usize = 800 << 10;
+/// How long a model that two projects do not know is not asked twice.
+const UNKNOWN: Duration = Duration::from_mins(5);
+
+/// The retries of all workers: a share of the traffic, with a floor.
+#[derive(Debug)]
+pub struct Budget(TpsBudget);
+
+impl Budget {
+    /// As configured.
+    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+    pub fn new(settings: &settings::Retry) -> Self {
+        Self(TpsBudget::new(BUDGET_SPAN, settings.budget_floor_per_s, settings.budget_percent as f32 / 100.0))
+    }
+}
+
+/// What the layer needs beside the service within. Made once, shared.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// How often.
+    pub settings: Arc<settings::Retry>,
+    /// Shared by all workers.
+    pub budget: Arc<Budget>,
+    /// Told when a model turns out to be unknown.
+    pub pool: Arc<KeyPool>,
+}
+
+/// Tries again where the service within failed.
+#[derive(Clone, Debug)]
+pub struct Retry<S> {
+    inner: S,
+    means: Means,
+}
+
+/// Retries with `means`.
+pub fn layer<S>(means: Means) -> impl Layer<S, Service = Retry<S>> + Clone {
+    layer_fn(move |inner| Retry { inner, means: means.clone() })
+}
+
+impl<S> Service<Call> for Retry<S>
+where
+    S: Service<Attempt, Response = Response<Relay>, Error = Failure> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Relay>;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response<Relay>, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let (mut inner, means) = (self.inner.clone(), self.means.clone());
+        Box::pin(async move {
+            means.budget.0.deposit();
+            let mut attempt = Attempt { call: Arc::new(call), tried: Vec::new(), shunned: Vec::new(), patient: true };
+            let mut story = Story::new(&means);
+            loop {
+                match inner.call(attempt.clone()).await {
+                    Ok(reply) => {
+                        story.succeeded();
+                        return Ok(reply);
+                    }
+                    Err(failure) => match story.failed(failure, &mut attempt) {
+                        Ok(pause) => {
+                            attempt.call.record.add_wait(pause);
+                            sleep(pause).await;
+                        }
+                        Err(end) => return *end,
+                    },
+                }
+            }
+        })
+    }
+}
+
+/// The attempts of one call so far.
+struct Story<'m> {
+    means: &'m Means,
+    plan: Plan,
+    attempts: u32,
+    last: Option<Failure>,
+    /// Keys whose projects did not know the model.
+    strangers: Vec<(Arc<Key>, Arc<SharedLane>)>,
+}
+
+impl<'m> Story<'m> {
+    fn new(means: &'m Means) -> Self {
+        let settings = &means.settings;
+        let plan = Plan::new(settings.retries, settings.empty_retries, means.pool.keys().len());
+        Self { means, plan, attempts: 0, last: None, strangers: Vec::new() }
+    }
+
+    /// Another project served the model: those that did not know it are not asked for a while.
+    fn succeeded(&self) {
+        for (key, lane) in &self.strangers {
+            KeyPool::rule_out(lane, key, Instant::now());
+        }
+    }
+
+    /// Decides after a failure: the pause before the next attempt, or how the call ends.
+    fn failed(&mut self, failure: Failure, attempt: &mut Attempt) -> Result<Duration, Box<Result<Response<Relay>, Error>>> {
+        let Some((key, lane)) = failure.with.clone() else {
+            return Err(Box::new(self.end(failure)));
+        };
+        self.attempts += 1;
+        let facts = facts(attempt, &lane);
+        let next = self.plan.after(failure.verdict, &facts);
+        let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.0.withdraw();
+        if failure.verdict == Verdict::ModelUnknown {
+            self.strangers.push((Arc::clone(&key), Arc::clone(&lane)));
+            if self.strangers.len() > 1 {
+                lane.change(|lane| lane.unknown_until = Some(Instant::now() + UNKNOWN));
+            }
+        }
+        let Next::Again { pause, elsewhere, .. } = next else {
+            self.tell(&failure, &key, "no other attempt can help");
+            return Err(Box::new(self.end(failure)));
+        };
+        if !allowed {
+            self.tell(&failure, &key, "the retry budget is spent");
+            return Err(Box::new(self.end(failure)));
+        }
+        self.tell(&failure, &key, &format!("next key in {:.1} s", pause.as_secs_f64()));
+        attempt.tried.push(key.index);
+        if elsewhere {
+            attempt.shunned.push(key.project);
+        }
+        attempt.patient = !elsewhere;
+        // Of equal refusals the first is the one to show.
+        if self.last.as_ref().is_none_or(|last| last.verdict != failure.verdict) {
+            self.last = Some(failure);
+        }
+        Ok(pause)
+    }
+
+    fn tell(&self, failure: &Failure, key: &Key, then: &str) {
+        if !failure.verdict.is_failure() {
+            return;
+        }
+        let (n, most) = (self.attempts, self.plan.limit().max(self.attempts));
+        let what = what(failure);
+        warn!(verdict = failure.verdict.name(), "attempt {n}/{most} on key #{} failed ({what}), {then}", key.id);
+    }
+
+    /// How the call ends when no attempt gave an answer.
+    fn end(&mut self, failure: Failure) -> Result<Response<Relay>, Error> {
+        if let Some(outage) = failure.outage {
+            return match self.last.take() {
+                Some(last) if stands_alone(last.verdict, &outage) => pass_or(last, outage),
+                _ => Err(exhausted(&outage)),
+            };
+        }
+        // A dead or spent key must not look like the client's own: others may serve its next request.
+        if removes_its_key(failure.verdict) && failure.verdict != Verdict::NotInTier {
+            let reasons = vec![(failure.verdict.name(), 1)];
+            return Err(Error::Exhausted { reasons, retry_after: Some(Duration::from_secs(1)), fault: true });
+        }
+        match (failure.verdict, failure.answered, failure.error) {
+            (Verdict::DoubleCredential, ..) => Err(Error::CredentialForm),
+            (_, Some(answered), _) => Ok(pass(answered)),
+            (_, None, Some(error)) => Err(error),
+            (_, None, None) => Err(Error::Interrupted(failure.verdict.name().to_owned())),
+        }
+    }
+}
+
+fn facts(attempt: &Attempt, lane: &SharedLane) -> Facts {
+    let (call, now) = (&attempt.call, Instant::now());
+    let (breaker_open, unknown_lately) = lane.lock().doubts(now);
+    Facts {
+        kept: call.payload.is_kept(),
+        replayable: call.endpoint.replayable,
+        long_prompt: call.payload.bytes().len() > LONG_PROMPT_BYTES,
+        breaker_open,
+        unknown_lately,
+        left: call.deadline.saturating_duration_since(now),
+        whole: call.deadline - call.arrived,
+        dice: dice(now, call),
+    }
+}
+
+/// A throw between 0 and 1: the nanoseconds of the clock are random enough to spread retries.
+fn dice(now: Instant, call: &Call) -> f64 {
+    f64::from((now - call.arrived).subsec_nanos() % 1_000_003) / 1_000_003.0
+}
+
+/// `503 UNAVAILABLE: The model is overloaded`
+fn what(failure: &Failure) -> String {
+    match (&failure.answered, &failure.error) {
+        (Some(answered), _) => {
+            let refusal = &failure.refusal;
+            format!("{} {}: {}", answered.status.as_u16(), refusal.status, refusal.summary())
+        }
+        (None, Some(error)) => error.to_string(),
+        (None, None) => failure.verdict.name().to_owned(),
+    }
+}
+
+/// Whether the last refusal says it all: every key that could be asked is out for the same reason.
+fn stands_alone(verdict: Verdict, outage: &Outage) -> bool {
+    match verdict {
+        Verdict::NotInTier => outage.only(Reason::NotInTier),
+        Verdict::KeyBlocked => outage.reasons().all(|(reason, _)| reason == Reason::Blocked),
+        verdict => !removes_its_key(verdict) && verdict != Verdict::DoubleCredential,
+    }
+}
+
+fn pass_or(last: Failure, outage: Outage) -> Result<Response<Relay>, Error> {
+    match (last.answered, last.error) {
+        (Some(answered), _) => Ok(pass(answered)),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(exhausted(&outage)),
+    }
+}
+
+fn exhausted(outage: &Outage) -> Error {
+    let retry_after = outage.soonest.map(|at| at.saturating_duration_since(Instant::now()));
+    let reasons = outage.reasons().map(|(reason, count)| (reason.name(), count)).collect();
+    Error::Exhausted { reasons, retry_after, fault: outage.is_fault() }
+}
+
+/// An error of Google's for the client.
+fn pass(answered: Answered) -> Response<Relay> {
+    let Answered { status, headers, body } = answered;
+    let mut reply = Response::new(Relay::from(body));
+    *reply.status_mut() = status;
+    *reply.headers_mut() = headers;
+    reply.headers_mut().remove(CONTENT_LENGTH);
+    let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    if busy && !reply.headers().contains_key(RETRY_AFTER) {
+        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    }
+    let ours = busy || status.is_server_error();
+    reply.extensions_mut().insert(if ours { Outcome::UpstreamError } else { Outcome::CallerError });
+    reply
+}

@@ -1,0 +1,178 @@
+//! The relay: an answer's body on its way from the upstream to the client, byte for byte.
+//!
+//! It reads along without touching what it reads, keeps the time between chunks, holds what the call holds to the last
+//! byte, and gives the verdict of its attempt back when it ends or is dropped.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::error::Error;
+
+mod watch;
+
+pub use watch::{Ending, Eyes, Watch};
+
+/// An answer's body. Dropped before its end, it aborts the upstream at once.
+#[derive(Debug, Default)]
+pub struct Relay {
+    /// Read already: the beginning of a stream, or the whole of an answer in memory.
+    held: VecDeque<Bytes>,
+    upstream: Option<reqwest::Body>,
+    watch: Option<Box<Watch>>,
+    pace: Option<Pace>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// The time between chunks.
+#[derive(Debug)]
+struct Pace {
+    idle: Duration,
+    heartbeat: Option<Duration>,
+    last_chunk: Instant,
+    last_sent: Instant,
+    /// Made at the first wait: most answers never wait.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Relay {
+    /// A stream of which `held` was read ahead; `watch` sees every byte once.
+    pub fn stream(held: VecDeque<Bytes>, upstream: reqwest::Body, watch: Box<Watch>) -> Self {
+        Self { held, upstream: Some(upstream), watch: Some(watch), ..Self::default() }
+    }
+
+    /// Fails with [`Error::StreamBroken`] after `idle` without a byte. With `heartbeat`, an empty event is sent after
+    /// that long a silence, between frames only.
+    pub fn keep_pace(&mut self, idle: Duration, heartbeat: Option<Duration>, now: Instant) {
+        self.pace = Some(Pace { idle, heartbeat, last_chunk: now, last_sent: now, alarm: None });
+    }
+
+    /// Holds a place until the last byte.
+    pub fn hold(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place);
+    }
+
+    fn next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, String>>> {
+        if let Some(chunk) = self.held.pop_front() {
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
+        loop {
+            match ready!(Pin::new(&mut *upstream).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => return Poll::Ready(Some(Ok(data))),
+                    // Trailers: Google sends none that a client reads.
+                    Err(_) => {}
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(crate::upstream::causes(&error)))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The end: what was withheld goes out, a broken stream gets its last frame, everything held is let go.
+    fn end(&mut self, ending: &Ending) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.upstream = None;
+        self.pace = None;
+        self.place = None;
+        let Some(mut watch) = self.watch.take() else { return Poll::Ready(None) };
+        match watch.end(ending) {
+            Ok(rest) if rest.is_empty() => Poll::Ready(None),
+            Ok(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        loop {
+            let Poll::Ready(next) = this.next_chunk(cx) else {
+                let waited = this.pace.as_mut().map_or(Poll::Pending, |pace| pace.poll_wait(cx));
+                match ready!(waited) {
+                    Wait::Idle => return this.end(&Ending::Idle),
+                    Wait::Heartbeat => match this.watch.as_ref().and_then(|watch| watch.heartbeat()) {
+                        Some(event) => return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(event.as_bytes()))))),
+                        None => continue,
+                    },
+                }
+            };
+            match next {
+                Some(Ok(chunk)) => {
+                    if let Some(pace) = &mut this.pace {
+                        pace.last_chunk = Instant::now();
+                        pace.last_sent = pace.last_chunk;
+                    }
+                    let passed = match &mut this.watch {
+                        Some(watch) => watch.pass(chunk),
+                        None => chunk,
+                    };
+                    if !passed.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(passed))));
+                    }
+                }
+                Some(Err(why)) => return this.end(&Ending::Broken(why)),
+                None => return this.end(&Ending::Whole),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_empty() && self.upstream.is_none() && self.watch.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held: u64 = self.held.iter().map(|chunk| chunk.len() as u64).sum();
+        match &self.upstream {
+            None => SizeHint::with_exact(held),
+            Some(_) => SizeHint::new(),
+        }
+    }
+}
+
+impl From<Bytes> for Relay {
+    fn from(bytes: Bytes) -> Self {
+        let held = if bytes.is_empty() { VecDeque::new() } else { [bytes].into() };
+        Self { held, ..Self::default() }
+    }
+}
+
+enum Wait {
+    Idle,
+    Heartbeat,
+}
+
+impl Pace {
+    /// What the silence has come to; [`Poll::Pending`] while it is short.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
+        loop {
+            let idle_at = self.last_chunk + self.idle;
+            let beat_at = self.heartbeat.map(|every| self.last_sent + every);
+            let due = beat_at.map_or(idle_at, |at| at.min(idle_at));
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            // Chunks only note the time; the alarm is moved when it rings early, not with every chunk.
+            ready!(alarm.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= idle_at {
+                return Poll::Ready(Wait::Idle);
+            }
+            if beat_at.is_some_and(|at| now >= at) {
+                self.last_sent = now;
+                alarm.as_mut().reset(now + self.heartbeat.unwrap_or(self.idle));
+                return Poll::Ready(Wait::Heartbeat);
+            }
+            alarm.as_mut().reset(due);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The watch over one answer: meters it, withholds an error for the scrubber, and judges how it ended.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::answer::last_frame;
+use crate::endpoint::Surface;
+use crate::error::Error;
+use crate::meter::Meter;
+use crate::pool::lease::{Lease, Moment};
+use crate::record::{Outcome, Record};
+use crate::refusal::Refusal;
+use crate::scrub::Scrubber;
+use crate::telemetry::{AttemptSeen, Telemetry, clock};
+use crate::verdict::Verdict;
+
+/// The most of an error inside a stream that is kept back to be scrubbed whole.
+const WITHHELD_BYTES_MAX: usize = 64 << 10;
+
+/// Who sees everything and tells no secret.
+#[derive(Clone, Debug)]
+pub struct Eyes {
+    /// Counts attempts.
+    pub telemetry: Arc<Telemetry>,
+    /// Knows every key.
+    pub scrubber: Arc<Scrubber>,
+}
+
+/// What is known of an answer while it passes.
+#[derive(Debug)]
+pub struct Watch {
+    /// Whose verdict this is.
+    pub lease: Lease,
+    /// What was read in passing.
+    pub meter: Meter,
+    /// The call's story.
+    pub record: Arc<Record>,
+    /// The eyes.
+    pub eyes: Eyes,
+    /// The surface that was called.
+    pub surface: Surface,
+    /// Whether the answer is text that can be read: JSON or events, not encoded.
+    pub readable: bool,
+    /// Whether it comes as server-sent events.
+    pub events: bool,
+    /// Whether it is a streamed generation, which must end with a finish reason.
+    pub must_finish: bool,
+    /// The status of its head.
+    pub status: StatusCode,
+    /// Bytes of an error inside the stream, kept back until its end.
+    pub withheld: Vec<u8>,
+    /// How many of the first bytes the meter has been fed already.
+    pub fed: usize,
+    /// Whether the verdict has been given.
+    pub over: bool,
+}
+
+/// How a body ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// In order.
+    Whole,
+    /// The connection broke.
+    Broken(String),
+    /// Nothing came for too long.
+    Idle,
+}
+
+impl Watch {
+    /// Sees a chunk; gives back what may pass now.
+    pub fn pass(&mut self, chunk: Bytes) -> Bytes {
+        if !self.readable {
+            return chunk;
+        }
+        // Chunks that were read ahead were fed then, and an error would stand in the last of them.
+        if self.fed == 0 {
+            self.meter.feed(&chunk);
+        } else {
+            self.fed -= 1;
+        }
+        match self.meter.error_offset().filter(|_| self.fed == 0) {
+            None => chunk,
+            Some(at) => self.withhold(&chunk, at),
+        }
+    }
+
+    /// Keeps the chunk back from `at` on; gives back what may pass.
+    fn withhold(&mut self, chunk: &Bytes, at: usize) -> Bytes {
+        self.withheld.extend_from_slice(&chunk[at..]);
+        if self.withheld.len() < WITHHELD_BYTES_MAX {
+            return chunk.slice(..at);
+        }
+        let mut passed = chunk[..at].to_vec();
+        passed.extend_from_slice(&self.eyes.scrubber.mask(&std::mem::take(&mut self.withheld)));
+        Bytes::from(passed)
+    }
+
+    /// The empty event of the stream's framing, where one may stand now.
+    pub fn heartbeat(&self) -> Option<&'static str> {
+        let may = self.events && self.readable && self.meter.at_boundary() && self.withheld.is_empty();
+        may.then(|| self.meter.newline_style().empty_event())
+    }
+
+    /// The end: gives the verdict back, and what is still to be sent.
+    pub fn end(&mut self, ending: &Ending) -> Result<Bytes, Error> {
+        self.over = true;
+        let now = Instant::now();
+        let why = match ending {
+            Ending::Whole => return Ok(self.end_in_order(now)),
+            Ending::Broken(_) => "the upstream broke off",
+            Ending::Idle => "the upstream fell silent",
+        };
+        let detail = if let Ending::Broken(detail) = ending { detail.as_str() } else { why };
+        self.record.outcome(Outcome::StreamBroken);
+        self.fail(Verdict::Broken, &Refusal::default(), detail, now);
+        let error = Error::StreamBroken(why);
+        if !self.events {
+            // A client must not take the half for the whole: the connection breaks here too.
+            return Err(error);
+        }
+        let mut rest = self.eyes.scrubber.mask(&std::mem::take(&mut self.withheld)).into_owned();
+        if !self.meter.at_boundary() {
+            rest.extend_from_slice(self.meter.newline_style().empty_event().as_bytes());
+        }
+        rest.extend_from_slice(&last_frame(self.surface, &error));
+        Ok(Bytes::from(rest))
+    }
+
+    fn end_in_order(&mut self, now: Instant) -> Bytes {
+        self.account(now);
+        if self.must_finish && self.meter.error() {
+            let refusal = Refusal::in_stream(&self.withheld);
+            let message = self.eyes.scrubber.scrub_str(refusal.summary()).into_owned();
+            self.record.outcome(Outcome::StreamBroken);
+            self.fail(Verdict::Broken, &refusal, &message, now);
+        } else if self.must_finish && self.readable && !self.meter.complete() {
+            self.record.outcome(Outcome::StreamUnfinished);
+            self.fail(Verdict::Unfinished, &Refusal::default(), "it ended without a finish reason", now);
+        } else {
+            self.record.outcome(Outcome::Ok);
+            self.seen(Verdict::Success, "");
+        }
+        Bytes::from(self.eyes.scrubber.mask(&std::mem::take(&mut self.withheld)).into_owned())
+    }
+
+    /// Writes down what was used.
+    fn account(&self, now: Instant) {
+        if let Some(usage) = self.meter.usage() {
+            self.record.usage(usage);
+            self.lease.settle(usage.prompt_tokens, now);
+        }
+    }
+
+    fn fail(&mut self, verdict: Verdict, refusal: &Refusal, message: &str, now: Instant) {
+        self.account(now);
+        let moment = Moment { now, wall: clock(), dice: 0.5 };
+        self.lease.fail(verdict, refusal, moment);
+        self.lease.note(verdict, message.to_owned(), moment.wall);
+        self.seen(verdict, message);
+    }
+
+    fn seen(&self, verdict: Verdict, message: &str) {
+        let (key, status) = (&self.lease.key().id, Some(self.status.as_u16()));
+        self.eyes.telemetry.attempt(AttemptSeen { record: &self.record, key, verdict, status, message });
+    }
+}
+
+impl Drop for Watch {
+    /// The client went away: what was seen is accounted, and the key is not to blame.
+    fn drop(&mut self) {
+        if !self.over {
+            self.account(Instant::now());
+            self.lease.abandon();
+            self.seen(Verdict::Abandoned, "");
+        }
+    }
+}
