@@ -226,6 +226,20 @@ async fn a_caller_that_goes_away_is_seen() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_is_a_caller_gone_while_its_connection_lives() {
+    let trial = Trial::new(Settings::default()).await;
+    trial.script("fault=stall:1 times=1");
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().tls_certs_only([]).build().unwrap();
+    let ask = || client.post(trial.url(SSE)).header("x-goog-api-key", "k1").body(hello().to_string()).send();
+    let mut answer = ask().await.unwrap();
+    assert!(answer.chunk().await.unwrap().is_some());
+    drop(answer);
+    assert!(trial.world.until(SOON, |calls| calls[0].aborted()).await.is_some());
+    assert_eq!(ask().await.unwrap().status(), 200);
+    assert_eq!(trial.world.connections(), (1, 1));
+}
+
+#[tokio::test]
 async fn pieces_arrive_as_pieces_and_join_to_the_same_stream() {
     let trial = Trial::new(Settings::default()).await;
     let plain = trial.text(SSE, &hello()).await.len();
