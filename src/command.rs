@@ -6,9 +6,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod check;
-mod health;
+mod house;
 mod serve;
+mod check;
+mod demo;
+mod mock;
+mod health;
 mod token;
 
 /// What a process with a wrong configuration exits with: `EX_USAGE`.
@@ -42,6 +45,10 @@ enum Command {
     Serve,
     /// Check the configuration and print what it comes to, secrets masked
     Check,
+    /// Serve a fake of the Gemini API, with quotas and scripted faults
+    Mock(mock::Mock),
+    /// Show the gateway at work without a key: a mocked Google, three keys, one flaky, light traffic
+    Demo(demo::Demo),
     /// Issue a token for a client, signed with JWT_SECRET or a private key
     Token(token::Token),
     /// Ask a running instance whether it takes traffic: exit 0 if so, else 1
@@ -54,6 +61,8 @@ pub fn run(line: Line) -> ExitCode {
     let done = match line.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(from.as_deref()),
         Command::Check => check::run(from.as_deref()),
+        Command::Mock(mock) => mock.run(),
+        Command::Demo(demo) => demo.run(from.as_deref()),
         Command::Token(token) => token.run(from.as_deref()),
         Command::Health(health) => health.run(from.as_deref()),
     };

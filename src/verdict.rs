@@ -162,8 +162,20 @@ impl Verdict {
         )
     }
 
+    /// The verdict on an answer to a call that names nothing: what it says of the key alone.
+    pub fn of_key(refusal: &Refusal) -> Self {
+        match Self::judge(refusal, false) {
+            Self::ModelUnknown | Self::ModelForbidden => Self::Caller,
+            verdict => verdict,
+        }
+    }
+
     /// The verdict on an error answer of Google's to a call of `endpoint`.
     pub fn of(refusal: &Refusal, endpoint: &Endpoint) -> Self {
+        Self::judge(refusal, endpoint.model.is_some() || endpoint.names_model_in_body())
+    }
+
+    fn judge(refusal: &Refusal, names_model: bool) -> Self {
         if refusal.html {
             return Self::Edge;
         }
@@ -173,15 +185,13 @@ impl Verdict {
             401 if dead_key(refusal) => Self::KeyInvalid,
             401 => Self::Unauthorized,
             402 => Self::Billing,
-            403 => forbidden(refusal, endpoint),
-            404 if endpoint.model.is_some() && model_missing(refusal) => Self::ModelUnknown,
-            404 if endpoint.names_model_in_body() && model_missing(refusal) => Self::ModelUnknown,
+            403 => forbidden(refusal, names_model),
+            404 if names_model && model_missing(refusal) => Self::ModelUnknown,
             429 => exhausted(refusal),
-            500 => Self::Internal,
             503 => Self::Overloaded,
             504 if refusal.status == "DEADLINE_EXCEEDED" => Self::Deadline,
             502 | 504 => Self::Edge,
-            505..=599 => Self::Internal,
+            500..=599 => Self::Internal,
             _ => Self::Caller,
         }
     }
@@ -208,7 +218,7 @@ fn dead_key(refusal: &Refusal) -> bool {
             && ["api key not valid", "api key expired", "api key not found"].iter().any(|words| refusal.says(words))
 }
 
-fn forbidden(refusal: &Refusal, endpoint: &Endpoint) -> Verdict {
+fn forbidden(refusal: &Refusal, names_model: bool) -> Verdict {
     match refusal.reason.as_str() {
         "CONSUMER_SUSPENDED" | "CONSUMER_INVALID" => return Verdict::Banned,
         "SERVICE_DISABLED"
@@ -229,7 +239,7 @@ fn forbidden(refusal: &Refusal, endpoint: &Endpoint) -> Verdict {
         Verdict::Caller
     } else if refusal.says("unregistered callers") {
         Verdict::Unauthorized
-    } else if endpoint.model.is_some() || endpoint.names_model_in_body() {
+    } else if names_model {
         Verdict::ModelForbidden
     } else {
         Verdict::Caller

@@ -1,46 +1,47 @@
 //! `geminate serve`: the whole house.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
-use axum::routing::get;
-use http::StatusCode;
 use tracing::{info, warn};
 
+use crate::command::house::{self, House};
 use crate::config::{Configuration, Sources};
 use crate::readiness::Readiness;
 use crate::server::{Server, stops};
 use crate::tasks::Tasks;
+use crate::telemetry::log;
 
 /// Serves until it is told to stop. Background work, signals and the admin listener run on this thread's runtime.
 pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let configuration = Sources::of_process(config).configuration()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(configuration))
+    runtime.block_on(serve(configuration, |_, _| Ok(())))
 }
 
-async fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
+/// Serves one configuration; `bound` is told the addresses of the data and the admin listener.
+pub(super) async fn serve(
+    configuration: Configuration,
+    bound: impl FnOnce(SocketAddr, SocketAddr) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let scrubber = house::scrubber(&configuration)?;
+    log::init(&configuration.settings.log, Arc::clone(&scrubber)).context("the log")?;
     for warning in &configuration.warnings {
         warn!("{warning}");
     }
     let stops = stops().context("signals cannot be received")?;
     let (readiness, tasks) = (Arc::new(Readiness::default()), Tasks::new());
-    let server = Server::bind(configuration.settings.server, Arc::clone(&readiness), tasks)?;
-    info!(data = %server.data_address()?, admin = %server.admin_address()?, "listening");
-    let probes = probes(readiness);
-    let admin = probes.clone();
-    let cut = server.run(move |_| Ok(probes.clone()), admin, stops).await?;
+    let server = Server::bind(configuration.settings.server.clone(), Arc::clone(&readiness), tasks.clone())?;
+    let house = Arc::new(House::new(configuration, scrubber, readiness)?);
+    house.start(&tasks)?;
+    let (data, admin) = (server.data_address()?, server.admin_address()?);
+    info!(%data, %admin, "listening");
+    bound(data, admin)?;
+    let (admin, workers) = (house.admin(), Arc::clone(&house));
+    let cut = server.run(move |_| workers.data(), admin, stops).await?;
+    house.remember();
     Ok(cut.map_or(ExitCode::SUCCESS, |stop| ExitCode::from(stop.exit_code())))
-}
-
-/// `/healthz`: the process lives. `/readyz`: it takes traffic.
-fn probes(readiness: Arc<Readiness>) -> Router {
-    let ready = move || {
-        let ready = readiness.ready();
-        async move { if ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } }
-    };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
 }

@@ -19,7 +19,7 @@ use crate::pool::{Choice, KeyPool};
 const GROUNDING: [&[u8]; 2] = [b"\"google_search", b"\"googleSearch"];
 
 /// A lease for the attempt; without one, why not.
-pub async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limits) -> Result<Lease, Failure> {
+pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limits) -> Result<Lease, Failure> {
     let call = &attempt.call;
     let began = Instant::now();
     let lane = pool.lane(&call.model, began);

@@ -49,7 +49,7 @@ impl Head {
 }
 
 /// The answer with its first chunk at hand; or a failure, when that chunk never came or is an error.
-pub async fn open(
+pub(super) async fn open(
     eyes: &Eyes,
     call: &Arc<Call>,
     mut lease: Lease,

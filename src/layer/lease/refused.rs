@@ -25,12 +25,12 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A failure without an answer.
-pub fn failure(verdict: Verdict, error: Error) -> Failure {
+pub(super) fn failure(verdict: Verdict, error: Error) -> Failure {
     Failure { verdict, with: None, outage: None, answered: None, refusal: silent(), error: Some(error) }
 }
 
 /// Reads an error answer: the caller's own goes on as it is, all others are failures.
-pub async fn read(
+pub(super) async fn read(
     eyes: &Eyes,
     call: &Arc<Call>,
     mut lease: Lease,
@@ -55,7 +55,7 @@ pub async fn read(
 }
 
 /// The failure that an error answer is, scrubbed.
-pub fn judged(
+pub(super) fn judged(
     eyes: &Eyes,
     call: &Call,
     status: StatusCode,
@@ -78,7 +78,7 @@ pub fn judged(
 }
 
 /// Gives the verdict of a failure back to the pool, and tells it to those who count.
-pub fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, failure: Failure) -> Failure {
+pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, failure: Failure) -> Failure {
     let now = Instant::now();
     let wall = clock();
     let Failure { verdict, refusal, answered, error, .. } = &failure;

@@ -1,0 +1,111 @@
+//! `geminate demo`: the gateway over a mocked Google with three keys, one of them flaky, under light traffic.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+use crate::command::serve;
+use crate::config::Sources;
+use crate::mock::{Settings, World};
+use crate::tasks::Tasks;
+
+/// The keys of the demo: names, not secrets.
+const KEYS: &str = "demo-key-steady:10,demo-key-flaky:8,demo-key-small:5";
+/// What the second and third key do now and then, and how much the third may.
+const SCRIPTS: [&str; 3] = [
+    "key=demo-key-flaky probability=0.15 fault=overloaded",
+    "key=demo-key-flaky probability=0.05 fault=internal",
+    "key=demo-key-flaky probability=0.03 fault=quota_bare",
+];
+const SMALL_QUOTA: &str = "rpm=6,tpm=250000,rpd=1000";
+const MODELS: [&str; 3] = ["gemini-3.8-flash", "gemini-3.5-flash-lite", "gemini-3.1-pro-preview"];
+/// How many clients ask, and how long each rests between two questions.
+const CLIENTS: u64 = 3;
+const REST: Duration = Duration::from_millis(1_700);
+/// The traffic ends by itself, so that a forgotten demo costs nothing; the gateway stays.
+const TRAFFIC_LASTS: Duration = Duration::from_hours(8);
+
+/// Show the gateway at work without a key: a mocked Google, three keys, one flaky, light traffic
+#[derive(clap::Args, Debug)]
+pub(super) struct Demo {
+    /// No traffic but yours
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Demo {
+    /// Serves until it is told to stop.
+    pub(super) fn run(self, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the mock")?;
+            let google = format!("http://{}", listener.local_addr()?);
+            let scratch = std::env::temp_dir().join(format!("geminate-demo-{}", std::process::id()));
+            let dir = scratch.to_string_lossy().into_owned();
+            let own = [("GEMINI_API_KEY", KEYS), ("GEMINI_BASE_URL", google.as_str()), ("DATA_DIR", dir.as_str())];
+            let configuration = Sources::of_process(config).over(own).configuration()?;
+            let tasks = Tasks::new();
+            let world = Arc::new(world()?);
+            tasks.spawn(crate::mock::serve(listener, world))?;
+            let quiet = self.quiet;
+            let ran = serve::serve(configuration, |data, admin| {
+                say(&format!(
+                    "Google is mocked at {google}.\nTry: curl http://{data}/v1beta/models/{}:generateContent -d \
+                     '{{\"contents\":[{{\"parts\":[{{\"text\":\"hello\"}}]}}]}}'\nSee: http://{admin}/monitor/full and \
+                     http://{admin}/metrics",
+                    MODELS[0]
+                ));
+                for client in 0..CLIENTS * u64::from(!quiet) {
+                    tasks.spawn(ask(format!("http://{data}"), client))?;
+                }
+                Ok(())
+            })
+            .await;
+            // What the demo remembered is of no use to anyone.
+            let _ = std::fs::remove_dir_all(&scratch);
+            ran
+        })
+    }
+}
+
+fn world() -> anyhow::Result<World> {
+    let keys = ["demo-key-steady", "demo-key-flaky", "demo-key-small"];
+    let scripts = SCRIPTS.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
+    let pace = (Duration::from_millis(250), Duration::from_millis(120));
+    let base = Settings::with_keys(keys);
+    let world = World::new(Settings { scripts, latency: pace.0, chunk_interval: pace.1, chunks: 6, ..base });
+    world.set_quota("demo-key-small", "*", SMALL_QUOTA.parse().map_err(anyhow::Error::msg)?);
+    Ok(world)
+}
+
+/// One client that asks now and then, in turn by stream and whole.
+async fn ask(origin: String, client: u64) {
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build();
+    let Ok(http) = http else { return };
+    let began = Instant::now();
+    for turn in client.. {
+        if began.elapsed() > TRAFFIC_LASTS {
+            return;
+        }
+        sleep(REST + Duration::from_millis(211 * client)).await;
+        let model = usize::try_from(turn).map_or(MODELS[0], |turn| MODELS[turn % MODELS.len()]);
+        let verb = if turn % 2 == 0 { "streamGenerateContent?alt=sse" } else { "generateContent" };
+        let body = json!({"contents": [{"parts": [{"text": format!("question {turn} of client {client}")}]}]});
+        let asked = http.post(format!("{origin}/v1beta/models/{model}:{verb}")).body(body.to_string());
+        // Whatever comes is shown by the gateway's own log and monitor.
+        if let Ok(answer) = asked.header("content-type", "application/json").send().await {
+            let _ = answer.bytes().await;
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what the command was called for")]
+fn say(text: &str) {
+    println!("{text}");
+}

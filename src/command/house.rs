@@ -1,0 +1,208 @@
+//! The house: everything that is made once from the configuration, and the work that goes on beside the requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::time::{Instant, interval, sleep};
+use tracing::{info, warn};
+
+use crate::config::Configuration;
+use crate::gateway::{self, Shared};
+use crate::monitor::access::Listener;
+use crate::monitor::{self, Monitor};
+use crate::pool::key::{Ceilings, Key, KeySpec};
+use crate::pool::memory::{Clocks, Memory};
+use crate::pool::{KeyPool, Probe};
+use crate::readiness::Readiness;
+use crate::refusal::Refusal;
+use crate::relay::Eyes;
+use crate::scrub::Scrubber;
+use crate::secret::Secret;
+use crate::settings;
+use crate::state::StateFile;
+use crate::tasks::Tasks;
+use crate::telemetry::{Telemetry, clock};
+use crate::upstream::{Certificate, Egresses, Upstream, authorities};
+use crate::verdict::Verdict;
+
+/// How often histograms are drained.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How often the pool's memory is written, when it has changed.
+const SAVE: Duration = Duration::from_secs(1);
+/// How often it is looked whether a dead key is due to be asked.
+const PROBES: Duration = Duration::from_millis(500);
+
+/// Made once from the configuration.
+pub(super) struct House {
+    shared: Shared,
+    monitor: Arc<Monitor>,
+    egresses: Egresses,
+    authorities: Arc<Vec<Certificate>>,
+    memory: StateFile,
+}
+
+/// Everything that could be printed and must not be.
+pub(super) fn scrubber(configuration: &Configuration) -> anyhow::Result<Arc<Scrubber>> {
+    let settings = &configuration.settings;
+    let auth = &settings.auth;
+    let keys = configuration.keys.iter().flat_map(|key| [Some(&key.secret), key.proxy.as_ref()]).flatten();
+    let secrets: Vec<&Secret> = keys.chain(&auth.tokens).chain(&auth.admin_token).chain(&auth.jwt.secret).collect();
+    Ok(Arc::new(Scrubber::new(secrets)?))
+}
+
+impl House {
+    /// Builds it. Reads what an earlier run left in `DATA_DIR`.
+    pub(super) fn new(
+        configuration: Configuration,
+        scrubber: Arc<Scrubber>,
+        readiness: Arc<Readiness>,
+    ) -> anyhow::Result<Self> {
+        let Configuration { settings, keys, clients, .. } = configuration;
+        let mut egresses = Egresses::default();
+        let specs: Vec<KeySpec> = keys.iter().map(|key| spec(key, &mut egresses)).collect();
+        let clocks = Clocks { now: Instant::now(), wall: clock() };
+        let pool = Arc::new(KeyPool::new(&specs, clocks)?);
+        let memory = StateFile::new(&settings.data_dir, "pool.json");
+        if let Some(remembered) = memory.load::<Memory>() {
+            pool.recall(&remembered, clocks);
+        }
+        let weights: Vec<String> = specs.iter().map(|spec| spec.weight.to_string()).collect();
+        info!("loaded {} keys (weights {})", specs.len(), weights.join(", "));
+        let telemetry = Telemetry::new(clocks.now);
+        let auth = &settings.auth;
+        let monitor = Arc::new(Monitor {
+            telemetry: Arc::clone(&telemetry),
+            pool: Arc::clone(&pool),
+            clients: Arc::clone(&clients),
+            readiness,
+            tokens: !auth.tokens.is_empty() || auth.admin_token.is_some(),
+            enabled: settings.monitoring.enabled,
+        });
+        let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
+        let eyes = Eyes { telemetry, scrubber };
+        let shared = Shared::new(Arc::new(settings), pool, clients, eyes);
+        // Whatever is wrong with a proxy is told now, not by the first worker.
+        Upstream::new(&shared.settings.upstream, &egresses, &authorities)?;
+        Ok(Self { shared, monitor, egresses, authorities, memory })
+    }
+
+    /// The router of the data listener, for one worker; to be called within its runtime.
+    pub(super) fn data(&self) -> anyhow::Result<Router> {
+        let upstream = self.upstream()?;
+        let loopback = self.shared.settings.server.host.is_loopback();
+        let monitor = monitor::router(Arc::clone(&self.monitor), Listener::Data, loopback);
+        Ok(monitor.merge(gateway::router(&self.shared, upstream)))
+    }
+
+    /// The router of the admin listener.
+    pub(super) fn admin(&self) -> Router {
+        let loopback = self.shared.settings.server.admin_host.is_loopback();
+        monitor::router(Arc::clone(&self.monitor), Listener::Admin, loopback)
+    }
+
+    fn upstream(&self) -> anyhow::Result<Upstream> {
+        Upstream::new(&self.shared.settings.upstream, &self.egresses, &self.authorities).context("the upstream")
+    }
+
+    /// Starts the work beside the requests.
+    pub(super) fn start(&self, tasks: &Tasks) -> anyhow::Result<()> {
+        let telemetry = Arc::clone(&self.shared.eyes.telemetry);
+        until_stopped(tasks, async move {
+            let mut ticks = interval(UPKEEP);
+            loop {
+                ticks.tick().await;
+                telemetry.upkeep();
+            }
+        })?;
+        let (pool, memory) = (Arc::clone(&self.shared.pool), self.memory.clone());
+        until_stopped(tasks, async move { save_on_change(&pool, &memory).await })?;
+        let (pool, upstream) = (Arc::clone(&self.shared.pool), self.upstream()?);
+        let limits = self.shared.settings.pool.clone();
+        until_stopped(tasks, async move { probe_when_due(&pool, &upstream, &limits).await })
+    }
+
+    /// Writes down what the next run should know.
+    pub(super) fn remember(&self) {
+        let clocks = Clocks { now: Instant::now(), wall: clock() };
+        if let Err(error) = self.memory.save(&self.shared.pool.memory(clocks)) {
+            warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
+        }
+    }
+}
+
+fn until_stopped(tasks: &Tasks, work: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let stopping = tasks.clone();
+    Ok(tasks.spawn(async move {
+        tokio::select! {
+            () = work => {}
+            () = stopping.stopping() => {}
+        }
+    })?)
+}
+
+async fn save_on_change(pool: &KeyPool, file: &StateFile) {
+    let mut saved = None;
+    let mut failing = false;
+    loop {
+        sleep(SAVE).await;
+        let memory = pool.memory(Clocks { now: Instant::now(), wall: clock() });
+        if saved.as_ref() == Some(&memory) || saved.is_none() && memory.keys.is_empty() {
+            continue;
+        }
+        let (file, copy) = (file.clone(), memory.clone());
+        let written = tokio::task::spawn_blocking(move || file.save(&copy)).await;
+        match written {
+            Ok(Ok(())) => (saved, failing) = (Some(memory), false),
+            Ok(Err(error)) if !failing => {
+                warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
+                failing = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Dead keys are asked whether they live by listing models, which spends no quota. One at a time.
+async fn probe_when_due(pool: &KeyPool, upstream: &Upstream, limits: &settings::Pool) {
+    let timeout = Duration::from_millis(limits.probe_timeout_ms);
+    let mut ticks = interval(PROBES);
+    loop {
+        ticks.tick().await;
+        for key in pool.due_probes(Instant::now()) {
+            let found = probe(upstream, &key, timeout).await;
+            info!("probed dead key #{}: {}", key.id, if found == Probe::Alive { "it serves again" } else { "still dead" });
+            pool.probed(&key, found, Instant::now());
+        }
+    }
+}
+
+async fn probe(upstream: &Upstream, key: &Key, timeout: Duration) -> Probe {
+    let Ok(answer) = upstream.probe(key, timeout).await else { return Probe::Unclear };
+    let status = answer.status();
+    if status.is_success() {
+        return Probe::Alive;
+    }
+    let body = http_body_util::BodyExt::collect(http_body_util::Limited::new(answer.into_body(), 64 << 10)).await;
+    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    match Verdict::of_key(&Refusal::read(status.as_u16(), &body)) {
+        Verdict::KeyInvalid | Verdict::Unauthorized => Probe::Dead,
+        Verdict::Banned => Probe::Banned,
+        // It was let in, whatever else is wrong.
+        Verdict::Caller | Verdict::QuotaMinute | Verdict::QuotaDay | Verdict::QuotaBare => Probe::Alive,
+        _ => Probe::Unclear,
+    }
+}
+
+fn spec(key: &settings::Key, egresses: &mut Egresses) -> KeySpec {
+    KeySpec {
+        id: Arc::clone(&key.id),
+        secret: key.secret.clone(),
+        weight: key.weight,
+        project: key.project.clone(),
+        egress: egresses.number(key.proxy.as_ref()),
+        ceilings: Ceilings { rpm: key.rpm, tpm: key.tpm, rpd: key.rpd },
+        enabled: key.enabled,
+    }
+}

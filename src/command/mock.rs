@@ -1,0 +1,78 @@
+//! `geminate mock`: Google's API as tests and developers need it, without a key and without quota.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use crate::mock::{MockKey, Quota, Script, Settings, World, serve};
+
+/// Serve a fake of the Gemini API with quotas and scripted faults.
+///
+/// Without --key every key is known. Scripts are `key=K model=M action=A path=P times=N skip=N probability=P
+/// fault=NAME[,NAME]`, with * in names; the first that matches plays. They can also be posted to /mock/script while it
+/// runs; /mock/calls, /mock/state and /mock/reset show and clear what happened.
+#[derive(clap::Args, Debug)]
+pub(super) struct Mock {
+    /// Where it listens
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// A key that Google knows, with its project: KEY or KEY@PROJECT. May be repeated
+    #[arg(long = "key", value_name = "KEY[@PROJECT]")]
+    keys: Vec<MockKey>,
+    /// What each project may use of each model, such as rpm=10,tpm=250000,rpd=250
+    #[arg(long, value_name = "QUOTA")]
+    quota: Option<Quota>,
+    /// Milliseconds before an answer's head
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    latency_ms: u64,
+    /// Frames of a streamed answer
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    chunks: usize,
+    /// Milliseconds between two frames
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    chunk_interval_ms: u64,
+    /// The least length of an answer's text in bytes
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    answer_bytes: usize,
+    /// A scripted fault, such as 'key=k2 model=* fault=overloaded times=3'. May be repeated
+    #[arg(long = "fault", value_name = "SCRIPT")]
+    scripts: Vec<Script>,
+}
+
+impl Mock {
+    /// Serves until the process ends.
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot have {}", self.listen))?;
+            say(&format!("the mock listens at http://{}", listener.local_addr()?));
+            tokio::select! {
+                () = serve(listener, Arc::new(World::new(self.settings()))) => {}
+                signal = tokio::signal::ctrl_c() => signal?,
+            }
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+
+    fn settings(self) -> Settings {
+        Settings {
+            keys: self.keys,
+            quota: self.quota.unwrap_or_default(),
+            latency: Duration::from_millis(self.latency_ms),
+            chunks: self.chunks,
+            chunk_interval: Duration::from_millis(self.chunk_interval_ms),
+            answer_bytes: self.answer_bytes,
+            scripts: self.scripts,
+            ..Settings::default()
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what the command was called for")]
+fn say(line: &str) {
+    println!("{line}");
+}
