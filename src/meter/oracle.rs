@@ -66,7 +66,9 @@ fn document() -> impl Strategy<Value = Value> {
             let mut document = json!({"other": other});
             if let Some((parts, finish)) = candidate {
                 document["candidates"] = json!([{"content": {"parts": parts}, "avg": 1.5}]);
-                finish.map(|finish| document["candidates"][0]["finishReason"] = finish.into());
+                if let Some(finish) = finish {
+                    document["candidates"][0]["finishReason"] = finish.into();
+                }
             }
             if let Some((prompt, answer, thoughts, tool, other)) = usage {
                 document["usageMetadata"] = json!({"promptTokenCount": prompt, "candidatesTokenCount": answer,
