@@ -114,8 +114,9 @@ fn expected(documents: &[Value]) -> (Option<Usage>, Finish, bool, bool) {
 
 /// The documents as one stream in some framing.
 fn framed(documents: &[Value], framing: u8) -> String {
-    let joined =
-        |before: &str, after: &str| documents.iter().map(|d| format!("{before}{d}{after}")).collect::<String>();
+    let joined = |before: &str, after: &str| {
+        documents.iter().map(|d| format!("{before}{d}{after}")).collect::<Vec<_>>().concat()
+    };
     let pretty = |d: &Value| serde_json::to_string_pretty(d).unwrap();
     match framing {
         0 => joined("data: ", "\r\n\r\n"),
