@@ -27,7 +27,7 @@ const LAST: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"
 
 #[test]
 fn it_stays_small() {
-    assert!(size_of::<Meter>() <= 320, "{}", size_of::<Meter>());
+    assert!(size_of::<Meter>() <= 256, "{}", size_of::<Meter>());
 }
 
 #[test]
