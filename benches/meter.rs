@@ -67,7 +67,7 @@ fn best(bytes: usize, mut run: impl FnMut()) -> f64 {
 
 /// 490 bytes, as Google writes them.
 fn short() -> String {
-    let text = "Let me look at this step by step, as the question has two parts to it: first";
+    let text = "Let me look at this step by step, as the question has two parts to it: first the lock, which is held across an await, and then why";
     let frame = frame_of(text);
     assert!((480..=500).contains(&frame.len()), "{}", frame.len());
     frame

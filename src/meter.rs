@@ -15,7 +15,7 @@ mod tests;
 /// The longest key or reason that is read; those that are looked for are shorter.
 const GATHERED_BYTES_MAX: usize = 32;
 
-/// Fed with the bytes of an answer in any pieces: Gemini's SSE, array stream and whole answers, OpenAI's SSE and whole
+/// Fed with the bytes of an answer in any pieces: Gemini's SSE, array stream and whole answers, `OpenAI`'s SSE and whole
 /// answers; their structure tells them apart. Holds a few dozen bytes of the answer, allocates nothing, and takes
 /// rubbish without harm. Only documents' own members count: the arguments of a function call can imitate nothing.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub struct Meter {
 pub enum Newline {
     /// As Google's do.
     CrLf,
-    /// As OpenAI's do.
+    /// As `OpenAI`'s do.
     Lf,
 }
 
@@ -56,7 +56,7 @@ impl Meter {
         }
     }
 
-    /// The last token counts that were reported whole: `usageMetadata` or OpenAI's `usage`, whose thoughts are taken out
+    /// The last token counts that were reported whole: `usageMetadata` or `OpenAI`'s `usage`, whose thoughts are taken out
     /// of the answer's tokens. `None` before any; what `:countTokens` counts is no usage.
     pub fn usage(&self) -> Option<Usage> {
         self.reading.usage

@@ -3,6 +3,7 @@
 use crate::skim::visitor::{Scalar, Visitor};
 use crate::skim::walk::Skim;
 
+mod bytes;
 mod gather;
 pub mod visitor;
 pub mod walk;
@@ -10,7 +11,7 @@ pub mod walk;
 /// The longest model name that [`peek`] reads.
 const MODEL_BYTES_MAX: usize = 256;
 
-/// What the gateway must know of an OpenAI request's body.
+/// What the gateway must know of an `OpenAI` request's body.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Peek {
     /// `model`; `None` if it is missing, no string, not UTF-8 or longer than 256 bytes.

@@ -1,4 +1,4 @@
-//! How an answer ended, in Google's words or OpenAI's.
+//! How an answer ended, in Google's words or `OpenAI`'s.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub enum Finish {
     Stop,
     /// The limit of output tokens was reached.
     MaxTokens,
-    /// OpenAI's `tool_calls`: done, and waiting for a tool.
+    /// `OpenAI`'s `tool_calls`: done, and waiting for a tool.
     ToolCalls,
     /// Another reason: safety, recitation, a malformed call, ...
     Other(Word),

@@ -66,7 +66,9 @@ fn document() -> impl Strategy<Value = Value> {
             let mut document = json!({"other": other});
             if let Some((parts, finish)) = candidate {
                 document["candidates"] = json!([{"content": {"parts": parts}, "avg": 1.5}]);
-                finish.map(|finish| document["candidates"][0]["finishReason"] = finish.into());
+                if let Some(finish) = finish {
+                    document["candidates"][0]["finishReason"] = finish.into();
+                }
             }
             if let Some((prompt, answer, thoughts, tool, other)) = usage {
                 document["usageMetadata"] = json!({"promptTokenCount": prompt, "candidatesTokenCount": answer,
@@ -112,8 +114,9 @@ fn expected(documents: &[Value]) -> (Option<Usage>, Finish, bool, bool) {
 
 /// The documents as one stream in some framing.
 fn framed(documents: &[Value], framing: u8) -> String {
-    let joined =
-        |before: &str, after: &str| documents.iter().map(|d| format!("{before}{d}{after}")).collect::<String>();
+    let joined = |before: &str, after: &str| {
+        documents.iter().map(|d| format!("{before}{d}{after}")).collect::<Vec<_>>().concat()
+    };
     let pretty = |d: &Value| serde_json::to_string_pretty(d).unwrap();
     match framing {
         0 => joined("data: ", "\r\n\r\n"),

@@ -6,6 +6,7 @@ use crate::usage::Usage;
 
 /// What was read of an answer so far.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not hang together")]
 pub(crate) struct Reading {
     pub(crate) usage: Option<Usage>,
     pub(crate) finish: Finish,
@@ -51,7 +52,7 @@ pub(crate) enum Place {
     Choices,
     InChoice,
     Message,
-    /// Text of an OpenAI message, or a list of its parts.
+    /// Text of an `OpenAI` message, or a list of its parts.
     Said,
     /// Tool calls and the like: there, if there is one.
     Items,
@@ -148,40 +149,39 @@ impl Visitor for Reading {
 
     #[inline]
     fn key(&mut self, at: Place, key: &[u8]) -> Option<Place> {
-        Some(match (at, key) {
-            (Place::InDocument, b"candidates") => Place::Candidates,
-            (Place::InDocument, b"usageMetadata") => Place::UsageMetadata,
-            (Place::InDocument, b"promptFeedback") => Place::Feedback,
-            (Place::InDocument, b"choices") => Place::Choices,
-            (Place::InDocument, b"usage") => Place::Usage,
-            (Place::InDocument, b"error") => Place::Error,
-            (Place::InCandidate, b"content") => Place::Content,
-            (Place::InCandidate, b"finishReason") | (Place::InChoice, b"finish_reason") => Place::Finish,
-            (Place::Content, b"parts") => Place::Parts,
-            (Place::InPart, b"text") => Place::PartText,
-            (Place::InPart, b"thought") => Place::PartThought,
-            (Place::InPart, b"partMetadata" | b"videoMetadata" | b"mediaResolution") => return None,
-            (Place::InPart, _) => Place::PartPayload,
-            (Place::InUsageMetadata, key) => Place::Count(Count::of_gemini(key)?),
-            (Place::InUsage, b"prompt_tokens") => Place::Count(Count::Prompt),
-            (Place::InUsage, b"completion_tokens") => Place::Count(Count::Answer),
-            (Place::InUsage, b"total_tokens") => Place::Count(Count::Total),
-            (Place::InUsage, b"prompt_tokens_details") => Place::PromptDetails,
-            (Place::InUsage, b"completion_tokens_details") => Place::CompletionDetails,
-            (Place::PromptDetails, b"cached_tokens") => Place::Count(Count::Cached),
-            (Place::CompletionDetails, b"reasoning_tokens") => Place::Count(Count::Thought),
-            (Place::Feedback, b"blockReason") => Place::BlockReason,
-            (Place::InChoice, b"delta" | b"message") => Place::Message,
-            (Place::InChoice, b"text") | (Place::Message, b"content" | b"refusal") => Place::Said,
-            (Place::Message, b"tool_calls" | b"function_call" | b"audio") => Place::Items,
-            _ => return None,
+        Some(match at {
+            Place::InDocument => match key {
+                b"candidates" => Place::Candidates,
+                b"usageMetadata" => Place::UsageMetadata,
+                b"promptFeedback" => Place::Feedback,
+                b"choices" => Place::Choices,
+                b"usage" => Place::Usage,
+                b"error" => Place::Error,
+                _ => return None,
+            },
+            Place::InUsageMetadata => Place::Count(Count::of_gemini(key)?),
+            Place::InUsage => match key {
+                b"prompt_tokens" => Place::Count(Count::Prompt),
+                b"completion_tokens" => Place::Count(Count::Answer),
+                b"total_tokens" => Place::Count(Count::Total),
+                b"prompt_tokens_details" => Place::PromptDetails,
+                b"completion_tokens_details" => Place::CompletionDetails,
+                _ => return None,
+            },
+            Place::InPart => match key {
+                b"text" => Place::PartText,
+                b"thought" => Place::PartThought,
+                b"partMetadata" | b"videoMetadata" | b"mediaResolution" => return None,
+                _ => Place::PartPayload,
+            },
+            _ => return Self::lesser(at, key),
         })
     }
 
     fn scalar(&mut self, at: Place, scalar: Scalar<'_>) {
         match (at, scalar) {
             (Place::Count(count), Scalar::Word(digits) | Scalar::Text(digits)) => {
-                self.counts[count as usize] = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+                self.counts[count as usize] = whole(digits);
             }
             (Place::Finish, Scalar::Text(reason)) if !reason.is_empty() => self.finish = Finish::of(reason),
             (Place::Finish, Scalar::Long) => self.finish = Finish::Other(Word::of(b"LONG")),
@@ -208,6 +208,22 @@ impl Visitor for Reading {
 }
 
 impl Reading {
+    /// Where a key leads in the smaller objects.
+    fn lesser(at: Place, key: &[u8]) -> Option<Place> {
+        Some(match (at, key) {
+            (Place::InCandidate, b"content") => Place::Content,
+            (Place::InCandidate, b"finishReason") | (Place::InChoice, b"finish_reason") => Place::Finish,
+            (Place::Content, b"parts") => Place::Parts,
+            (Place::PromptDetails, b"cached_tokens") => Place::Count(Count::Cached),
+            (Place::CompletionDetails, b"reasoning_tokens") => Place::Count(Count::Thought),
+            (Place::Feedback, b"blockReason") => Place::BlockReason,
+            (Place::InChoice, b"delta" | b"message") => Place::Message,
+            (Place::InChoice, b"text") | (Place::Message, b"content" | b"refusal") => Place::Said,
+            (Place::Message, b"tool_calls" | b"function_call" | b"audio") => Place::Items,
+            _ => return None,
+        })
+    }
+
     /// The usage being read is whole; if it has a count known here, it stands for all before it.
     fn counted(&mut self, dialect: fn(&Self) -> Usage) {
         if self.counts.iter().any(Option::is_some) {
@@ -229,7 +245,7 @@ impl Reading {
         }
     }
 
-    /// OpenAI counts thoughts among the completion's tokens. Where the total says that they stand beside them instead,
+    /// `OpenAI` counts thoughts among the completion's tokens. Where the total says that they stand beside them instead,
     /// the total is believed, for what it holds is what is paid.
     fn openai(&self) -> Usage {
         let prompt_tokens = self.count(Count::Prompt);
@@ -244,4 +260,11 @@ impl Reading {
             tool_tokens: 0,
         }
     }
+}
+
+/// A whole number as JSON writes it; `None` if it is another, or beyond what a count can be.
+fn whole(digits: &[u8]) -> Option<u32> {
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u32::from(byte - b'0'));
+    let (first, rest) = digits.split_first()?;
+    rest.iter().try_fold(digit(first)?, |sum, byte| sum.checked_mul(10)?.checked_add(digit(byte)?))
 }

@@ -63,15 +63,14 @@ impl<const N: usize> Gather<N> {
     /// A byte of an escape. `false`: it is none, and closes the escape without being read.
     pub(crate) fn escaped(&mut self, byte: u8) -> bool {
         match self.escape {
-            Escape::Hex(count, value) => match (byte as char).to_digit(16) {
-                #[expect(clippy::cast_possible_truncation, reason = "a hexadecimal digit is below 16")]
-                Some(digit) => self.digit(count + 1, value << 4 | digit as u16),
-                None => {
+            Escape::Hex(count, value) => {
+                let Some(digit) = hex(byte) else {
                     self.escape = Escape::None;
                     self.extend("\u{fffd}".as_bytes());
                     return false;
-                }
-            },
+                };
+                self.digit(count + 1, (value << 4) | digit);
+            }
             Escape::None | Escape::Begun if byte == b'u' => self.escape = Escape::Hex(0, 0),
             Escape::None | Escape::Begun => {
                 self.escape = Escape::None;
@@ -136,6 +135,16 @@ impl<const N: usize> Gather<N> {
             None => self.len = N + 1,
         }
     }
+}
+
+fn hex(byte: u8) -> Option<u16> {
+    let digit = match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => return None,
+    };
+    Some(digit.into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The walk over the bytes: a small automaton that keeps its state from chunk to chunk.
 
+use crate::skim::bytes::{CLASSES, Class, find, past_escapes};
 use crate::skim::gather::Gather;
 use crate::skim::visitor::{Scalar, Visitor};
 
@@ -7,11 +8,14 @@ use crate::skim::visitor::{Scalar, Visitor};
 const LEVELS: usize = 12;
 /// What stands before a document in a stream of events.
 const PREFIX: &[u8; 5] = b"data:";
+/// An escape that a search found within so many bytes is one of many.
+const NEAR: usize = 8;
 
 /// A walk over a stream of JSON for a visitor. Of the stream it holds at most one key or wanted scalar of `N` bytes.
 ///
 /// It does not check the JSON: rubbish is walked over as well as it can be, never a panic, every byte seen once.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not hang together")]
 pub struct Skim<V: Visitor, const N: usize> {
     state: State,
     /// Whether the document began on a `data:` line, so that the line's end ends it.
@@ -91,7 +95,7 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
         while at < chunk.len() {
             at = match self.state {
                 State::Between => self.between(chunk, at, visitor),
-                State::Skip => self.skip(chunk, at),
+                State::Skip => self.skip(chunk, at, visitor),
                 State::Mute(_) => self.mute(chunk, at, visitor),
                 State::Text => self.text(chunk, at, visitor),
                 State::Word => self.word(chunk, at, visitor),
@@ -140,9 +144,8 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
                     State::Prefix(read + 1)
                 }
             }
-            (State::Line(_) | State::After, b' ' | b'\t') => State::After,
+            (State::Line(_) | State::After, b' ' | b'\t') | (State::After, b'\r' | b',') => State::After,
             (state @ (State::Line(_) | State::Data), b'\r' | b' ' | b'\t') => state,
-            (State::After, b'\r' | b',') => State::After,
             _ => State::Rest,
         };
         at + 1
@@ -160,9 +163,8 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
     fn between(&mut self, chunk: &[u8], mut at: usize, visitor: &mut V) -> usize {
         while let Some(&byte) = chunk.get(at) {
             match CLASSES[usize::from(byte)] {
-                Class::Space => at += 1,
                 Class::Newline if V::LINES && self.bound => return self.newline(chunk, at, false),
-                Class::Newline => at += 1,
+                Class::Space | Class::Newline => at += 1,
                 Class::Quote => {
                     at = self.quote(chunk, at, visitor);
                     if self.state != State::Between {
@@ -196,7 +198,10 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
                         if self.place.is_some() {
                             self.gather.clear();
                             self.state = State::Word;
-                            return at;
+                            at = self.word(chunk, at, visitor);
+                            if self.state != State::Between {
+                                return at;
+                            }
                         }
                     }
                 },
@@ -208,7 +213,7 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
     /// After a comma or a container's beginning: a key or an element is due.
     fn next(&mut self) {
         let Some(level) = self.depth.checked_sub(1) else { return };
-        self.key = self.objects >> level & 1 == 1;
+        self.key = (self.objects >> level) & 1 == 1;
         self.place = if self.key { None } else { Some(self.stack[usize::from(level)]) };
     }
 
@@ -222,17 +227,14 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
         let offset = if self.depth == 0 { self.start } else { at };
         let members = self.place.take().and_then(|place| visitor.value(place, byte, offset));
         let level = usize::from(self.depth);
-        match (members, self.stack.get_mut(level)) {
-            (Some(members), Some(slot)) => {
-                *slot = members;
-                self.depth += 1;
-                self.objects = self.objects & !(1 << level) | u16::from(byte == b'{') << level;
-                self.next();
-            }
-            _ => {
-                self.skipped = 1;
-                self.state = State::Skip;
-            }
+        if let (Some(members), Some(slot)) = (members, self.stack.get_mut(level)) {
+            *slot = members;
+            self.depth += 1;
+            self.objects = (self.objects & !(1 << level)) | (u16::from(byte == b'{') << level);
+            self.next();
+        } else {
+            self.skipped = 1;
+            self.state = State::Skip;
         }
     }
 
@@ -248,11 +250,13 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
             }
         }
         // Most strings are whole and plain: they are read where they are.
-        if let Some(length) = find::<V>(&chunk[begin..])
+        if let Some(length) = find(&chunk[begin..], V::LINES)
             && chunk[begin + length] == b'"'
         {
             self.deliver(Some(&chunk[begin..begin + length]), visitor);
-            return begin + length + 1;
+            let after = begin + length + 1;
+            // The usual `: ` after a key need not go round.
+            return after + if chunk[after..].starts_with(b": ") { 2 } else { 0 };
         }
         self.gather.clear();
         self.state = State::Text;
@@ -290,7 +294,7 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
                 self.state = State::Mute(false);
                 return at;
             }
-            let Some(length) = find::<V>(&chunk[at..]) else {
+            let Some(length) = find(&chunk[at..], V::LINES) else {
                 self.gather.extend(&chunk[at..]);
                 return chunk.len();
             };
@@ -321,7 +325,7 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
                 at += 1;
                 continue;
             }
-            let Some(length) = find::<V>(&chunk[at..]) else {
+            let Some(length) = find(&chunk[at..], V::LINES) else {
                 at = chunk.len();
                 break;
             };
@@ -336,10 +340,10 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
                     self.deliver(None, visitor);
                     return at + 1;
                 }
-                b'\\' => escaped = true,
+                b'\\' if length < NEAR => (at, escaped) = past_escapes(chunk, at),
+                b'\\' => (at, escaped) = (at + 1, true),
                 _ => return self.newline(chunk, at, false),
             }
-            at += 1;
         }
         self.state = State::Mute(escaped);
         at
@@ -348,23 +352,33 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
     /// On in a number or word.
     fn word(&mut self, chunk: &[u8], at: usize, visitor: &mut V) -> usize {
         let length = chunk[at..].iter().position(|byte| !matches!(CLASSES[usize::from(*byte)], Class::Other));
-        self.gather.extend(&chunk[at..length.map_or(chunk.len(), |length| at + length)]);
-        let Some(length) = length else { return chunk.len() };
+        let Some(length) = length else {
+            self.gather.extend(&chunk[at..]);
+            return chunk.len();
+        };
+        let mut word = Some(&chunk[at..at + length]).filter(|word| word.len() <= N);
+        if self.gather.held() != Some(&[]) {
+            self.gather.extend(&chunk[at..at + length]);
+            word = self.gather.held();
+        }
         if let Some(place) = self.place {
-            visitor.scalar(place, self.gather.held().map_or(Scalar::Long, Scalar::Word));
+            visitor.scalar(place, word.map_or(Scalar::Long, Scalar::Word));
         }
         self.ended();
         at + length
     }
 
     /// On below a skipped container.
-    fn skip(&mut self, chunk: &[u8], mut at: usize) -> usize {
+    fn skip(&mut self, chunk: &[u8], mut at: usize, visitor: &mut V) -> usize {
         while let Some(&byte) = chunk.get(at) {
             at += 1;
             match CLASSES[usize::from(byte)] {
                 Class::Quote => {
                     self.state = State::Mute(false);
-                    return at;
+                    at = self.mute(chunk, at, visitor);
+                    if self.state != State::Skip {
+                        return at;
+                    }
                 }
                 Class::Open => self.skipped += 1,
                 Class::Close => {
@@ -381,37 +395,3 @@ impl<V: Visitor, const N: usize> Skim<V, N> {
         at
     }
 }
-
-/// The next byte of a string that is not plain.
-#[inline]
-fn find<V: Visitor>(text: &[u8]) -> Option<usize> {
-    if V::LINES { memchr::memchr3(b'"', b'\\', b'\n', text) } else { memchr::memchr2(b'"', b'\\', text) }
-}
-
-/// What a byte outside strings is.
-#[derive(Clone, Copy)]
-enum Class {
-    Other,
-    Space,
-    Newline,
-    Quote,
-    Comma,
-    Open,
-    Close,
-}
-
-const CLASSES: [Class; 256] = {
-    let mut classes = [Class::Other; 256];
-    classes[b' ' as usize] = Class::Space;
-    classes[b'\t' as usize] = Class::Space;
-    classes[b'\r' as usize] = Class::Space;
-    classes[b':' as usize] = Class::Space;
-    classes[b'\n' as usize] = Class::Newline;
-    classes[b'"' as usize] = Class::Quote;
-    classes[b',' as usize] = Class::Comma;
-    classes[b'{' as usize] = Class::Open;
-    classes[b'[' as usize] = Class::Open;
-    classes[b'}' as usize] = Class::Close;
-    classes[b']' as usize] = Class::Close;
-    classes
-};

@@ -1,0 +1,38 @@
+//! No request target makes the parser panic, carries a credential upstream, or leads out of the API's roots.
+//! Run: `cargo +nightly fuzz run endpoint -- -max_total_time=60`
+#![no_main]
+
+use geminate::endpoint::{Endpoint, parameters};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::{Method, Uri};
+use libfuzzer_sys::fuzz_target;
+use percent_encoding::percent_decode_str;
+
+fuzz_target!(|input: (u8, &str)| {
+    let (choice, target) = input;
+    let Ok(uri) = target.parse::<Uri>() else { return };
+    let method = if choice & 1 == 0 { Method::GET } else { Method::POST };
+    let mut headers = HeaderMap::new();
+    if choice & 2 != 0 {
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer t"));
+    }
+    if choice & 4 != 0 {
+        headers.insert("x-goog-api-key", HeaderValue::from_static("t"));
+    }
+    let Ok(endpoint) = Endpoint::parse(&method, &uri, &headers) else { return };
+    let sent = &endpoint.target;
+    for parameter in parameters(sent.query()) {
+        let name = parameter.split('=').next().unwrap_or("");
+        assert!(!percent_decode_str(name).eq(b"key".iter().copied()), "a credential in {sent}");
+    }
+    let path: Vec<u8> = percent_decode_str(sent.path()).collect();
+    let mut segments = path.split(|byte| *byte == b'/');
+    assert_eq!(segments.next(), Some(&b""[..]), "not from the root: {sent}");
+    let root = segments.next();
+    assert!(
+        matches!(root, Some(b"v1" | b"v1beta" | b"v1alpha" | b"upload" | b"ws")),
+        "out of the version roots: {sent}"
+    );
+    assert!(!segments.any(|segment| matches!(segment, b"." | b"..")), "a dot segment in {sent}");
+    assert!(!path.contains(&b'\\'), "a backslash in {sent}");
+});
