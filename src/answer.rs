@@ -90,12 +90,11 @@ fn openai(error: &Error) -> Value {
 /// Google's word for an HTTP status.
 const fn google_status(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        400 => "INVALID_ARGUMENT",
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
         404 => "NOT_FOUND",
         408 | 504 => "DEADLINE_EXCEEDED",
-        413 | 414 | 431 => "INVALID_ARGUMENT",
+        400 | 413 | 414 | 431 => "INVALID_ARGUMENT",
         429 => "RESOURCE_EXHAUSTED",
         501 => "UNIMPLEMENTED",
         502 | 503 => "UNAVAILABLE",

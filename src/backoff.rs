@@ -14,6 +14,7 @@ const BARE_MAX: u32 = 2;
 
 /// What the plan knows of a failure beside its verdict.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each named where it is set")]
 pub struct Facts {
     /// Whether the body is at hand to be sent again.
     pub kept: bool,
@@ -92,7 +93,6 @@ impl Plan {
         match verdict {
             Verdict::Success | Verdict::Caller | Verdict::Broken | Verdict::Unfinished | Verdict::Abandoned => Next::Stop,
             verdict if removes_its_key(verdict) => again(Duration::ZERO),
-            Verdict::DoubleCredential if before == 0 => again(Duration::ZERO),
             Verdict::Precondition | Verdict::ModelForbidden if before == 0 => elsewhere,
             Verdict::ModelUnknown if before == 0 && !facts.unknown_lately => elsewhere,
             Verdict::QuotaBare if before < BARE_MAX => again(short),
@@ -103,7 +103,7 @@ impl Plan {
                 let pause = OVERLOAD_PAUSE.saturating_mul(1 << before).min(OVERLOAD_PAUSE_MAX);
                 budgeted(pause.mul_f64(0.9 + 0.2 * facts.dice))
             }
-            Verdict::Connect if before == 0 => again(Duration::ZERO),
+            Verdict::Connect | Verdict::DoubleCredential if before == 0 => again(Duration::ZERO),
             Verdict::Connect => again(Duration::from_millis(200).mul_f64(1.0 + 4.0 * facts.dice)),
             Verdict::Empty if before < self.empty_retries => again(Duration::ZERO),
             _ => Next::Stop,

@@ -243,7 +243,7 @@ fn ambiguous(path: &str) -> bool {
         return !path.starts_with('/');
     }
     let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
-    let slashes = |text: &[u8]| text.iter().filter(|b| **b == b'/').count();
+    let slashes = |text: &[u8]| memchr::memchr_iter(b'/', text).count();
     decoded.contains(&b'\\')
         || decoded.iter().any(u8::is_ascii_control)
         || slashes(&decoded) != slashes(bytes)

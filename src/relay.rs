@@ -77,6 +77,24 @@ impl Relay {
         }
     }
 
+    /// Whether the upstream has given all its head promised: nobody may ask for more, so the end is now.
+    fn is_spent(&self) -> bool {
+        self.held.is_empty() && self.upstream.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// The end in order, with the last bytes.
+    fn end_with(&mut self, last: Bytes) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self.end(&Ending::Whole) {
+            Poll::Ready(None) if last.is_empty() => Poll::Ready(None),
+            Poll::Ready(None) => Poll::Ready(Some(Ok(Frame::data(last)))),
+            Poll::Ready(Some(Ok(rest))) if !last.is_empty() => {
+                let rest = rest.into_data().unwrap_or_default();
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from([last, rest].concat())))))
+            }
+            rest => rest,
+        }
+    }
+
     /// The end: what was withheld goes out, a broken stream gets its last frame, everything held is let go.
     fn end(&mut self, ending: &Ending) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.upstream = None;
@@ -118,6 +136,9 @@ impl Body for Relay {
                         Some(watch) => watch.pass(chunk),
                         None => chunk,
                     };
+                    if this.is_spent() {
+                        return this.end_with(passed);
+                    }
                     if !passed.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(passed))));
                     }

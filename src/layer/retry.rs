@@ -179,7 +179,7 @@ impl<'m> Story<'m> {
     fn end(&mut self, failure: Failure) -> Result<Response<Relay>, Error> {
         if let Some(outage) = failure.outage {
             return match self.last.take() {
-                Some(last) if stands_alone(last.verdict, &outage) => pass_or(last, outage),
+                Some(last) if stands_alone(last.verdict, &outage) => pass_or(last, &outage),
                 _ => Err(exhausted(&outage)),
             };
         }
@@ -238,11 +238,11 @@ fn stands_alone(verdict: Verdict, outage: &Outage) -> bool {
     }
 }
 
-fn pass_or(last: Failure, outage: Outage) -> Result<Response<Relay>, Error> {
+fn pass_or(last: Failure, outage: &Outage) -> Result<Response<Relay>, Error> {
     match (last.answered, last.error) {
         (Some(answered), _) => Ok(pass(answered)),
         (None, Some(error)) => Err(error),
-        (None, None) => Err(exhausted(&outage)),
+        (None, None) => Err(exhausted(outage)),
     }
 }
 

@@ -5,6 +5,7 @@
 //! a whole request away from its share. Within a class keys are served in rounds, each once a round, so the same
 //! holds for every key. A choice costs the number of distinct weights, not the number of keys.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 /// How many keys of a round are compared by their load.
@@ -100,14 +101,13 @@ impl Schedule {
     fn join(&mut self, key: u32, weight: u32) {
         self.total += i64::from(weight);
         self.len += 1;
-        match self.classes.iter_mut().find(|class| class.weight == weight) {
-            Some(class) => class.waiting.push_back(key),
-            None => {
-                self.classes.push(Class { weight, credit: 0, waiting: [key].into(), served: VecDeque::new() });
-                // Deterministic whatever the order of arrivals.
-                self.classes.sort_unstable_by(|a, b| b.weight.cmp(&a.weight));
-            }
+        if let Some(class) = self.classes.iter_mut().find(|class| class.weight == weight) {
+            class.waiting.push_back(key);
+            return;
         }
+        self.classes.push(Class { weight, credit: 0, waiting: [key].into(), served: VecDeque::new() });
+        // Deterministic whatever the order of arrivals.
+        self.classes.sort_unstable_by_key(|class| Reverse(class.weight));
     }
 
     /// The key whose turn it is among those `allowed`; ties go to the one with the least `load`.
@@ -148,14 +148,11 @@ impl Class {
         }
         let open = self.waiting.iter().enumerate().filter(|(_, key)| allowed(**key)).take(LOAD_WINDOW);
         let least = open.min_by_key(|(_, key)| load(**key)).map(|(at, _)| at);
-        let key = match least.and_then(|at| self.waiting.remove(at)) {
-            Some(key) => key,
+        let key = least.and_then(|at| self.waiting.remove(at)).unwrap_or_else(|| {
             // All who wait are ruled out for this request: one that was served goes again.
-            None => {
-                let at = self.served.iter().position(|key| allowed(*key)).unwrap_or(0);
-                self.served.remove(at).unwrap_or_default()
-            }
-        };
+            let at = self.served.iter().position(|key| allowed(*key)).unwrap_or(0);
+            self.served.remove(at).unwrap_or_default()
+        });
         self.served.push_back(key);
         key
     }

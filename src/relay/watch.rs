@@ -31,6 +31,7 @@ pub struct Eyes {
 
 /// What is known of an answer while it passes.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each named where it is set")]
 pub struct Watch {
     /// Whose verdict this is.
     pub lease: Lease,

@@ -28,6 +28,7 @@ const AHEAD_BYTES_MAX: usize = 64 << 10;
 const ERROR_TIME: Duration = Duration::from_secs(5);
 
 /// What is known of an answer from its head.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a head")]
 struct Head {
     readable: bool,
     events: bool,
