@@ -112,6 +112,7 @@ fn every_fault_is_told_with_its_place_and_what_is_allowed() {
         (&[KEY], "\n[[keys]]\nid = \"a\"", "config.toml:2: allowed is exactly one of key_env, key_file and key"),
         (&[KEY], "[[keys]]\nkey_env = \"NOT_THERE\"", "config.toml:1: the variable NOT_THERE is not set"),
         (&[KEY], "[[keys]]\nkey = \"kkk\"\nid = \"1\"", "config.toml:1: key 2 has the id \"1\" of key 1"),
+        (&[KEY], "[[keys]]\nkey = \"kkk\"\nproxy = \"ftp://x\"", "config.toml:1: proxy: allowed is http://"),
         (&[], "[[keys]]\nkey = \"kkk\"\nenabled = false", "GEMINI_API_KEY: no key is enabled"),
     ] {
         let all = faults(variables, file);
