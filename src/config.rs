@@ -56,7 +56,14 @@ impl Sources {
                 Err(_) => {}
             }
         }
-        // An empty variable is an unset one.
+        // An empty variable is an unset one: the line of `.env` that it hid counts again.
+        let hidden = dotenvy::from_path_iter(".env").into_iter().flatten().filter_map(Result::ok);
+        for (name, value) in hidden {
+            let held = sources.variables.entry(name).or_default();
+            if held.trim().is_empty() {
+                *held = value;
+            }
+        }
         sources.variables.retain(|_, value| !value.trim().is_empty());
         let named = path.map(Path::to_owned).or_else(|| sources.variables.get("GEMINATE_CONFIG").map(Into::into));
         match (&named, std::fs::read_to_string(named.as_deref().unwrap_or(Path::new(FILE)))) {
