@@ -65,7 +65,7 @@ pub fn run(line: Line) -> ExitCode {
         Command::Serve => serve::run(from.as_deref()),
         Command::Check => check::run(from.as_deref()),
         Command::Mock(mock) => mock.run(),
-        Command::Demo(demo) => demo.run(from.as_deref()),
+        Command::Demo(demo) => demo.run(),
         Command::Token(token) => token.run(from.as_deref()),
         Command::Health(health) => health.run(from.as_deref()),
     };

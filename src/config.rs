@@ -77,13 +77,6 @@ impl Sources {
         sources
     }
 
-    /// The same with `variables` in the place of what was read.
-    pub fn over<'v>(mut self, variables: impl IntoIterator<Item = (&'v str, &'v str)>) -> Self {
-        let given = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.variables.extend(given);
-        self
-    }
-
     /// Given sources: `file` is a name and a text.
     pub fn new<'v>(variables: impl IntoIterator<Item = (&'v str, &'v str)>, file: Option<(&str, &str)>) -> Self {
         let filled = variables.into_iter().filter(|(_, value)| !value.trim().is_empty());
