@@ -91,7 +91,9 @@ impl Plan {
         let elsewhere = Next::Again { pause: Duration::ZERO, elsewhere: true, budgeted: false };
         let short = Duration::from_millis(500).mul_f64(1.0 + facts.dice);
         match verdict {
-            Verdict::Success | Verdict::Caller | Verdict::Broken | Verdict::Unfinished | Verdict::Abandoned => Next::Stop,
+            Verdict::Success | Verdict::Caller | Verdict::Broken | Verdict::Unfinished | Verdict::Abandoned => {
+                Next::Stop
+            }
             verdict if removes_its_key(verdict) => again(Duration::ZERO),
             Verdict::Precondition | Verdict::ModelForbidden if before == 0 => elsewhere,
             Verdict::ModelUnknown if before == 0 && !facts.unknown_lately => elsewhere,
@@ -181,7 +183,8 @@ mod tests {
     #[test]
     fn what_may_have_happened_is_not_done_twice() {
         let creating = Facts { replayable: false, ..CALM };
-        for verdict in [Verdict::Internal, Verdict::Interrupted, Verdict::Overloaded, Verdict::Edge, Verdict::Deadline] {
+        for verdict in [Verdict::Internal, Verdict::Interrupted, Verdict::Overloaded, Verdict::Edge, Verdict::Deadline]
+        {
             assert_eq!(attempts(verdict, &creating, 10), 1, "{verdict:?}");
         }
         for verdict in [Verdict::QuotaDay, Verdict::KeyInvalid, Verdict::Connect] {

@@ -117,7 +117,14 @@ impl Failure {
     /// No key could be had.
     pub fn out(outage: Outage) -> Self {
         let error = None;
-        Self { verdict: Verdict::Caller, with: None, outage: Some(outage), answered: None, refusal: Refusal::default(), error }
+        Self {
+            verdict: Verdict::Caller,
+            with: None,
+            outage: Some(outage),
+            answered: None,
+            refusal: Refusal::default(),
+            error,
+        }
     }
 
     /// Nothing was tried, and `error` says why.

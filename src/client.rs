@@ -20,6 +20,8 @@ pub use presented::Presented;
 const JWT_CLIENTS_MAX: u64 = 10_000;
 /// How long one is remembered after its last request. A rate limit is over after a minute, so nothing is lost.
 const JWT_CLIENT_IDLE: Duration = Duration::from_hours(1);
+/// The longest name of a JWT client.
+const SUB_BYTES_MAX: usize = 128;
 /// Verified tokens that are remembered, to verify a signature once and not for each request.
 const TOKENS_MAX: u64 = 10_000;
 /// How long a verified token is remembered at most.
@@ -129,7 +131,7 @@ impl Clients {
             Refused::Expired => Denied::Expired,
             Refused::Invalid => Denied::Unknown,
         })?;
-        if reserved(&verified.sub) {
+        if !nameable(&verified.sub) {
             return Err(Denied::Unknown);
         }
         let new = || Client::new(verified.sub.as_str(), false, &limits_of(&self.limits, &verified.sub));
@@ -139,9 +141,12 @@ impl Clients {
     }
 }
 
-/// The names that are geminate's own to give.
-fn reserved(sub: &str) -> bool {
-    sub == "anonymous" || sub == "operator" || sub.starts_with("operator-")
+/// Whether a JWT may name its client so: 1 to 128 letters, digits and `._-@:|+/=`, fit to stand in logs and metrics as
+/// they are, and none of the names that are geminate's own to give.
+pub fn nameable(sub: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@:|+/=".contains(&byte);
+    let own = sub == "anonymous" || sub == "operator" || sub.starts_with("operator-");
+    (1..=SUB_BYTES_MAX).contains(&sub.len()) && sub.bytes().all(plain) && !own
 }
 
 fn limits_of(limits: &Limits, id: &str) -> ClientLimits {

@@ -19,11 +19,14 @@ const EXIT_CONFIGURATION: u8 = 64;
 
 /// A gateway that serves Google's Gemini API from a pool of keys.
 ///
-/// Without a command it serves: `GEMINI_API_KEY=key1:10,key2:8 geminate`. Clients change their base URL to
-/// http://127.0.0.1:8080 and nothing else. Settings come from environment variables and from config.toml; see
-/// .env.example and config.toml.example for all of them.
+/// Without a command it serves:
+///
+///   GEMINI_API_KEY=key1:10,key2:8 geminate
+///
+/// Clients change their base URL to http://127.0.0.1:8080 and nothing else. Settings come from
+/// environment variables and from config.toml; .env.example and config.toml.example have all of them.
 #[derive(Debug, Parser)]
-#[command(name = "geminate", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "geminate", version, verbatim_doc_comment)]
 pub struct Line {
     #[command(subcommand)]
     command: Option<Command>,
@@ -62,7 +65,7 @@ pub fn run(line: Line) -> ExitCode {
         Command::Serve => serve::run(from.as_deref()),
         Command::Check => check::run(from.as_deref()),
         Command::Mock(mock) => mock.run(),
-        Command::Demo(demo) => demo.run(from.as_deref()),
+        Command::Demo(demo) => demo.run(),
         Command::Token(token) => token.run(from.as_deref()),
         Command::Health(health) => health.run(from.as_deref()),
     };

@@ -56,7 +56,14 @@ impl Sources {
                 Err(_) => {}
             }
         }
-        // An empty variable is an unset one.
+        // An empty variable is an unset one: the line of `.env` that it hid counts again.
+        let hidden = dotenvy::from_path_iter(".env").into_iter().flatten().filter_map(Result::ok);
+        for (name, value) in hidden {
+            let held = sources.variables.entry(name).or_default();
+            if held.trim().is_empty() {
+                *held = value;
+            }
+        }
         sources.variables.retain(|_, value| !value.trim().is_empty());
         let named = path.map(Path::to_owned).or_else(|| sources.variables.get("GEMINATE_CONFIG").map(Into::into));
         match (&named, std::fs::read_to_string(named.as_deref().unwrap_or(Path::new(FILE)))) {
@@ -68,13 +75,6 @@ impl Sources {
             }
         }
         sources
-    }
-
-    /// The same with `variables` in the place of what was read.
-    pub fn over<'v>(mut self, variables: impl IntoIterator<Item = (&'v str, &'v str)>) -> Self {
-        let given = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.variables.extend(given);
-        self
     }
 
     /// Given sources: `file` is a name and a text.

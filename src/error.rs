@@ -144,8 +144,13 @@ impl Error {
     pub const fn leaves_body(&self) -> bool {
         !matches!(
             self,
-            Self::Exhausted { .. } | Self::LineFull { .. } | Self::DeadlineExceeded(_) | Self::Unreachable(_)
-                | Self::Interrupted(_) | Self::CredentialForm | Self::StreamBroken(_)
+            Self::Exhausted { .. }
+                | Self::LineFull { .. }
+                | Self::DeadlineExceeded(_)
+                | Self::Unreachable(_)
+                | Self::Interrupted(_)
+                | Self::CredentialForm
+                | Self::StreamBroken(_)
         )
     }
 }

@@ -216,7 +216,7 @@ pub struct Clients {
     pub rate_limit_per_minute: u32,
     /// Requests a client may send at once after a rest; 0 is the whole minute's number.
     pub burst: u32,
-    /// What differs for one client, by its id: `operator`, or the `sub` of its JWT.
+    /// What differs for one client, by its id: `operator` (`operator-2`, .. for further tokens), or its JWT's `sub`.
     #[serde(flatten)]
     pub named: BTreeMap<String, ClientLimits>,
 }

@@ -40,7 +40,7 @@ impl Client {
         Self(Arc::new(Inner { id: id.into(), operator, limit }))
     }
 
-    /// The name in logs, metrics and `[clients.NAME]`: `operator`, `anonymous` or the `sub` of a JWT.
+    /// The name in logs, metrics and `[clients.NAME]`: `operator` (`operator-2`, ..), `anonymous` or the `sub` of a JWT.
     pub fn id(&self) -> &Arc<str> {
         &self.0.id
     }

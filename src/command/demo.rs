@@ -1,6 +1,5 @@
 //! `geminate demo`: the gateway over a mocked Google with three keys, one of them flaky, under light traffic.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,8 @@ const SCRIPTS: [&str; 3] = [
     "key=demo-key-flaky probability=0.05 fault=internal",
     "key=demo-key-flaky probability=0.03 fault=quota_bare",
 ];
+/// What may be set in the environment as for `serve`.
+const KEPT: [&str; 6] = ["PORT", "ADMIN_PORT", "LOG_LEVEL", "LOG_FORMAT", "ENABLE_MONITORING", "REQUEST_TIMEOUT"];
 const SMALL_QUOTA: &str = "rpm=6,tpm=250000,rpd=1000";
 const MODELS: [&str; 3] = ["gemini-3.8-flash", "gemini-3.5-flash-lite", "gemini-3.1-pro-preview"];
 /// How many clients ask, and how long each rests between two questions.
@@ -41,7 +42,7 @@ pub(super) struct Demo {
 
 impl Demo {
     /// Serves until it is told to stop.
-    pub(super) fn run(self, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the mock")?;
@@ -49,7 +50,10 @@ impl Demo {
             let scratch = std::env::temp_dir().join(format!("geminate-demo-{}", std::process::id()));
             let dir = scratch.to_string_lossy().into_owned();
             let own = [("GEMINI_API_KEY", KEYS), ("GEMINI_BASE_URL", google.as_str()), ("DATA_DIR", dir.as_str())];
-            let configuration = Sources::of_process(config).over(own).configuration()?;
+            // Nothing else of the real configuration: its keys have no business here, its tokens would shut us out.
+            let kept: Vec<_> = KEPT.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))).collect();
+            let kept = kept.iter().map(|(name, value)| (*name, value.as_str()));
+            let configuration = Sources::new(own.into_iter().chain(kept), None).configuration()?;
             let tasks = Tasks::new();
             let world = Arc::new(world()?);
             tasks.spawn(crate::mock::serve(listener, world))?;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::StreamExt as _;
 use tokio::net::TcpListener;
 
 use crate::mock::{MockKey, Quota, Script, Settings, World, serve};
+use crate::server::stops;
 
 /// Serve a fake of the Gemini API with quotas and scripted faults.
 ///
@@ -48,11 +50,13 @@ impl Mock {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
-            let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot have {}", self.listen))?;
+            let mut stops = stops().context("signals cannot be received")?;
+            let listener =
+                TcpListener::bind(self.listen).await.with_context(|| format!("cannot have {}", self.listen))?;
             say(&format!("the mock listens at http://{}", listener.local_addr()?));
             tokio::select! {
                 () = serve(listener, Arc::new(World::new(self.settings()))) => {}
-                signal = tokio::signal::ctrl_c() => signal?,
+                _ = stops.next() => {}
             }
             Ok(ExitCode::SUCCESS)
         })

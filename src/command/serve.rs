@@ -19,7 +19,10 @@ use crate::telemetry::log;
 pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let configuration = Sources::of_process(config).configuration()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(configuration, |_, _| Ok(())))
+    let ended = runtime.block_on(serve(configuration, |_, _| Ok(())));
+    // What may still block, such as a disk, had its time in the drain.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Serves one configuration; `bound` is told the addresses of the data and the admin listener.

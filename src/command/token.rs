@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow, bail};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
+use crate::client::nameable;
 use crate::config::Sources;
 use crate::settings;
 
@@ -18,7 +19,7 @@ const TTL_S_MAX: u64 = 10 * 365 * 86_400;
 #[derive(clap::Args, Debug)]
 pub(super) struct Token {
     /// The client's name: its id in logs, metrics and [clients.NAME]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = sub)]
     sub: String,
     /// How long it is good: a number and s, m, h or d
     #[arg(long, default_value = "30d", value_parser = ttl_s)]
@@ -85,6 +86,12 @@ impl Token {
     }
 }
 
+/// A name that the gateway would let in.
+fn sub(text: &str) -> Result<String, String> {
+    let allowed = "1 to 128 letters, digits and ._-@:|+/=, and not a name of geminate's own (operator, anonymous)";
+    if nameable(text) { Ok(text.to_owned()) } else { Err(allowed.to_owned()) }
+}
+
 /// `90s`, `15m`, `12h`, `30d`.
 fn ttl_s(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
@@ -97,4 +104,20 @@ fn ttl_s(text: &str) -> Result<u64, String> {
     };
     let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_s));
     seconds.filter(|seconds| (1..=TTL_S_MAX).contains(seconds)).ok_or_else(|| "from 1s to 3650d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_a_number_and_a_unit() {
+        assert_eq!(
+            (ttl_s("90s"), ttl_s("15m"), ttl_s("12h"), ttl_s("30d")),
+            (Ok(90), Ok(900), Ok(43_200), Ok(2_592_000))
+        );
+        for text in ["", "s", "30", "0s", "-1d", "1w", "4000d", "99999999999999999999d", "1\u{e9}"] {
+            assert!(ttl_s(text).is_err(), "{text}");
+        }
+    }
 }

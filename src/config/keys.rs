@@ -39,6 +39,12 @@ pub(super) fn resolve(
                 if key.id.is_empty() || key.id.len() > 64 || key_list::wrong(&key.id).is_some() {
                     faults.push(Fault::new(&at, "id: allowed are 1 to 64 letters, digits, `.`, `_` and `-`"));
                 }
+                if key.proxy.as_ref().is_some_and(|proxy| !proxies(proxy.expose())) {
+                    faults.push(Fault::new(
+                        &at,
+                        "proxy: allowed is http:// or https://, [user:password@], host and port",
+                    ));
+                }
                 found.push((at, key));
             }
             Err(wrong) => faults.push(Fault::new(&at, &wrong)),
@@ -103,6 +109,12 @@ fn unique(found: &[(String, Key)], faults: &mut Vec<Fault>) {
             faults.push(Fault::new(at, &format!("key {} has the id {:?} of key {}", n + 1, key.id, first + 1)));
         }
     }
+}
+
+/// Whether requests can go through `proxy`.
+fn proxies(proxy: &str) -> bool {
+    let uri = proxy.parse::<http::Uri>().ok();
+    uri.is_some_and(|uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")))
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -128,7 +128,10 @@ mod tests {
     fn ladders_end() {
         assert_eq!([1, 2, 6, 200].map(|n| ladder(n).as_secs()), [5, 10, 300, 300]);
         let hour = Duration::from_hours(1);
-        assert_eq!([1, 2, 4, 255].map(|n| doubling(Duration::from_mins(10), n, hour).as_secs()), [600, 1200, 3600, 3600]);
+        assert_eq!(
+            [1, 2, 4, 255].map(|n| doubling(Duration::from_mins(10), n, hour).as_secs()),
+            [600, 1200, 3600, 3600]
+        );
     }
 
     proptest! {

@@ -209,9 +209,18 @@ impl Lease {
             Verdict::Connect => self.above(|roster| {
                 roster.disconnected(key.egress, began, now);
             }),
-            Verdict::Success | Verdict::Empty | Verdict::Caller | Verdict::Abandoned | Verdict::DoubleCredential
-            | Verdict::Edge | Verdict::Deadline | Verdict::ModelUnknown => {}
-            Verdict::ModelForbidden | Verdict::Internal | Verdict::Interrupted | Verdict::Broken
+            Verdict::Success
+            | Verdict::Empty
+            | Verdict::Caller
+            | Verdict::Abandoned
+            | Verdict::DoubleCredential
+            | Verdict::Edge
+            | Verdict::Deadline
+            | Verdict::ModelUnknown => {}
+            Verdict::ModelForbidden
+            | Verdict::Internal
+            | Verdict::Interrupted
+            | Verdict::Broken
             | Verdict::Unfinished => self.lane.change(|lane| {
                 lane.judge(key, now, |standing| wound(standing, verdict, began, now));
             }),

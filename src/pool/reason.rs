@@ -49,8 +49,25 @@ pub enum Reason {
 pub const ALL: [Reason; 19] = {
     use Reason::*;
     [
-        Invalid, Banned, Blocked, Precondition, Disabled, Billing, Spend, Grounding, QuotaDay, QuotaMinute, NotInTier,
-        QuotaBare, Budget, Forbidden, ModelUnknown, Failing, Storm, Network, Trial,
+        Invalid,
+        Banned,
+        Blocked,
+        Precondition,
+        Disabled,
+        Billing,
+        Spend,
+        Grounding,
+        QuotaDay,
+        QuotaMinute,
+        NotInTier,
+        QuotaBare,
+        Budget,
+        Forbidden,
+        ModelUnknown,
+        Failing,
+        Storm,
+        Network,
+        Trial,
     ]
 };
 

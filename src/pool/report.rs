@@ -135,9 +135,9 @@ impl KeyPool {
         for key in self.keys() {
             let Some(known) = memory.keys.get(&key.digest.to_string()) else { continue };
             let rest = |(reason, until)| Some(Rest { reason, until: clocks.instant_at(until)? });
-            let dead = known.dead.map(|(reason, at)| {
-                Life::Dead(reason, at.map(|at| clocks.instant_at(at).unwrap_or(clocks.now)))
-            });
+            let dead = known
+                .dead
+                .map(|(reason, at)| Life::Dead(reason, at.map(|at| clocks.instant_at(at).unwrap_or(clocks.now))));
             if let Some(life) = dead.or_else(|| known.off.and_then(rest).map(Life::Off)) {
                 key.ailing.store(true, Relaxed);
                 self.scene.roster.change(|roster| roster.recall(key, life));

@@ -171,8 +171,7 @@ impl Roster {
     pub fn rest(&mut self, key: &Key, reason: Reason, began: Instant, now: Instant) {
         let standing = &mut self.keys[key.index as usize];
         let strikes = standing.strikes.strike(began, now).unwrap_or(standing.strikes.count());
-        let pause =
-            if reason == Reason::Precondition { BLOCKED_MAX } else { doubling(BLOCKED, strikes, BLOCKED_MAX) };
+        let pause = if reason == Reason::Precondition { BLOCKED_MAX } else { doubling(BLOCKED, strikes, BLOCKED_MAX) };
         standing.life = match standing.life {
             Life::Dead(reason, probe) => Life::Dead(reason, probe),
             Life::Off(old) => Life::Off(Rest::longer(Some(old), Rest { until: now + pause, reason })),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::readiness::Readiness;
 use crate::server::phase::Phase;
@@ -36,7 +36,9 @@ pub(super) async fn run(
             match accepted {
                 Ok(stream) => {
                     dealers.retain(|dealer| !dealer.gone());
-                    let Some(dealer) = dealers.iter().min_by_key(|dealer| dealer.open()) else { return };
+                    let Some(dealer) = dealers.iter().min_by_key(|dealer| dealer.open()) else {
+                        return error!("no worker is left: nothing is accepted any more");
+                    };
                     dealer.deal(stream, place, &readiness).await;
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use geminate::config::{Configuration, Sources};
 use geminate::secret::Secret;
-use geminate::settings::Settings;
 
 const KEY: (&str, &str) = ("GEMINI_API_KEY", "AIzaSyTestTestTestTest1");
 
@@ -21,102 +20,87 @@ fn good(variables: &[(&str, &str)], file: &str) -> Configuration {
     Sources::new(variables.iter().copied(), Some(("config.toml", file))).configuration().unwrap()
 }
 
+/// One variable or two, and how what is told of them begins.
+const OF_VARIABLES: &[(&[(&str, &str)], &str)] = &[
+    (&[KEY, ("PORT", "99999")], "PORT: read \"99999\", allowed is a whole number from 0 to 65535"),
+    (&[KEY, ("PORT", "-1")], "PORT: read \"-1\", allowed is a whole number from 0 to 65535"),
+    (
+        &[KEY, ("HOST", "example.com")],
+        "HOST: read \"example.com\", allowed is an IP address such as 127.0.0.1, 0.0.0.0 or ::",
+    ),
+    (
+        &[KEY, ("REQUEST_TIMEOUT", "soon")],
+        "REQUEST_TIMEOUT: read \"soon\", allowed is a whole number from 1 to 86400000",
+    ),
+    (&[KEY, ("ENABLE_MONITORING", "maybe")], "ENABLE_MONITORING: read \"maybe\", allowed is true or false"),
+    (&[KEY, ("LOG_LEVEL", "LOUD")], "LOG_LEVEL: read \"LOUD\", allowed is ERROR, WARN, INFO"),
+    (&[KEY, ("LOG_FORMAT", "xml")], "LOG_FORMAT: read \"xml\", allowed is `text` or `json`"),
+    (
+        &[KEY, ("GEMINI_BASE_URL", "https://u:p@x/")],
+        "GEMINI_BASE_URL: read [secret] of 14 characters, allowed is an origin",
+    ),
+    (&[KEY, ("GEMINI_BASE_URL", "https://x/v1")], "GEMINI_BASE_URL: read \"https://x/v1\", allowed is an origin"),
+    (&[KEY, ("JWT_SECRET", "short-secret")], "JWT_SECRET: read [secret] of 12 bytes, allowed is at least 32"),
+    (&[KEY, ("AUTH_TOKEN", "good,two words")], "AUTH_TOKEN: allowed are visible ASCII characters"),
+    (
+        &[KEY, ("GEMINATE__SERVER__PROT", "1")],
+        "GEMINATE__SERVER__PROT: is not known; did you mean GEMINATE__SERVER__PORT?",
+    ),
+    (&[KEY, ("GEMINATE__SERVER", "1")], "GEMINATE__SERVER: a section, not a field"),
+    (&[KEY, ("GEMINATE__KEYS__0__KEY", "k")], "GEMINATE__KEYS__0__KEY: is not known"),
+    (
+        &[KEY, ("HOST", "0.0.0.0")],
+        "HOST: 0.0.0.0 can be reached from other machines and there is nothing to authenticate by: set AUTH_TOKEN or JWT_SECRET, or ALLOW_ANONYMOUS=true",
+    ),
+    (
+        &[KEY, ("ADMIN_HOST", "::")],
+        "ADMIN_HOST: :: can be reached from other machines and there is nothing to authenticate by: set ADMIN_TOKEN",
+    ),
+    (&[], "GEMINI_API_KEY: no key is configured"),
+    (&[("GEMINI_API_KEY", " , ")], "GEMINI_API_KEY: no key is configured"),
+    (&[("GEMINI_API_KEY", "good,ya29.a0")], "GEMINI_API_KEY: entry 2: this looks like an OAuth"),
+    (
+        &[("GEMINI_API_KEY", "good:0")],
+        "GEMINI_API_KEY: entry 1: read the weight \"0\", allowed is a whole number from 1 to 1000",
+    ),
+    (
+        &[("GEMINI_API_KEY", "AIzaTwinTwin1,other,AIzaTwinTwin1:5")],
+        "GEMINI_API_KEY: key 3 is key 1 again (ends in \"win1\")",
+    ),
+    (&[("GEMINI_API_KEY_FILE", "/nowhere/keys")], "GEMINI_API_KEY_FILE: /nowhere/keys cannot be read"),
+];
+
+/// A file beside a good key, and how what is told of it begins.
+const OF_FILES: &[(&str, &str)] = &[
+    ("[server]\n\nprot = 1", "config.toml:3: server.prot is not known; did you mean server.port?"),
+    ("port = 1", "config.toml:1: port is not known; did you mean server.port?"),
+    ("server = 1", "config.toml:1: server is a section: write [server]"),
+    (
+        "[server]\nport = \"8080\"",
+        "config.toml:2: server.port: read \"8080\", allowed is a whole number from 0 to 65535",
+    ),
+    ("[server]\nport = = 1", "config.toml:2: this is no TOML"),
+    ("[auth.jwt]\nalgorithm = \"none\"", "config.toml:2: auth.jwt.algorithm: read \"none\", allowed is one of `HS256`"),
+    ("[auth.jwt]\npublic_key_file = \"/nowhere\"\nalgorithm = \"ES256\"", "config.toml:2: /nowhere cannot be read"),
+    ("[clients.alice]\nrate = 1", "config.toml:2: clients.alice.rate is not known"),
+    ("[clients]\nalice = 1", "config.toml:2: clients.alice is a section"),
+    ("[keys]\nkey = \"k\"", "config.toml:1: keys are a list of tables: write [[keys]]"),
+    ("[[keys]]\nkey = \"kkk\"\nwieght = 1", "config.toml:3: keys.0.wieght is not known; did you mean keys.0.weight?"),
+    ("\n[[keys]]\nid = \"a\"", "config.toml:2: allowed is exactly one of key_env, key_file and key"),
+    ("[[keys]]\nkey_env = \"NOT_THERE\"", "config.toml:1: the variable NOT_THERE is not set"),
+    ("[[keys]]\nkey = \"kkk\"\nid = \"1\"", "config.toml:1: key 2 has the id \"1\" of key 1"),
+    ("[[keys]]\nkey = \"kkk\"\nproxy = \"ftp://x\"", "config.toml:1: proxy: allowed is http://"),
+];
+
 #[test]
 fn every_fault_is_told_with_its_place_and_what_is_allowed() {
-    for (variables, file, told) in [
-        (&[KEY, ("PORT", "99999")][..], "", "PORT: read \"99999\", allowed is a whole number from 0 to 65535"),
-        (&[KEY, ("PORT", "-1")], "", "PORT: read \"-1\", allowed is a whole number from 0 to 65535"),
-        (
-            &[KEY, ("HOST", "example.com")],
-            "",
-            "HOST: read \"example.com\", allowed is an IP address such as 127.0.0.1, 0.0.0.0 or ::",
-        ),
-        (
-            &[KEY, ("REQUEST_TIMEOUT", "soon")],
-            "",
-            "REQUEST_TIMEOUT: read \"soon\", allowed is a whole number from 1 to 86400000",
-        ),
-        (&[KEY, ("ENABLE_MONITORING", "maybe")], "", "ENABLE_MONITORING: read \"maybe\", allowed is true or false"),
-        (&[KEY, ("LOG_LEVEL", "LOUD")], "", "LOG_LEVEL: read \"LOUD\", allowed is ERROR, WARN, INFO"),
-        (&[KEY, ("LOG_FORMAT", "xml")], "", "LOG_FORMAT: read \"xml\", allowed is `text` or `json`"),
-        (
-            &[KEY, ("GEMINI_BASE_URL", "https://u:p@x/")],
-            "",
-            "GEMINI_BASE_URL: read [secret] of 14 characters, allowed is an origin",
-        ),
-        (
-            &[KEY, ("GEMINI_BASE_URL", "https://x/v1")],
-            "",
-            "GEMINI_BASE_URL: read \"https://x/v1\", allowed is an origin",
-        ),
-        (&[KEY, ("JWT_SECRET", "short-secret")], "", "JWT_SECRET: read [secret] of 12 bytes, allowed is at least 32"),
-        (&[KEY, ("AUTH_TOKEN", "good,two words")], "", "AUTH_TOKEN: allowed are visible ASCII characters"),
-        (
-            &[KEY, ("GEMINATE__SERVER__PROT", "1")],
-            "",
-            "GEMINATE__SERVER__PROT: is not known; did you mean GEMINATE__SERVER__PORT?",
-        ),
-        (&[KEY, ("GEMINATE__SERVER", "1")], "", "GEMINATE__SERVER: a section, not a field"),
-        (&[KEY, ("GEMINATE__KEYS__0__KEY", "k")], "", "GEMINATE__KEYS__0__KEY: is not known"),
-        (
-            &[KEY, ("HOST", "0.0.0.0")],
-            "",
-            "HOST: 0.0.0.0 can be reached from other machines and there is nothing to authenticate by: set AUTH_TOKEN or JWT_SECRET, or ALLOW_ANONYMOUS=true",
-        ),
-        (
-            &[KEY, ("ADMIN_HOST", "::")],
-            "",
-            "ADMIN_HOST: :: can be reached from other machines and there is nothing to authenticate by: set ADMIN_TOKEN",
-        ),
-        (&[], "", "GEMINI_API_KEY: no key is configured"),
-        (&[("GEMINI_API_KEY", " , ")], "", "GEMINI_API_KEY: no key is configured"),
-        (&[("GEMINI_API_KEY", "good,ya29.a0")], "", "GEMINI_API_KEY: entry 2: this looks like an OAuth"),
-        (
-            &[("GEMINI_API_KEY", "good:0")],
-            "",
-            "GEMINI_API_KEY: entry 1: read the weight \"0\", allowed is a whole number from 1 to 1000",
-        ),
-        (
-            &[("GEMINI_API_KEY", "AIzaTwinTwin1,other,AIzaTwinTwin1:5")],
-            "",
-            "GEMINI_API_KEY: key 3 is key 1 again (ends in \"win1\")",
-        ),
-        (&[("GEMINI_API_KEY_FILE", "/nowhere/keys")], "", "GEMINI_API_KEY_FILE: /nowhere/keys cannot be read"),
-        (&[KEY], "[server]\n\nprot = 1", "config.toml:3: server.prot is not known; did you mean server.port?"),
-        (&[KEY], "port = 1", "config.toml:1: port is not known; did you mean server.port?"),
-        (&[KEY], "server = 1", "config.toml:1: server is a section: write [server]"),
-        (
-            &[KEY],
-            "[server]\nport = \"8080\"",
-            "config.toml:2: server.port: read \"8080\", allowed is a whole number from 0 to 65535",
-        ),
-        (&[KEY], "[server]\nport = = 1", "config.toml:2: this is no TOML"),
-        (
-            &[KEY],
-            "[auth.jwt]\nalgorithm = \"none\"",
-            "config.toml:2: auth.jwt.algorithm: read \"none\", allowed is one of `HS256`",
-        ),
-        (
-            &[KEY],
-            "[auth.jwt]\npublic_key_file = \"/nowhere\"\nalgorithm = \"ES256\"",
-            "config.toml:2: /nowhere cannot be read",
-        ),
-        (&[KEY], "[clients.alice]\nrate = 1", "config.toml:2: clients.alice.rate is not known"),
-        (&[KEY], "[clients]\nalice = 1", "config.toml:2: clients.alice is a section"),
-        (&[KEY], "[keys]\nkey = \"k\"", "config.toml:1: keys are a list of tables: write [[keys]]"),
-        (
-            &[KEY],
-            "[[keys]]\nkey = \"kkk\"\nwieght = 1",
-            "config.toml:3: keys.0.wieght is not known; did you mean keys.0.weight?",
-        ),
-        (&[KEY], "\n[[keys]]\nid = \"a\"", "config.toml:2: allowed is exactly one of key_env, key_file and key"),
-        (&[KEY], "[[keys]]\nkey_env = \"NOT_THERE\"", "config.toml:1: the variable NOT_THERE is not set"),
-        (&[KEY], "[[keys]]\nkey = \"kkk\"\nid = \"1\"", "config.toml:1: key 2 has the id \"1\" of key 1"),
-        (&[], "[[keys]]\nkey = \"kkk\"\nenabled = false", "GEMINI_API_KEY: no key is enabled"),
-    ] {
-        let all = faults(variables, file);
+    let of_variables = OF_VARIABLES.iter().map(|(variables, told)| (faults(variables, ""), told));
+    let of_files = OF_FILES.iter().map(|(file, told)| (faults(&[KEY], file), told));
+    for (all, told) in of_variables.chain(of_files) {
         assert!(!all.is_empty() && all.iter().all(|fault| fault.starts_with(told)), "{told}\n{all:#?}");
     }
+    let off = faults(&[], "[[keys]]\nkey = \"kkk\"\nenabled = false");
+    assert!(off.len() == 1 && off[0].starts_with("GEMINI_API_KEY: no key is enabled"), "{off:?}");
 }
 
 #[test]
@@ -222,97 +206,6 @@ fn the_cache_that_is_not_there_is_a_warning() {
     assert!(warnings.iter().any(|warning| warning.starts_with("ENABLE_CACHING")), "{warnings:?}");
 }
 
-/// Everything but the keys, as JSON.
-fn plain(settings: &Settings) -> serde_json::Value {
-    let mut value = serde_json::to_value(settings).unwrap();
-    value.as_object_mut().unwrap().remove("keys");
-    value
-}
-
-/// A text without the first `# ` of commented settings; comments in words begin with `##`.
-fn uncommented(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.starts_with("##"));
-    lines.map(|line| line.strip_prefix("# ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
-}
-
-#[test]
-fn the_example_file_holds_every_field_at_its_default() {
-    let text = std::fs::read_to_string("config.toml.example").unwrap();
-    let as_it_is = Sources::new([], Some(("config.toml.example", &text))).settings().unwrap();
-    assert_eq!(plain(&as_it_is), plain(&Settings::default()));
-    let full: toml::Table = uncommented(&text).parse().unwrap();
-    let defaults = toml::Table::try_from(Settings::default()).unwrap();
-    for (section, fields) in &defaults {
-        let Some(fields) = fields.as_table() else { continue };
-        for (field, default) in fields.iter().filter(|(field, _)| *field != "jwt") {
-            let shown = full.get(section).and_then(|section| section.get(field));
-            assert_eq!(shown, Some(default), "{section}.{field}");
-        }
-    }
-    // Those without a default stand there as examples.
-    let all = [
-        (
-            &full["auth"]["jwt"],
-            &["secret", "public_key_file", "jwks_file", "algorithm", "issuer", "audience", "leeway_s"][..],
-        ),
-        (&full["auth"], &["admin_token"]),
-        (&full["upstream"], &["ca_file"]),
-        (&full["log"], &["format"]),
-        (
-            &full["keys"][0],
-            &["key_env", "key_file", "key", "id", "weight", "project", "proxy", "rpm", "tpm", "rpd", "enabled"],
-        ),
-    ];
-    for (section, fields) in all {
-        for field in fields {
-            assert!(section.get(field).is_some(), "{field}");
-        }
-    }
-}
-
-#[test]
-fn the_example_environment_holds_every_variable_at_its_default() {
-    let as_it_is: Vec<_> = dotenvy::from_path_iter(".env.example").unwrap().collect::<Result<_, _>>().unwrap();
-    let set = as_it_is.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str()).collect::<Vec<_>>();
-    assert_eq!(set, ["GEMINI_API_KEY"], "what is not needed stays commented out");
-    let text = uncommented(&std::fs::read_to_string(".env.example").unwrap());
-    let full: Vec<_> = dotenvy::from_read_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
-    for name in [
-        "GEMINI_API_KEY",
-        "GEMINI_API_KEY_FILE",
-        "GEMINI_BASE_URL",
-        "HOST",
-        "PORT",
-        "ADMIN_HOST",
-        "ADMIN_PORT",
-        "AUTH_TOKEN",
-        "ADMIN_TOKEN",
-        "JWT_SECRET",
-        "ALLOW_ANONYMOUS",
-        "RATE_LIMIT_PER_MINUTE",
-        "MAX_CONCURRENT_REQUESTS",
-        "REQUEST_TIMEOUT",
-        "STREAM_IDLE_TIMEOUT",
-        "EMPTY_RETRIES",
-        "ENABLE_CACHING",
-        "ENABLE_MONITORING",
-        "LOG_LEVEL",
-        "LOG_FORMAT",
-        "DATA_DIR",
-        "GEMINATE_CONFIG",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "SSL_CERT_FILE",
-    ] {
-        assert!(full.iter().any(|(shown, _)| shown == name), "{name}");
-    }
-    // Those with a default show it.
-    let without = ["GEMINI_API_KEY_FILE", "AUTH_TOKEN", "ADMIN_TOKEN", "JWT_SECRET", "LOG_FORMAT", "SSL_CERT_FILE"];
-    let shown = full.iter().filter(|(name, _)| !without.contains(&name.as_str()));
-    let settings = Sources::new(shown.map(|(name, value)| (name.as_str(), value.as_str())), None).settings().unwrap();
-    assert_eq!(plain(&settings), plain(&Settings::default()));
-}
-
 fn geminate(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_geminate"));
     command.env_clear().current_dir(directory);
@@ -323,7 +216,8 @@ fn geminate(directory: &Path) -> Command {
 fn a_wrong_configuration_ends_with_64_and_lines_only() {
     let scratch = tempfile::tempdir().unwrap();
     std::fs::write(scratch.path().join(".env"), "PORT=1\nADMIN_PORT=x\n").unwrap();
-    let output = geminate(scratch.path()).env("PORT", "y").env("RUST_BACKTRACE", "1").output().unwrap();
+    let output =
+        geminate(scratch.path()).envs([("PORT", "y"), ("ADMIN_PORT", "")]).env("RUST_BACKTRACE", "1").output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64));
     let lines: Vec<_> = told.lines().collect();

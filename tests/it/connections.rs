@@ -192,3 +192,34 @@ async fn a_connection_is_closed_after_a_refusal_that_left_the_body_unread() {
     let heard = wire.hear_out().await;
     assert!(heard.contains("no"), "{heard}");
 }
+
+#[tokio::test]
+async fn running_out_of_files_passes() {
+    let (scratch, port) = (tempfile::tempdir().unwrap(), free_port());
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 48; exec \"$0\"", env!("CARGO_BIN_EXE_geminate")])
+        .current_dir(&scratch)
+        .env_clear()
+        .envs([("GEMINI_API_KEY", "AIzaSyTestTestTest1"), ("PORT", &port.to_string()), ("ADMIN_PORT", "0")])
+        .envs([("GEMINATE__SERVER__WORKERS", "1"), ("LOG_LEVEL", "OFF")])
+        .spawn()
+        .unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    eventually(|| std::net::TcpStream::connect(address).is_ok()).await;
+    let mut many = Vec::new();
+    for _ in 0..80 {
+        many.push(Wire::to(address).await);
+    }
+    sleep(Duration::from_millis(200)).await;
+    drop(many);
+    let mut wire = Wire::to(address).await;
+    wire.say(&get("/healthz")).await;
+    assert!(wire.hear("\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+    assert_eq!(child.try_wait().unwrap(), None, "it lives");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -6,4 +6,5 @@ mod house;
 mod configuration;
 mod connections;
 mod drain;
+mod examples;
 mod jwt;
