@@ -72,10 +72,10 @@ impl Outcome {
     }
 
     /// Whether the service did its duty: `None` where the caller alone decided the end.
-    pub const fn success(self, status: u16) -> Option<bool> {
+    pub fn success(self, status: u16) -> Option<bool> {
         match self {
             Self::Ok => Some(true),
-            Self::CallerError | Self::ClientGone => None,
+            Self::CallerError | Self::ClientGone | Self::Refused("rate_limited") => None,
             Self::Refused(_) if status < 500 && status != 429 => None,
             _ => Some(false),
         }
@@ -91,8 +91,9 @@ mod tests {
         assert_eq!(Outcome::Ok.success(200), Some(true));
         assert_eq!(Outcome::CallerError.success(400), None);
         assert_eq!(Outcome::Refused("unauthenticated").success(401), None);
-        assert_eq!(Outcome::Refused("no_key").success(503), Some(false));
-        assert_eq!(Outcome::Refused("quota").success(429), Some(false));
+        assert_eq!(Outcome::Refused("rate_limited").success(429), None);
+        assert_eq!(Outcome::Refused("no_usable_key").success(503), Some(false));
+        assert_eq!(Outcome::Refused("exhausted").success(429), Some(false));
         assert_eq!(Outcome::Panicked.success(500), Some(false));
     }
 
