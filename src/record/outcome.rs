@@ -1,5 +1,7 @@
 //! How a call ended.
 
+use crate::error::Error;
+
 /// How a call ended, as operators count it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -82,9 +84,35 @@ impl Outcome {
     }
 }
 
+impl From<&Error> for Outcome {
+    /// What it means for the count that a call ended so: who failed, and what geminate refused itself.
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::DeadlineExceeded(_) | Error::Unreachable(_) | Error::Interrupted(_) | Error::CredentialForm => {
+                Self::UpstreamError
+            }
+            Error::StreamBroken(_) => Self::StreamBroken,
+            Error::Panicked => Self::Panicked,
+            refusal => Self::Refused(refusal.name()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn an_upstream_that_is_away_is_no_refusal_of_ours() {
+        let late = Error::DeadlineExceeded(Duration::from_secs(1));
+        assert_eq!(Outcome::from(&late), Outcome::UpstreamError);
+        assert_eq!(Outcome::from(&Error::Busy), Outcome::Refused("busy"));
+        assert_eq!(Outcome::from(&Error::Panicked), Outcome::Panicked);
+        let limited = Error::RateLimited { client: "a".into(), retry_after: Duration::from_secs(1) };
+        assert_eq!(Outcome::from(&limited).success(limited.status().as_u16()), None);
+    }
 
     #[test]
     fn a_callers_fault_is_no_failure_of_the_service() {
