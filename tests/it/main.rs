@@ -7,3 +7,4 @@ mod configuration;
 mod connections;
 mod drain;
 mod jwt;
+mod monitor;
