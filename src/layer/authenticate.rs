@@ -86,7 +86,7 @@ mod tests {
             Response::builder().status(StatusCode::UNAUTHORIZED).body(text).unwrap()
         };
         let inner = service_fn(|request: Request<()>| async move {
-            let client = request.extensions().get::<Caller>().unwrap().client;
+            let client = &request.extensions().get::<Caller>().unwrap().client;
             Ok::<_, Infallible>(Response::new(format!("{} {:?}", client.id(), request.headers())))
         });
         let mut request = Request::get(uri);
