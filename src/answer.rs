@@ -27,7 +27,7 @@ pub fn refuse<B: From<Bytes>>(surface: Surface, error: &Error) -> Response<B> {
     if error.leaves_body() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    answer.extensions_mut().insert(Outcome::Refused(error.name()));
+    answer.extensions_mut().insert(Outcome::from(error));
     answer
 }
 

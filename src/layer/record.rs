@@ -3,11 +3,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::thread;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::layer::layer_fn;
@@ -18,8 +17,13 @@ use crate::record::{Outcome, Record};
 use crate::telemetry::Telemetry;
 
 use self::ids::Ids;
+use self::open::{Open, set_polling};
+
+pub use self::body::RecordedBody;
 
 mod ids;
+mod open;
+mod body;
 
 /// The header that names a call, on the request and on its answer.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,40 +61,10 @@ where
         let id = id.unwrap_or_else(|| self.ids.next());
         let record = self.telemetry.open(Record::new(id, request.method().clone(), Instant::now()));
         // Before the layers below get to run: one may panic at once.
-        let open = Open { record: Arc::clone(&record), telemetry: Arc::clone(&self.telemetry), polling: false };
+        let open =
+            Open { record: Arc::clone(&record), telemetry: Arc::clone(&self.telemetry), polling: false, whole: false };
         request.extensions_mut().insert(record);
         Recording { inner: self.inner.call(request), open: Some(open) }
-    }
-}
-
-/// A call whose record is open. Dropped before the end it is over: the client has gone, or something panicked.
-#[derive(Debug)]
-struct Open {
-    record: Arc<Record>,
-    telemetry: Arc<Telemetry>,
-    /// Stays set when what is polled panics: runtimes drop it only after they caught the panic.
-    polling: bool,
-}
-
-impl Open {
-    fn end(self) {
-        self.telemetry.finish(&self.record, Instant::now());
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if self.polling || thread::panicking() {
-            self.record.outcome(Outcome::Panicked);
-        }
-        self.record.outcome_unless_known(Outcome::ClientGone);
-        self.telemetry.finish(&self.record, Instant::now());
-    }
-}
-
-fn set_polling(open: &mut Option<Open>, polling: bool) {
-    if let Some(open) = open {
-        open.polling = polling;
     }
 }
 
@@ -139,72 +113,6 @@ where
     }
 }
 
-pin_project! {
-    /// An answer's body; the record is closed with its last byte, its failure or its drop.
-    #[derive(Debug)]
-    pub struct RecordedBody<B> {
-        #[pin]
-        inner: B,
-        open: Option<Open>,
-        left: Option<u64>,
-    }
-}
-
-impl<B: Body> RecordedBody<B> {
-    fn new(inner: B, open: Option<Open>, left: Option<u64>) -> Self {
-        let mut body = Self { inner, open, left };
-        let over = body.inner.is_end_stream() || body.left == Some(0);
-        if over && let Some(open) = body.open.take() {
-            open.record.first_byte(Instant::now());
-            open.end();
-        }
-        body
-    }
-}
-
-impl<B: Body> Body for RecordedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
-        set_polling(this.open, true);
-        let frame = this.inner.as_mut().poll_frame(cx);
-        set_polling(this.open, false);
-        let frame = ready!(frame);
-        let over = match &frame {
-            Some(Ok(frame)) => {
-                let len = frame.data_ref().map_or(0, bytes::Buf::remaining);
-                if let (Some(open), Some(_)) = (&this.open, frame.data_ref()) {
-                    open.record.chunk(len, Instant::now());
-                }
-                *this.left = this.left.map(|left| left.saturating_sub(len as u64));
-                // The server may stop to ask once it has what the head promised.
-                this.inner.is_end_stream() || *this.left == Some(0)
-            }
-            Some(Err(_)) => {
-                if let Some(open) = &this.open {
-                    open.record.outcome_unless_known(Outcome::StreamBroken);
-                }
-                true
-            }
-            None => true,
-        };
-        if over && let Some(open) = this.open.take() {
-            open.end();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
 /// Whether the answer arrives over time, so that it belongs among the streams.
 fn streams<R>(record: &Record, response: &Response<R>) -> bool {
     let frames = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
@@ -227,10 +135,12 @@ mod tests {
     use std::convert::Infallible;
 
     use bytes::Bytes;
+    use http_body::Frame;
     use http_body_util::{BodyExt, Empty, Full, StreamBody};
     use tower::service_fn;
 
     use super::*;
+    use crate::usage::Usage;
 
     type Answer = Response<http_body_util::combinators::BoxBody<Bytes, std::io::Error>>;
 
@@ -297,9 +207,36 @@ mod tests {
         let mut answer = call(&telemetry, ask(), promised).await;
         answer.body_mut().frame().await.unwrap().unwrap();
         answer.body_mut().frame().await.unwrap().unwrap();
+        assert!(answer.body().is_end_stream());
         drop(answer);
         drop(call(&telemetry, ask(), full(200, "")).await);
         assert_eq!(ended(&telemetry), [("ok", 4)]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_writes_as_it_ends_writes_into_an_open_record() {
+        let telemetry = Telemetry::new(Instant::now());
+        for (text, promised) in [("1234", "4"), ("", "0")] {
+            let inner = service_fn(move |request: Request<Empty<Bytes>>| {
+                let record = Arc::clone(request.extensions().get::<Arc<Record>>().unwrap());
+                let text = Some(text).filter(|text| !text.is_empty());
+                let first =
+                    futures_util::stream::iter(text.map(|text| Ok::<_, Infallible>(Frame::data(Bytes::from(text)))));
+                let last = futures_util::stream::poll_fn(move |_| {
+                    record.usage(Usage { prompt_tokens: 5, ..Usage::default() });
+                    Poll::Ready(None)
+                });
+                let body = StreamBody::new(futures_util::StreamExt::chain(first, last));
+                let answer = Response::builder().header(CONTENT_LENGTH, promised).body(body).unwrap();
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let mut answer = layer(Arc::clone(&telemetry)).layer(inner).call(ask()).await.unwrap();
+            if !text.is_empty() {
+                answer.body_mut().frame().await.unwrap().unwrap();
+            }
+        }
+        let counts = telemetry.counts();
+        assert_eq!((counts.outcomes["ok"], counts.tokens.prompt_tokens), (2, 5));
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! How a call ended.
 
+use crate::error::Error;
+
 /// How a call ended, as operators count it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -72,27 +74,54 @@ impl Outcome {
     }
 
     /// Whether the service did its duty: `None` where the caller alone decided the end.
-    pub const fn success(self, status: u16) -> Option<bool> {
+    pub fn success(self, status: u16) -> Option<bool> {
         match self {
             Self::Ok => Some(true),
-            Self::CallerError | Self::ClientGone => None,
+            Self::CallerError | Self::ClientGone | Self::Refused("rate_limited") => None,
             Self::Refused(_) if status < 500 && status != 429 => None,
             _ => Some(false),
         }
     }
 }
 
+impl From<&Error> for Outcome {
+    /// What it means for the count that a call ended so: who failed, and what geminate refused itself.
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::DeadlineExceeded(_) | Error::Unreachable(_) | Error::Interrupted(_) | Error::CredentialForm => {
+                Self::UpstreamError
+            }
+            Error::StreamBroken(_) => Self::StreamBroken,
+            Error::Panicked => Self::Panicked,
+            refusal => Self::Refused(refusal.name()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn an_upstream_that_is_away_is_no_refusal_of_ours() {
+        let late = Error::DeadlineExceeded(Duration::from_secs(1));
+        assert_eq!(Outcome::from(&late), Outcome::UpstreamError);
+        assert_eq!(Outcome::from(&Error::Busy), Outcome::Refused("busy"));
+        assert_eq!(Outcome::from(&Error::Panicked), Outcome::Panicked);
+        let limited = Error::RateLimited { client: "a".into(), retry_after: Duration::from_secs(1) };
+        assert_eq!(Outcome::from(&limited).success(limited.status().as_u16()), None);
+    }
 
     #[test]
     fn a_callers_fault_is_no_failure_of_the_service() {
         assert_eq!(Outcome::Ok.success(200), Some(true));
         assert_eq!(Outcome::CallerError.success(400), None);
         assert_eq!(Outcome::Refused("unauthenticated").success(401), None);
-        assert_eq!(Outcome::Refused("no_key").success(503), Some(false));
-        assert_eq!(Outcome::Refused("quota").success(429), Some(false));
+        assert_eq!(Outcome::Refused("rate_limited").success(429), None);
+        assert_eq!(Outcome::Refused("no_usable_key").success(503), Some(false));
+        assert_eq!(Outcome::Refused("exhausted").success(429), Some(false));
         assert_eq!(Outcome::Panicked.success(500), Some(false));
     }
 

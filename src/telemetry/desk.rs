@@ -19,7 +19,7 @@ const NO_MODEL: &str = "none";
 /// One thread's counts: what `/monitor` adds up, and what the metrics of all threads are told at a flush.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    pub(crate) models: HashMap<Arc<str>, ModelCounts>,
+    pub(crate) models: Vec<ModelCounts>,
     pub(crate) refusals: Vec<Tally>,
     pub(crate) outcomes: [u64; Outcome::COUNT],
     /// Pieces and bytes of streams.
@@ -27,6 +27,10 @@ pub(crate) struct Desk {
     /// The slice of time that runs, with its number.
     pub(crate) slice: (u64, Window),
     overhead: [Samples; 2],
+    /// Where each model's counts are.
+    places: HashMap<Arc<str>, usize>,
+    /// Whose turn it was.
+    last: usize,
 }
 
 /// What concerns one model.
@@ -37,7 +41,7 @@ pub(crate) struct ModelCounts {
     pub(crate) tokens: [Tally; TOKEN_KINDS.len()],
     /// By key id.
     pub(crate) attempts: HashMap<Arc<str>, Vec<(Verdict, Tally)>>,
-    label: Arc<str>,
+    pub(crate) label: Arc<str>,
     routes: Vec<RouteCounts>,
 }
 
@@ -53,12 +57,14 @@ struct RouteCounts {
 impl Desk {
     pub(crate) fn new(meters: &Meters) -> Self {
         Self {
-            models: HashMap::new(),
+            models: Vec::new(),
             refusals: Vec::new(),
             outcomes: [0; Outcome::COUNT],
             streamed: meters.streamed(),
             slice: (0, Window::new()),
             overhead: [Surface::Gemini, Surface::OpenAi].map(|surface| Samples::new(meters.overhead(surface.name()))),
+            places: HashMap::new(),
+            last: 0,
         }
     }
 
@@ -114,7 +120,7 @@ impl Desk {
     pub(crate) fn flush(&mut self) {
         self.refusals.iter_mut().chain(&mut self.streamed).for_each(Tally::flush);
         self.overhead.iter_mut().for_each(Samples::flush);
-        for model in self.models.values_mut() {
+        for model in &mut self.models {
             let attempts = model.attempts.values_mut().flatten().map(|(_, tally)| tally);
             attempts.chain(&mut model.tokens).for_each(Tally::flush);
             for route in &mut model.routes {
@@ -128,12 +134,23 @@ impl Desk {
     /// The counts of the model of this name, or of all the names together that never answered.
     fn model(&mut self, name: Option<&str>, answered: bool, meters: &Meters) -> &mut ModelCounts {
         let name = name.unwrap_or(NO_MODEL);
-        if !self.models.contains_key(name) {
-            let admitted = if answered { meters.admit_model(name) } else { meters.model(name) };
-            let label = admitted.unwrap_or_else(|| Arc::from(if name == NO_MODEL { NO_MODEL } else { OTHER }));
-            return self.models.entry(label).or_insert_with_key(|label| ModelCounts::new(label, meters));
+        // Calls come in runs of one model: most need no look into the map.
+        if self.models.get(self.last).is_none_or(|model| *model.label != *name) {
+            let known = self.places.get(name).copied();
+            self.last = known.unwrap_or_else(|| self.place(name, answered, meters));
         }
-        self.models.get_mut(name).expect("it was found a line above")
+        &mut self.models[self.last]
+    }
+
+    fn place(&mut self, name: &str, answered: bool, meters: &Meters) -> usize {
+        let admitted = if answered { meters.admit_model(name) } else { meters.model(name) };
+        let label = admitted.unwrap_or_else(|| Arc::from(if name == NO_MODEL { NO_MODEL } else { OTHER }));
+        if let Some(place) = self.places.get(&label) {
+            return *place;
+        }
+        self.models.push(ModelCounts::new(&label, meters));
+        self.places.insert(label, self.models.len() - 1);
+        self.models.len() - 1
     }
 }
 

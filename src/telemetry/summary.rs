@@ -72,7 +72,8 @@ impl Counts {
             }
             sum.stream_chunks += desk.streamed[0].count;
             sum.stream_bytes += desk.streamed[1].count;
-            for (label, counts) in &desk.models {
+            for counts in &desk.models {
+                let label = &counts.label;
                 let model = sum.models.entry(Arc::clone(label)).or_default();
                 model.requests += counts.requests;
                 model.ok += counts.ok;

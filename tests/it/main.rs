@@ -8,3 +8,4 @@ mod connections;
 mod drain;
 mod examples;
 mod jwt;
+mod monitor;

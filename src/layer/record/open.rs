@@ -1,0 +1,46 @@
+//! An open record, to be closed when its call is over, however that comes about.
+
+use std::sync::Arc;
+use std::thread;
+
+use tokio::time::Instant;
+
+use crate::record::{Outcome, Record};
+use crate::telemetry::Telemetry;
+
+/// A call whose record is open. Dropped before the end it is over: the client has gone, or something panicked.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) record: Arc<Record>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Stays set when what is polled panics: runtimes drop it only after they caught the panic.
+    pub(crate) polling: bool,
+    /// Set once everything went out, though the body may not have been asked for its end.
+    pub(crate) whole: bool,
+}
+
+impl Open {
+    /// Closes the record: the call is over in order.
+    pub(crate) fn end(self) {
+        self.telemetry.finish(&self.record, Instant::now());
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.polling || thread::panicking() {
+            self.record.outcome(Outcome::Panicked);
+        }
+        if !self.whole {
+            self.record.outcome_unless_known(Outcome::ClientGone);
+        }
+        self.telemetry.finish(&self.record, Instant::now());
+    }
+}
+
+/// Notes that what is below is being polled, or no longer.
+pub(crate) fn set_polling(open: &mut Option<Open>, polling: bool) {
+    if let Some(open) = open {
+        open.polling = polling;
+    }
+}
