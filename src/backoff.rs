@@ -207,9 +207,9 @@ mod tests {
     fn overloads_are_given_time() {
         let mut plan = Plan::new(3, 0, 10);
         let mut pause = || match plan.after(Verdict::Overloaded, &CALM) {
-            Next::Again { pause, .. } => pause.as_secs_f64(),
-            Next::Stop => 0.0,
+            Next::Again { pause, .. } => pause.as_secs(),
+            Next::Stop => 0,
         };
-        assert_eq!([pause(), pause(), pause(), pause()], [2.0, 4.0, 8.0, 0.0]);
+        assert_eq!([pause(), pause(), pause(), pause()], [2, 4, 8, 0]);
     }
 }

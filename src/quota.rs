@@ -84,16 +84,16 @@ pub fn until_midnight(now: Timestamp) -> Duration {
 mod tests {
     use super::*;
 
-    fn hours_until_midnight(now: &str) -> f64 {
-        until_midnight(now.parse().unwrap()).as_secs_f64() / 3600.0
+    fn minutes_until_midnight(now: &str) -> u64 {
+        until_midnight(now.parse().unwrap()).as_secs() / 60
     }
 
     #[test]
     fn the_day_ends_at_midnight_in_los_angeles() {
-        assert_eq!(hours_until_midnight("2026-07-01T06:30:00Z"), 0.5, "23:30 PDT");
-        assert_eq!(hours_until_midnight("2026-12-01T08:00:00Z"), 24.0, "00:00 PST");
-        assert_eq!(hours_until_midnight("2026-03-08T08:00:00Z"), 23.0, "the day that loses an hour");
-        assert_eq!(hours_until_midnight("2026-11-01T07:00:00Z"), 25.0, "the day that gains one");
+        assert_eq!(minutes_until_midnight("2026-07-01T06:30:00Z"), 30, "23:30 PDT");
+        assert_eq!(minutes_until_midnight("2026-12-01T08:00:00Z"), 24 * 60, "00:00 PST");
+        assert_eq!(minutes_until_midnight("2026-03-08T08:00:00Z"), 23 * 60, "the day that loses an hour");
+        assert_eq!(minutes_until_midnight("2026-11-01T07:00:00Z"), 25 * 60, "the day that gains one");
     }
 
     #[test]

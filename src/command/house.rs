@@ -172,7 +172,11 @@ async fn probe_when_due(pool: &KeyPool, upstream: &Upstream, limits: &settings::
         ticks.tick().await;
         for key in pool.due_probes(Instant::now()) {
             let found = probe(upstream, &key, timeout).await;
-            info!("probed dead key #{}: {}", key.id, if found == Probe::Alive { "it serves again" } else { "still dead" });
+            info!(
+                "probed dead key #{}: {}",
+                key.id,
+                if found == Probe::Alive { "it serves again" } else { "still dead" }
+            );
             pool.probed(&key, found, Instant::now());
         }
     }

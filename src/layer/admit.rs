@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
-use tower::layer::{Layer, layer_fn};
 use tower::Service;
+use tower::layer::{Layer, layer_fn};
 
 use crate::call::Call;
 use crate::error::Error;

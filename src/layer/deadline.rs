@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::Response;
 use tokio::time::{Instant, timeout_at};
-use tower::layer::{Layer, layer_fn};
 use tower::Service;
+use tower::layer::{Layer, layer_fn};
 
 use crate::call::Call;
 use crate::error::Error;

@@ -8,9 +8,9 @@ use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use tokio::time::{Instant, sleep};
+use tower::Service;
 use tower::layer::{Layer, layer_fn};
 use tower::retry::budget::{Budget as _, TpsBudget};
-use tower::Service;
 use tracing::warn;
 
 use crate::backoff::{Facts, Next, Plan, removes_its_key};
@@ -131,7 +131,11 @@ impl<'m> Story<'m> {
     }
 
     /// Decides after a failure: the pause before the next attempt, or how the call ends.
-    fn failed(&mut self, failure: Failure, attempt: &mut Attempt) -> Result<Duration, Box<Result<Response<Relay>, Error>>> {
+    fn failed(
+        &mut self,
+        failure: Failure,
+        attempt: &mut Attempt,
+    ) -> Result<Duration, Box<Result<Response<Relay>, Error>>> {
         let Some((key, lane)) = failure.with.clone() else {
             return Err(Box::new(self.end(failure)));
         };

@@ -35,7 +35,11 @@ pub enum Unusable {
 /// A client that only carries: no redirects, no retries, no decompression, no time limit on a whole answer.
 ///
 /// `proxy` replaces what `HTTPS_PROXY` and `NO_PROXY` say.
-pub(super) fn client(settings: &Upstream, authorities: &[Certificate], proxy: Option<Proxy>) -> Result<Client, Unusable> {
+pub(super) fn client(
+    settings: &Upstream,
+    authorities: &[Certificate],
+    proxy: Option<Proxy>,
+) -> Result<Client, Unusable> {
     let builder = ClientBuilder::new()
         .redirect(redirect::Policy::none())
         .retry(retry::never())

@@ -42,8 +42,7 @@ impl Head {
         let events = kind.starts_with(b"text/event-stream");
         let readable = (events || kind.starts_with(b"application/json")) && !headers.contains_key(CONTENT_ENCODING);
         let action = call.endpoint.action;
-        let generation =
-            matches!(action, Action::Generate | Action::StreamSse | Action::StreamArray | Action::Chat);
+        let generation = matches!(action, Action::Generate | Action::StreamSse | Action::StreamArray | Action::Chat);
         let must_finish = matches!(action, Action::StreamSse | Action::StreamArray) || action == Action::Chat && events;
         Self { readable, events, generation, must_finish }
     }
