@@ -8,7 +8,7 @@ use axum::routing::{get as on_get, post};
 use geminate::settings;
 use tokio::time::{Instant, sleep};
 
-use crate::house::{House, PATIENCE, Wire, eventually, get, settings};
+use crate::house::{House, PATIENCE, Wire, eventually, free_port, get, settings};
 
 fn app() -> Router {
     Router::new()
@@ -218,8 +218,4 @@ async fn running_out_of_files_passes() {
     assert_eq!(child.try_wait().unwrap(), None, "it lives");
     child.kill().unwrap();
     child.wait().unwrap();
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,7 +1,7 @@
 //! The drain: nobody new comes in, nobody inside is thrown out before the time, and it ends.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use crate::house::{House, PATIENCE, Wire, get, settings};
+use crate::house::{House, PATIENCE, Wire, free_port, get, settings};
 
 /// `/stream` sends a piece for each permit and ends with `end` at the third.
 fn app(pieces: &Arc<Semaphore>) -> Router {
@@ -119,26 +119,64 @@ async fn tasks_are_told_and_waited_for() {
     assert_eq!(saved.available_permits(), 1);
 }
 
+/// The process, ready, with systemd's end of its socket.
+struct Process {
+    child: Child,
+    systemd: UnixDatagram,
+    _scratch: tempfile::TempDir,
+}
+
+impl Process {
+    fn start(port: u16, google: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let socket = scratch.path().join("notify");
+        let systemd = UnixDatagram::bind(&socket).unwrap();
+        systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_geminate"))
+            .current_dir(&scratch)
+            .env_clear()
+            .envs([("GEMINI_API_KEY", "AIzaSyTestTestTest1"), ("GEMINI_BASE_URL", google), ("LOG_LEVEL", "OFF")])
+            .envs([("PORT", port.to_string().as_str()), ("ADMIN_PORT", "0")])
+            .env("NOTIFY_SOCKET", &socket)
+            .spawn()
+            .unwrap();
+        let process = Self { child, systemd, _scratch: scratch };
+        assert_eq!(process.heard(), "READY=1");
+        process
+    }
+
+    fn heard(&self) -> String {
+        let mut text = [0; 64];
+        let read = self.systemd.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..read]).trim().to_owned()
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
 #[test]
 fn the_process_tells_systemd_and_ends_with_zero_after_sigterm() {
-    let scratch = tempfile::tempdir().unwrap();
-    let socket = scratch.path().join("notify");
-    let systemd = UnixDatagram::bind(&socket).unwrap();
-    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_geminate"))
-        .current_dir(&scratch)
-        .env_clear()
-        .envs([("GEMINI_API_KEY", "AIzaSyTestTestTest1"), ("PORT", "0"), ("ADMIN_PORT", "0")])
-        .env("NOTIFY_SOCKET", &socket)
-        .spawn()
-        .unwrap();
-    let heard = || {
-        let mut text = [0; 64];
-        let read = systemd.recv(&mut text).unwrap();
-        String::from_utf8_lossy(&text[..read]).trim().to_owned()
-    };
-    assert_eq!(heard(), "READY=1");
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(heard(), "STOPPING=1");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut process = Process::start(0, "http://127.0.0.1:9");
+    process.signal("-TERM");
+    assert_eq!(process.heard(), "STOPPING=1");
+    assert_eq!(process.child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_process_told_twice_leaves_its_requests_and_says_by_what() {
+    // A Google that takes a request and never answers.
+    let google = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free_port();
+    let mut process = Process::start(port, &format!("http://{}", google.local_addr().unwrap()));
+    let mut wire = Wire::to(([127, 0, 0, 1], port).into()).await;
+    wire.say(&get("/v1beta/models")).await;
+    let (_held, _) = google.accept().await.unwrap();
+    process.signal("-TERM");
+    assert_eq!(process.heard(), "STOPPING=1");
+    assert_eq!(process.child.try_wait().unwrap(), None, "a request is under way");
+    process.signal("-INT");
+    assert_eq!(process.child.wait().unwrap().code(), Some(130));
 }

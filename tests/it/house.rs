@@ -117,3 +117,8 @@ pub(crate) fn get(path: &str) -> String {
 pub(crate) fn settings() -> settings::Server {
     settings::Server { workers: 2, ..settings::Server::default() }
 }
+
+/// A port that nobody has just now, for a process of its own.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
