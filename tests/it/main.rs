@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what it is helped by as well")]
 
 mod house;
+mod world;
 
 mod configuration;
 mod connections;
@@ -9,3 +10,4 @@ mod drain;
 mod examples;
 mod jwt;
 mod monitor;
+mod retry;

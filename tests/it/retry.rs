@@ -1,0 +1,29 @@
+//! No request fails while a key can serve it.
+
+use crate::world::{MODEL, header, json_of, with_keys};
+
+#[tokio::test]
+async fn a_dead_key_and_a_spent_one_are_never_noticed() {
+    let (world, gate) = with_keys(&["fake-key-0001", "fake-key-0002", "fake-key-0003"]).await;
+    assert!(world.script("key=fake-key-0001 fault=api_key_invalid".parse().unwrap()));
+    assert!(world.script("key=fake-key-0002 fault=quota_day".parse().unwrap()));
+    for _ in 0..10 {
+        let answer = gate.generate("hello").await;
+        assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-key")), (200, "3".to_owned()));
+    }
+    let calls = world.calls();
+    assert_eq!(calls.len(), 12, "each bad key was asked once");
+    assert!(calls.iter().all(|call| call.credentials.len() == 1), "one credential a call");
+}
+
+#[tokio::test]
+async fn an_answer_in_full_is_a_success_and_its_tokens_are_counted() {
+    let (_world, gate) = with_keys(&["fake-key-0001"]).await;
+    let answer = gate.generate("hello").await;
+    assert!(json_of(answer).await["usageMetadata"]["totalTokenCount"].is_u64());
+    let line = gate.logged(|line| line["route"] == "generateContent").await;
+    assert_eq!((line["outcome"].as_str(), line["model"].as_str()), (Some("ok"), Some(MODEL)));
+    assert!(line["prompt_tokens"].as_u64() > Some(0));
+    let keys = gate.monitor("/monitor/keys").await;
+    assert_eq!(keys["keys"][0]["outcomes"]["success"], 1);
+}
