@@ -125,8 +125,7 @@ impl House {
 
     /// Writes down what the next run should know.
     pub(super) fn remember(&self) {
-        let clocks = Clocks { now: Instant::now(), wall: clock() };
-        if let Err(error) = self.memory.save(&self.shared.pool.memory(clocks)) {
+        if let Err(error) = self.memory.save(&self.shared.pool.memory(Instant::now())) {
             warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
         }
     }
@@ -147,7 +146,7 @@ async fn save_on_change(pool: &KeyPool, file: &StateFile) {
     let mut failing = false;
     loop {
         sleep(SAVE).await;
-        let memory = pool.memory(Clocks { now: Instant::now(), wall: clock() });
+        let memory = pool.memory(Instant::now());
         if saved.as_ref() == Some(&memory) || saved.is_none() && memory.keys.is_empty() {
             continue;
         }

@@ -30,7 +30,7 @@ pub struct KeyPool {
     pub(crate) scene: Arc<Scene>,
     ceilings: HashMap<u32, Ceilings>,
     pub(crate) lanes: RwLock<HashMap<Arc<str>, Arc<SharedLane>>>,
-    started: Clocks,
+    pub(crate) started: Clocks,
 }
 
 /// What a choice came to.
@@ -80,6 +80,10 @@ impl KeyPool {
             return Arc::clone(lane);
         }
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() >= LANES_MAX {
+            // Nothing is lost with a lane that nobody holds and where no key rests.
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || lane.lock().rests().next().is_some());
+        }
         let name = if lanes.len() < LANES_MAX || lanes.contains_key(model) { model } else { OVERFLOW };
         if let Some(lane) = lanes.get(name) {
             return Arc::clone(lane);

@@ -101,10 +101,11 @@ impl KeyPool {
         }
     }
 
-    /// What must survive a restart.
-    pub fn memory(&self, clocks: Clocks) -> Memory {
+    /// What must survive a restart. The same rests give the same memory, whenever it is asked for.
+    pub fn memory(&self, now: Instant) -> Memory {
+        let clocks = self.started;
         let mut memories: Vec<KeyMemory> = self.keys().iter().map(|_| KeyMemory::default()).collect();
-        let ahead = |rest: &Rest| (rest.until > clocks.now).then(|| clocks.wall_at(rest.until));
+        let ahead = |rest: &Rest| (rest.until > now).then(|| clocks.wall_at(rest.until));
         for lane in self.lanes_by_name() {
             for (key, project, rest) in lane.lock().rests() {
                 let Some(until) = ahead(&rest).filter(|_| rest.reason != Reason::Budget) else { continue };

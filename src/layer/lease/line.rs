@@ -25,14 +25,17 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
     let lane = pool.lane(&call.model, began);
     let shunned = shunned(pool, attempt, began);
     let avoid = Avoid { keys: &attempt.tried, projects: &shunned };
+    let limit = call.deadline.min(began + limits.max_wait);
     if lane.waiting.load(Relaxed) == 0 {
         match pool.select(&lane, avoid, began) {
             Choice::Lease(lease) => return Ok(lease),
-            Choice::Out(outage) if !attempt.patient => return Err(out(outage)),
+            // Whoever cannot be served in time is told at once, not after a wait.
+            Choice::Out(outage) if !attempt.patient || outage.soonest.is_none_or(|at| at > limit) => {
+                return Err(out(outage));
+            }
             Choice::Out(_) => {}
         }
     }
-    let limit = call.deadline.min(began + limits.max_wait);
     let waited = wait(pool, &lane, avoid, limit, limits.queue_max).await;
     call.record.add_wait(began.elapsed());
     waited
@@ -45,14 +48,7 @@ async fn wait(
     limit: Instant,
     queue_max: usize,
 ) -> Result<Lease, Failure> {
-    // Whoever cannot be served in time is told at once, not after a wait.
-    let outage = lane.lock().outage(avoid.projects, Instant::now());
-    let hopeless = |outage: &Outage| outage.soonest.is_none_or(|at| at > limit);
-    let free = outage.soonest.is_none() && outage.reasons().next().is_none();
-    if hopeless(&outage) && !free && lane.waiting.load(Relaxed) == 0 {
-        return Err(out(outage));
-    }
-    let _waiting = Waiting::enter(lane, queue_max, &outage)?;
+    let _waiting = Waiting::enter(lane, queue_max, avoid)?;
     let Ok(_turn) = timeout_at(limit, lane.turn.lock()).await else {
         return Err(out(lane.lock().outage(avoid.projects, Instant::now())));
     };
@@ -100,14 +96,15 @@ fn out(mut outage: Outage) -> Failure {
 struct Waiting<'l>(&'l SharedLane);
 
 impl<'l> Waiting<'l> {
-    fn enter(lane: &'l SharedLane, queue_max: usize, outage: &Outage) -> Result<Self, Failure> {
+    fn enter(lane: &'l SharedLane, queue_max: usize, avoid: Avoid<'_>) -> Result<Self, Failure> {
         let waiting = lane.waiting.fetch_add(1, Relaxed);
         let entered = Self(lane);
         if waiting < queue_max {
             return Ok(entered);
         }
-        let back = outage.soonest.map(|at| at.saturating_duration_since(Instant::now()));
-        let retry_after = back.unwrap_or(Duration::from_secs(1)).max(Duration::from_secs(1));
+        let now = Instant::now();
+        let soonest = lane.lock().outage(avoid.projects, now).soonest;
+        let retry_after = soonest.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)).max(Duration::from_secs(1));
         Err(Failure::refused(Error::LineFull { waiting, retry_after }))
     }
 }
