@@ -32,8 +32,8 @@ pub struct Call {
     pub client: Client,
     /// Where its story is written.
     pub record: Arc<Record>,
-    /// The model it is for; empty where it names none.
-    pub model: Box<str>,
+    /// The lane whose limits it meets: its model's, or the empty one where Google counts nothing for a model.
+    pub lane: Box<str>,
     /// When it arrived.
     pub arrived: Instant,
     /// By when the answer's first byte is due.

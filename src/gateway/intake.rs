@@ -74,9 +74,10 @@ impl Intake {
             model = bare_model(&named).into();
             record.model(&model);
         }
+        let lane = lane(endpoint.action, model);
         let deadline = Instant::now() + self.time(&endpoint, &head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
-        Ok(Call { endpoint, method, headers, payload, client, record, model, arrived, deadline })
+        Ok(Call { endpoint, method, headers, payload, client, record, lane, arrived, deadline })
     }
 
     /// The time until the first byte: as configured, or longer where the client asks, up to the ceiling. An upload
@@ -153,6 +154,15 @@ impl Intake {
         let max = usize::try_from(self.body_max).unwrap_or(usize::MAX);
         let body = Body::new(Limited::new(Body::from_stream(ahead.chain(rest)), max));
         Payload::Streamed(Mutex::new(Some(body)))
+    }
+}
+
+/// Counting tokens and looking at models spend nothing of what generations and embeddings are limited by.
+fn lane(action: Action, model: Box<str>) -> Box<str> {
+    match action {
+        Action::CountTokens => format!("{model}:countTokens").into(),
+        Action::ModelList | Action::ModelGet => "".into(),
+        _ => model,
     }
 }
 

@@ -111,9 +111,10 @@ impl Lease {
             Ok(Ok(answer)) => answer,
             broken => {
                 call.record.add_upstream(began.elapsed());
+                let clean = |why: String| self.eyes.scrubber.scrub_str(&why).into_owned();
                 let failure = match broken {
-                    Ok(Err(Broken::Connect(why))) => (Verdict::Connect, Error::Unreachable(why)),
-                    Ok(Err(Broken::Interrupted(why))) => (Verdict::Interrupted, Error::Interrupted(why)),
+                    Ok(Err(Broken::Connect(why))) => (Verdict::Connect, Error::Unreachable(clean(why))),
+                    Ok(Err(Broken::Interrupted(why))) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
                     Ok(Err(Broken::Body)) => (Verdict::Caller, Error::BodyBroken),
                     _ => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte)),
                 };

@@ -7,6 +7,7 @@ mod world;
 mod configuration;
 mod connections;
 mod drain;
+mod egress;
 mod examples;
 mod jwt;
 mod monitor;

@@ -1,6 +1,6 @@
 //! No request fails while a key can serve it.
 
-use crate::world::{MODEL, header, json_of, with_keys};
+use crate::world::{MODEL, header, json_of, prompt, with_keys};
 
 #[tokio::test]
 async fn a_dead_key_and_a_spent_one_are_never_noticed() {
@@ -26,4 +26,15 @@ async fn an_answer_in_full_is_a_success_and_its_tokens_are_counted() {
     assert!(line["prompt_tokens"].as_u64() > Some(0));
     let keys = gate.monitor("/monitor/keys").await;
     assert_eq!(keys["keys"][0]["outcomes"]["success"], 1);
+}
+
+#[tokio::test]
+async fn a_spent_quota_of_generations_leaves_counting_and_models_alone() {
+    let (world, gate) = with_keys(&["fake-key-0001"]).await;
+    assert!(world.script("action=generateContent fault=quota_day".parse().unwrap()));
+    assert_eq!(gate.generate("hello").await.status(), 429);
+    let count = gate.post(&format!("/v1beta/models/{MODEL}:countTokens"), &prompt("hello")).await;
+    assert_eq!(count.status(), 200);
+    let model = gate.ask(reqwest::Method::GET, &format!("/v1beta/models/{MODEL}")).send().await.unwrap();
+    assert_eq!(model.status(), 200);
 }

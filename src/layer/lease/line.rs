@@ -22,7 +22,7 @@ const GROUNDING: [&[u8]; 2] = [b"\"google_search", b"\"googleSearch"];
 pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limits) -> Result<Lease, Failure> {
     let call = &attempt.call;
     let began = Instant::now();
-    let lane = pool.lane(&call.model, began);
+    let lane = pool.lane(&call.lane, began);
     let shunned = shunned(pool, attempt, began);
     let avoid = Avoid { keys: &attempt.tried, projects: &shunned };
     let limit = call.deadline.min(began + limits.max_wait);
