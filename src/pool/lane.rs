@@ -300,7 +300,7 @@ impl Lane {
         let (weight, next_look) = match self.blocked(&key, roster, now) {
             Some((Reason::Trial, _)) => (0, None),
             Some((_, until)) => (0, until),
-            None => (key.weight * self.trust(key.project, health), (health < LEVELS).then(|| now + Health::step())),
+            None => (key.weight * self.trust(key.project, health, now), (health < LEVELS).then(|| now + Health::step())),
         };
         self.schedule.set(index, weight);
         if let Some(at) = next_look {
@@ -312,8 +312,8 @@ impl Lane {
     }
 
     /// Health and what is left of the budget, in tenths of the weight.
-    fn trust(&self, project: u32, health: u32) -> u32 {
-        let left = self.windows.get(&project).map_or(LEVELS, Windows::level);
+    fn trust(&mut self, project: u32, health: u32, now: Instant) -> u32 {
+        let left = self.windows.get_mut(&project).map_or(LEVELS, |windows| windows.level(now));
         (health * left / LEVELS).max(1)
     }
 }

@@ -49,7 +49,8 @@ impl Windows {
     }
 
     /// What is left of the scarcest budget, in tenths, at least one.
-    pub fn level(&self) -> u32 {
+    pub fn level(&mut self, now: Instant) -> u32 {
+        self.turn(now);
         let tenths = |used: u64, ceiling: Option<u64>| {
             let left = ceiling.map(|ceiling| ceiling.saturating_sub(used) * u64::from(LEVELS) / ceiling.max(1));
             u32::try_from(left.unwrap_or(10)).unwrap_or(LEVELS)
@@ -93,10 +94,11 @@ mod tests {
     fn the_weight_falls_with_the_scarcest_budget() {
         let now = Instant::now();
         let mut windows = Windows::new(Ceilings { rpm: Some(10), ..Ceilings::default() }, now, now + MINUTE * 60);
-        assert_eq!(windows.level(), LEVELS);
+        assert_eq!(windows.level(now), LEVELS);
         for _ in 0..5 {
             windows.take(now).unwrap();
         }
-        assert_eq!(windows.level(), 5);
+        assert_eq!(windows.level(now), 5);
+        assert_eq!(windows.level(now + MINUTE), LEVELS);
     }
 }
