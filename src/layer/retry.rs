@@ -221,12 +221,13 @@ fn dice(now: Instant, call: &Call) -> f64 {
     f64::from((now - call.arrived).subsec_nanos() % 1_000_003) / 1_000_003.0
 }
 
-/// `503 UNAVAILABLE: The model is overloaded`
+/// `503 UNAVAILABLE: The model is overloaded`; a page of Google's edge has no such name, an empty body neither part.
 fn what(failure: &Failure) -> String {
     match (&failure.answered, &failure.error) {
         (Some(answered), _) => {
-            let refusal = &failure.refusal;
-            format!("{} {}: {}", answered.status.as_u16(), refusal.status, refusal.summary())
+            let said = [failure.refusal.status.as_str(), failure.refusal.summary()];
+            let said = said.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+            format!("{} {said}", answered.status.as_u16()).trim_end().to_owned()
         }
         (None, Some(error)) => error.to_string(),
         (None, None) => failure.verdict.name().to_owned(),
