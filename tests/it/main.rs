@@ -4,6 +4,7 @@
 mod house;
 mod world;
 
+mod broken_streams;
 mod configuration;
 mod connections;
 mod drain;
@@ -11,3 +12,5 @@ mod examples;
 mod jwt;
 mod monitor;
 mod retry;
+mod streams;
+mod surfaces;
