@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -147,6 +147,8 @@ fn decorate(mut reply: Response<Relay>) -> Response<Body> {
     if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
         headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        // A heartbeat or a last error frame may come to what was promised.
+        headers.remove(CONTENT_LENGTH);
     }
     reply.map(Body::new)
 }

@@ -44,7 +44,12 @@ struct Pace {
 impl Relay {
     /// A stream of which `held` was read ahead; `watch` sees every byte once.
     pub fn stream(held: VecDeque<Bytes>, upstream: reqwest::Body, watch: Box<Watch>) -> Self {
-        Self { held, upstream: Some(upstream), watch: Some(watch), ..Self::default() }
+        let mut relay = Self { held, upstream: Some(upstream), watch: Some(watch), ..Self::default() };
+        if relay.is_spent() {
+            // Nobody asks an answer without a body for its end, as to a HEAD: nothing is withheld, so nothing is lost.
+            let _ = relay.end(&Ending::Whole);
+        }
+        relay
     }
 
     /// Fails with [`Error::StreamBroken`] after `idle` without a byte. With `heartbeat`, an empty event is sent after

@@ -9,6 +9,7 @@ use http::Response;
 use reqwest::{Body, Client, Proxy, Request, Url};
 
 use crate::call::{Call, Payload};
+use crate::error::Error;
 use crate::pool::key::{Form, Key};
 use crate::settings;
 
@@ -51,8 +52,8 @@ pub enum Broken {
     Connect(String),
     /// The connection broke after something was sent.
     Interrupted(String),
-    /// The client's own body broke off while it was passed on.
-    Body,
+    /// The client's own body failed while it was passed on.
+    Body(Error),
 }
 
 impl Upstream {
@@ -120,8 +121,12 @@ impl fmt::Debug for Upstream {
 
 /// Sorts a failure of reqwest's. Its own text would hold the URL, so only its causes are told.
 fn broken(error: &reqwest::Error) -> Broken {
-    if error.is_body() {
-        return Broken::Body;
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(fault) = inner.downcast_ref::<Error>() {
+            return Broken::Body(fault.clone());
+        }
+        cause = inner.source();
     }
     let why = causes(error);
     if error.is_connect() { Broken::Connect(why) } else { Broken::Interrupted(why) }

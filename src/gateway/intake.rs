@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
-use tower_http::timeout::TimeoutBody;
+use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use crate::call::{Call, Payload};
 use crate::client::Client;
@@ -147,13 +148,21 @@ impl Intake {
         Ok(Payload::Kept(if all.is_empty() { first } else { all.freeze() }, reserved))
     }
 
-    /// The body as it comes, `ahead` being what was read of it; within the same bounds.
+    /// The body as it comes, `ahead` being what was read of it; within the same bounds, its faults being [`Error`]s.
     fn streamed(&self, ahead: Bytes, body: Body) -> Payload {
-        let rest = TimeoutBody::new(self.patience, body).into_data_stream();
+        let (patience, max) = (self.patience, self.body_max);
+        let broken = move |fault: BoxError| match fault.is::<TimeoutError>() {
+            true => Error::BodyTimeout(patience),
+            false => Error::BodyBroken,
+        };
+        let rest = TimeoutBody::new(patience, body).map_err(broken).into_data_stream();
         let ahead = futures_util::stream::iter((!ahead.is_empty()).then_some(Ok(ahead)));
-        let max = usize::try_from(self.body_max).unwrap_or(usize::MAX);
-        let body = Body::new(Limited::new(Body::from_stream(ahead.chain(rest)), max));
-        Payload::Streamed(Mutex::new(Some(body)))
+        let limited = Limited::new(Body::from_stream(ahead.chain(rest)), usize::try_from(max).unwrap_or(usize::MAX));
+        let body = limited.map_err(move |fault| match fault.is::<LengthLimitError>() {
+            true => BoxError::from(Error::BodyTooLarge { max }),
+            false => fault,
+        });
+        Payload::Streamed(Mutex::new(Some(Body::new(body))))
     }
 }
 

@@ -115,7 +115,7 @@ impl Lease {
                 let failure = match broken {
                     Ok(Err(Broken::Connect(why))) => (Verdict::Connect, Error::Unreachable(clean(why))),
                     Ok(Err(Broken::Interrupted(why))) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
-                    Ok(Err(Broken::Body)) => (Verdict::Caller, Error::BodyBroken),
+                    Ok(Err(Broken::Body(fault))) => (Verdict::Caller, fault),
                     _ => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte)),
                 };
                 return Err((lease, refused::failure(failure.0, failure.1)));

@@ -4,6 +4,7 @@
 mod house;
 mod world;
 
+mod broken_streams;
 mod configuration;
 mod connections;
 mod drain;
@@ -12,3 +13,5 @@ mod examples;
 mod jwt;
 mod monitor;
 mod retry;
+mod streams;
+mod surfaces;
