@@ -147,7 +147,8 @@ impl Endpoint {
             Surface::Gemini => gemini(method, head, rest, asked.query()),
             Surface::OpenAi => openai(method, rest.strip_prefix("openai/").unwrap_or(rest)),
         };
-        let replayable = matches!(*method, Method::GET | Method::HEAD) || !matches!(action, Action::Upload | Action::Other);
+        let replayable =
+            matches!(*method, Method::GET | Method::HEAD) || !matches!(action, Action::Upload | Action::Other);
         let target = target(asked, path, surface == Surface::OpenAi && !rest.starts_with("openai/"));
         Ok(Self { surface, action, model: model.map(Into::into), target, replayable })
     }

@@ -14,6 +14,7 @@ use crate::monitor::access::Listener;
 use crate::monitor::{self, Monitor};
 use crate::pool::key::{Ceilings, Key, KeySpec};
 use crate::pool::memory::{Clocks, Memory};
+use crate::pool::roster::Probing;
 use crate::pool::{KeyPool, Probe};
 use crate::readiness::Readiness;
 use crate::refusal::Refusal;
@@ -63,7 +64,11 @@ impl House {
         let mut egresses = Egresses::default();
         let specs: Vec<KeySpec> = keys.iter().map(|key| spec(key, &mut egresses)).collect();
         let clocks = Clocks { now: Instant::now(), wall: clock() };
-        let pool = Arc::new(KeyPool::new(&specs, clocks)?);
+        let probing = Probing {
+            first: Duration::from_millis(settings.pool.probe_after_ms),
+            most: Duration::from_millis(settings.pool.probe_after_max_ms),
+        };
+        let pool = Arc::new(KeyPool::new(&specs, clocks)?.with_probing(probing));
         let memory = StateFile::new(&settings.data_dir, "pool.json");
         if let Some(remembered) = memory.load::<Memory>() {
             pool.recall(&remembered, clocks);

@@ -16,7 +16,7 @@ use crate::pool::limits::Windows;
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
-use crate::pool::roster::{Life, Project, Rest, Roster, SharedRoster};
+use crate::pool::roster::{Life, Probing, Project, Rest, Roster, SharedRoster};
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
 const LANES_MAX: usize = 256;
@@ -72,6 +72,13 @@ impl KeyPool {
         let roster = Arc::new(SharedRoster::new(Roster::new(&disabled, projects, egresses)));
         let scene = Arc::new(Scene { roster, storms: std::sync::Mutex::default(), grounding: false.into() });
         Ok(Self { keys: Arc::new(keys), scene, ceilings, lanes: RwLock::default(), started: clocks })
+    }
+
+    /// Asks dead keys by `probing`.
+    #[must_use]
+    pub fn with_probing(self, probing: Probing) -> Self {
+        self.scene.roster.lock().probing = probing;
+        self
     }
 
     /// The lane of a model; the empty name is for calls that name none.

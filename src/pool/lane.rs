@@ -52,6 +52,8 @@ pub struct Lane {
     projects: HashMap<u32, Standing>,
     windows: HashMap<u32, Windows>,
     wakes: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// The next wake of each key, so that looking at one often does not fill the heap.
+    next_wakes: HashMap<u32, Instant>,
     /// How many requests may be under way at once, after a storm of bare refusals; grows by one a success.
     pub pace: Option<u32>,
     /// Overloads in a row.
@@ -72,6 +74,7 @@ impl Lane {
             projects: HashMap::new(),
             windows,
             wakes: BinaryHeap::new(),
+            next_wakes: HashMap::new(),
             pace: None,
             overloads: 0,
             unknown_until: None,
@@ -100,6 +103,7 @@ impl Lane {
         let roster = shared.lock();
         while let Some(Reverse((_, index))) = self.wakes.peek().copied().filter(|Reverse((at, _))| *at <= now) {
             self.wakes.pop();
+            self.next_wakes.remove(&index);
             self.evaluate(index, &roster, now);
         }
         if epoch != self.epoch {
@@ -300,10 +304,13 @@ impl Lane {
         let (weight, next_look) = match self.blocked(&key, roster, now) {
             Some((Reason::Trial, _)) => (0, None),
             Some((_, until)) => (0, until),
-            None => (key.weight * self.trust(key.project, health, now), (health < LEVELS).then(|| now + Health::step())),
+            None => {
+                (key.weight * self.trust(key.project, health, now), (health < LEVELS).then(|| now + Health::step()))
+            }
         };
         self.schedule.set(index, weight);
-        if let Some(at) = next_look {
+        if let Some(at) = next_look.filter(|at| self.next_wakes.get(&index).is_none_or(|next| at < next)) {
+            self.next_wakes.insert(index, at);
             self.wakes.push(Reverse((at, index)));
         }
         if self.standings.get(&index).is_some_and(|s| s.is_clear(now)) {

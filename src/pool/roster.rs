@@ -10,9 +10,6 @@ use crate::pool::health::{Strikes, doubling};
 use crate::pool::key::Key;
 use crate::pool::reason::Reason;
 
-/// A dead key is asked again after this long, then doubled up to [`PROBE_MAX`].
-const PROBE: Duration = Duration::from_mins(10);
-const PROBE_MAX: Duration = Duration::from_hours(6);
 /// A blocked key rests this long, then doubled up to [`BLOCKED_MAX`].
 const BLOCKED: Duration = Duration::from_mins(10);
 const BLOCKED_MAX: Duration = Duration::from_hours(1);
@@ -118,9 +115,32 @@ impl SharedRoster {
     }
 }
 
+/// When a dead key is asked whether it lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Probing {
+    /// After its death.
+    pub first: Duration,
+    /// Doubled by every failure up to this.
+    pub most: Duration,
+}
+
+impl Default for Probing {
+    fn default() -> Self {
+        Self { first: Duration::from_mins(10), most: Duration::from_hours(6) }
+    }
+}
+
+impl Probing {
+    fn pause(self, deaths: u8) -> Duration {
+        doubling(self.first, deaths, self.most)
+    }
+}
+
 /// The states above the models.
 #[derive(Debug)]
 pub struct Roster {
+    /// As configured.
+    pub probing: Probing,
     keys: Vec<Standing>,
     /// By the index in [`Key::project`].
     pub projects: Vec<Project>,
@@ -132,7 +152,7 @@ impl Roster {
     pub fn new(disabled: &[bool], projects: Vec<Project>, egresses: usize) -> Self {
         let life = |off: &bool| if *off { Life::Dead(Reason::Disabled, None) } else { Life::Alive };
         let keys = disabled.iter().map(|off| Standing { life: life(off), strikes: Strikes::default() }).collect();
-        Self { keys, projects, egresses: vec![Egress::default(); egresses.max(1)] }
+        Self { probing: Probing::default(), keys, projects, egresses: vec![Egress::default(); egresses.max(1)] }
     }
 
     /// The state of a key.
@@ -162,7 +182,7 @@ impl Roster {
         let standing = &mut self.keys[key.index as usize];
         let strikes = standing.strikes.strike(began, now).unwrap_or(standing.strikes.count());
         if !matches!(standing.life, Life::Dead(_, None)) {
-            let probe = (!forever).then(|| now + doubling(PROBE, strikes, PROBE_MAX));
+            let probe = (!forever).then(|| now + self.probing.pause(strikes));
             standing.life = Life::Dead(reason, probe);
         }
     }
@@ -245,7 +265,7 @@ impl Roster {
             if let Life::Dead(reason, Some(at)) = standing.life
                 && at <= now
             {
-                let wait = doubling(PROBE, standing.strikes.count().saturating_add(1), PROBE_MAX);
+                let wait = self.probing.pause(standing.strikes.count().saturating_add(1));
                 standing.life = Life::Dead(reason, Some(now + wait));
                 due.push(index);
             }

@@ -104,7 +104,8 @@ impl<'l> Waiting<'l> {
         }
         let now = Instant::now();
         let soonest = lane.lock().outage(avoid.projects, now).soonest;
-        let retry_after = soonest.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)).max(Duration::from_secs(1));
+        let retry_after =
+            soonest.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)).max(Duration::from_secs(1));
         Err(Failure::refused(Error::LineFull { waiting, retry_after }))
     }
 }
