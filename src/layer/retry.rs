@@ -140,7 +140,7 @@ impl<'m> Story<'m> {
             return Err(Box::new(self.end(failure)));
         };
         self.attempts += 1;
-        let facts = facts(attempt, &lane);
+        let facts = facts(attempt, &key, &lane);
         let next = self.plan.after(failure.verdict, &facts);
         let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.0.withdraw();
         if failure.verdict == Verdict::ModelUnknown {
@@ -201,9 +201,9 @@ impl<'m> Story<'m> {
     }
 }
 
-fn facts(attempt: &Attempt, lane: &SharedLane) -> Facts {
+fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
     let (call, now) = (&attempt.call, Instant::now());
-    let (breaker_open, unknown_lately) = lane.lock().doubts(now);
+    let (breaker_open, unknown_lately) = lane.lock().doubts(key.project, now);
     Facts {
         kept: call.payload.is_kept(),
         replayable: call.endpoint.replayable,

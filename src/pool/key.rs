@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Surface;
+use crate::quota::{Lesson, Unit, Window};
 use crate::secret::{Digest, Secret};
 use crate::verdict::{self, Verdict};
 
@@ -32,8 +34,8 @@ pub struct KeySpec {
     pub enabled: bool,
 }
 
-/// Limits an operator sets below Google's, for each model of a project.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// Limits for each model of a project: an operator's, set below Google's, or Google's own.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Ceilings {
     /// Requests a minute.
     pub rpm: Option<u64>,
@@ -44,6 +46,14 @@ pub struct Ceilings {
 }
 
 impl Ceilings {
+    /// The limits one by one.
+    pub fn lessons(self) -> impl Iterator<Item = Lesson> {
+        let minute = |unit| move |limit| Lesson { window: Window::Minute, unit, limit };
+        let day = |limit| Lesson { window: Window::Day, unit: Unit::Requests, limit };
+        let minutes = self.rpm.map(minute(Unit::Requests)).into_iter().chain(self.tpm.map(minute(Unit::InputTokens)));
+        minutes.chain(self.rpd.map(day))
+    }
+
     /// The lower of two ceilings, where both are set.
     pub fn lower(self, other: Self) -> Self {
         let lower = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
@@ -81,7 +91,7 @@ pub struct Key {
 }
 
 /// The last failure of a key.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LastError {
     /// When.
     pub at: Timestamp,

@@ -9,12 +9,13 @@ use tokio::time::Instant;
 
 use crate::pool::choose::Schedule;
 use crate::pool::health::{Health, LEVELS};
-use crate::pool::key::Key;
+use crate::pool::key::{Ceilings, Key};
 use crate::pool::limits::Windows;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Rest, Roster, SharedRoster};
 use crate::pool::standing::{Standing, Trial};
+use crate::quota::Lesson;
 
 /// While one request is on trial, those who are refused are told to come back after this.
 const TRIAL_HINT: Duration = Duration::from_secs(1);
@@ -226,10 +227,23 @@ impl Lane {
         }
     }
 
-    /// Whether so many overloads came in a row that another try is a waste, and whether the model was unknown to all
-    /// who were asked lately.
-    pub fn doubts(&self, now: Instant) -> (bool, bool) {
-        (self.overloads >= OVERLOADS_MAX, self.unknown_until.is_some_and(|until| until > now))
+    /// Whether another try of an overload is a waste, because so many came in a row or because each costs of a day's
+    /// quota that is nearly spent; and whether the model was unknown to all who were asked lately.
+    pub fn doubts(&mut self, project: u32, now: Instant) -> (bool, bool) {
+        let short = self.windows.get_mut(&project).is_some_and(|windows| windows.day_is_short(now));
+        (short || self.overloads >= OVERLOADS_MAX, self.unknown_until.is_some_and(|until| until > now))
+    }
+
+    /// Takes up a limit of Google's. `day`: what is left of Google's day; `spent`: the refusal was for this limit.
+    pub fn learn(&mut self, project: u32, lesson: Lesson, spent: bool, day: Duration, now: Instant) {
+        let fresh = || Windows::new(Ceilings::default(), now, now + day);
+        self.windows.entry(project).or_insert_with(fresh).learn(lesson, spent, now);
+    }
+
+    /// What refusals taught of each project's limits.
+    pub fn learnt(&self) -> impl Iterator<Item = (u32, Ceilings)> {
+        let all = self.windows.iter().map(|(project, windows)| (*project, windows.learnt()));
+        all.filter(|(_, learnt)| *learnt != Ceilings::default())
     }
 
     /// Whether any ceiling is set, so that tokens must be told.

@@ -179,7 +179,7 @@ impl Lease {
     pub fn fail(&mut self, verdict: Verdict, refusal: &Refusal, at: Moment) {
         self.verdict = verdict;
         let (key, began, now) = (&*self.key, self.began, at.now);
-        self.learn(refusal);
+        self.learn(verdict, refusal, at);
         match verdict {
             Verdict::KeyInvalid | Verdict::Unauthorized => {
                 self.above(|roster| roster.kill(key, Reason::Invalid, false, began, now));
@@ -264,13 +264,19 @@ impl Lease {
         });
     }
 
-    fn learn(&self, refusal: &Refusal) {
+    /// Limits, tier and consumer, as far as the refusal names them.
+    fn learn(&self, verdict: Verdict, refusal: &Refusal, at: Moment) {
+        let project = self.key.project;
+        for lesson in quota::lessons(refusal) {
+            let spent = verdict == Verdict::QuotaDay;
+            self.lane.change(|lane| lane.learn(project, lesson, spent, quota::until_midnight(at.wall), at.now));
+        }
         let tier = quota::tier(refusal);
         if tier.is_none() && refusal.consumer.is_empty() {
             return;
         }
         let mut roster = self.scene.roster.lock();
-        let project = &mut roster.projects[self.key.project as usize];
+        let project = &mut roster.projects[project as usize];
         project.tier = tier.or(project.tier);
         if refusal.consumer.starts_with("projects/") && refusal.consumer.len() < 64 {
             project.consumer = Some(refusal.consumer.as_str().into());

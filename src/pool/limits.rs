@@ -1,4 +1,4 @@
-//! Budgets: the operator's own ceilings on requests and tokens of one project for one model.
+//! Limits of one project for one model: the operator's own ceilings, which hold, and what refusals taught of Google's.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::pool::health::LEVELS;
 use crate::pool::key::Ceilings;
+use crate::quota::{Lesson, Unit, Window};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -13,6 +14,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 #[derive(Clone, Copy, Debug)]
 pub struct Windows {
     ceilings: Ceilings,
+    learnt: Ceilings,
     minute: Instant,
     requests: u64,
     tokens: u64,
@@ -24,7 +26,7 @@ pub struct Windows {
 impl Windows {
     /// Nothing used yet, in a day that ends at `day_end`.
     pub fn new(ceilings: Ceilings, now: Instant, day_end: Instant) -> Self {
-        Self { ceilings, minute: now, requests: 0, tokens: 0, day_end, day_requests: 0 }
+        Self { ceilings, learnt: Ceilings::default(), minute: now, requests: 0, tokens: 0, day_end, day_requests: 0 }
     }
 
     /// Takes one request out of the budget, or says when there is room again.
@@ -40,6 +42,34 @@ impl Windows {
         self.requests += 1;
         self.day_requests += 1;
         Ok(())
+    }
+
+    /// Google's limits as far as refusals told them.
+    pub fn learnt(&self) -> Ceilings {
+        self.learnt
+    }
+
+    /// Takes up a limit of Google's that an earlier run or a refusal told; `spent`: the refusal was for this one.
+    pub fn learn(&mut self, lesson: Lesson, spent: bool, now: Instant) {
+        self.turn(now);
+        let Lesson { window, unit, limit } = lesson;
+        match (window, unit) {
+            (Window::Minute, Unit::Requests) => self.learnt.rpm = Some(limit),
+            (Window::Minute, Unit::InputTokens) => self.learnt.tpm = Some(limit),
+            (Window::Day, Unit::Requests) => {
+                self.learnt.rpd = Some(limit);
+                self.day_requests = if spent { self.day_requests.max(limit) } else { self.day_requests };
+            }
+            // No limit of a day's tokens is kept: none has a place in `[[keys]]`.
+            (Window::Day, Unit::InputTokens) => {}
+        }
+    }
+
+    /// Whether less than a tenth of the day's requests is known to be left.
+    pub fn day_is_short(&mut self, now: Instant) -> bool {
+        self.turn(now);
+        let rpd = self.ceilings.lower(self.learnt).rpd;
+        rpd.is_some_and(|rpd| rpd.saturating_sub(self.day_requests) * 10 < rpd)
     }
 
     /// Counts the input tokens of an answer.
@@ -88,6 +118,17 @@ mod tests {
         assert!(windows.take(now + MINUTE * 2).is_ok() && windows.take(now + MINUTE * 2).is_ok());
         assert_eq!(windows.take(now + MINUTE * 3), Err(day_end));
         assert!(windows.take(day_end).is_ok());
+    }
+
+    #[test]
+    fn a_learnt_day_is_known_to_be_short_and_is_whole_again_after_it() {
+        let now = Instant::now();
+        let mut windows = Windows::new(Ceilings::default(), now, now + MINUTE * 60);
+        assert!(!windows.day_is_short(now));
+        windows.learn(Lesson { window: Window::Day, unit: Unit::Requests, limit: 250 }, true, now);
+        assert!(windows.day_is_short(now) && windows.take(now).is_ok(), "what Google says is no ceiling of ours");
+        assert!(!windows.day_is_short(now + MINUTE * 60));
+        assert_eq!(windows.learnt().rpd, Some(250));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::pool::key::Ceilings;
 use crate::pool::reason::Reason;
 
 /// The pool's memory, as it stands on disk.
@@ -32,6 +33,9 @@ pub struct KeyMemory {
     /// Its rests for single models.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelMemory>,
+    /// Google's limits of its project, by model, as refusals told them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub learnt: BTreeMap<String, Ceilings>,
 }
 
 /// A rest for one model.

@@ -11,7 +11,8 @@ use crate::pool::lease::SharedLane;
 use crate::pool::memory::{Clocks, KeyMemory, Memory, ModelMemory};
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Life, Rest};
-use crate::pool::view::{CoolingView, KeyView, ModelView, PoolView};
+use crate::pool::view::{CoolingView, KeyView, LearntView, ModelView, PoolView};
+use crate::quota;
 
 impl KeyPool {
     fn lanes_by_name(&self) -> Vec<Arc<SharedLane>> {
@@ -51,11 +52,13 @@ impl KeyPool {
     }
 
     fn key_view(&self, key: &Key, lanes: &[Arc<SharedLane>], clocks: Clocks) -> KeyView {
-        let mut cooling = Vec::new();
+        let (mut cooling, mut learnt) = (Vec::new(), Vec::new());
         let mut health = 1.0_f32;
         for lane in lanes {
             let locked = lane.lock();
             let roster = self.scene.roster.lock();
+            let of_project = locked.learnt().filter(|(project, _)| *project == key.project);
+            learnt.extend(of_project.map(|(_, limits)| LearntView { model: Arc::clone(&lane.model), limits }));
             let (_, share, blocked) = locked.look(key, &roster, clocks.now);
             health = health.min(share);
             if let Some((reason, until)) = blocked.filter(|_| roster.blocked(key, clocks.now).is_none()) {
@@ -98,6 +101,7 @@ impl KeyPool {
             outcomes: key.counts().map(|(verdict, count)| (verdict.name(), count)).collect(),
             last_error: key.last_error(),
             cooling,
+            learnt,
         }
     }
 
@@ -114,6 +118,11 @@ impl KeyPool {
                 let members = project.map_or(&[][..], |project| &self.keys.by_project[project as usize]);
                 for index in members.iter().copied().chain(key) {
                     memories[index as usize].models.push(entry.clone());
+                }
+            }
+            for (project, limits) in lane.lock().learnt() {
+                for index in &self.keys.by_project[project as usize] {
+                    memories[*index as usize].learnt.insert(lane.model.to_string(), limits);
                 }
             }
         }
@@ -146,6 +155,14 @@ impl KeyPool {
             if let Some(rest) = known.project_off.and_then(rest) {
                 key.ailing.store(true, Relaxed);
                 self.scene.roster.change(|roster| roster.rest_project(key.project, rest));
+            }
+            for (model, limits) in &known.learnt {
+                let day = quota::until_midnight(clocks.wall);
+                self.lane(model, clocks.now).change(|lane| {
+                    for lesson in limits.lessons() {
+                        lane.learn(key.project, lesson, false, day, clocks.now);
+                    }
+                });
             }
             for model in &known.models {
                 self.recall_model(key, model, clocks.instant_at(model.until), clocks.now);

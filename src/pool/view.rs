@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::pool::key::LastError;
+use crate::pool::key::{Ceilings, LastError};
 
 /// All keys and models at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -60,6 +60,8 @@ pub struct KeyView {
     pub last_error: Option<LastError>,
     /// The models it rests for.
     pub cooling: Vec<CoolingView>,
+    /// Google's limits of its project for single models, as refusals told them.
+    pub learnt: Vec<LearntView>,
 }
 
 /// One key's rest for one model.
@@ -71,6 +73,16 @@ pub struct CoolingView {
     pub reason: &'static str,
     /// Until when.
     pub until: Option<Timestamp>,
+}
+
+/// A project's limits for one model.
+#[derive(Clone, Debug, Serialize)]
+pub struct LearntView {
+    /// The model.
+    pub model: Arc<str>,
+    /// Requests a minute, input tokens a minute, requests a day.
+    #[serde(flatten)]
+    pub limits: Ceilings,
 }
 
 /// One model.

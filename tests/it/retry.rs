@@ -38,3 +38,14 @@ async fn a_spent_quota_of_generations_leaves_counting_and_models_alone() {
     let model = gate.ask(reqwest::Method::GET, &format!("/v1beta/models/{MODEL}")).send().await.unwrap();
     assert_eq!(model.status(), 200);
 }
+
+#[tokio::test]
+async fn what_a_refusal_tells_of_a_limit_is_kept_and_shown() {
+    let (world, gate) = with_keys(&["fake-key-0001", "fake-key-0002"]).await;
+    assert!(world.script("key=fake-key-0001 fault=quota_day".parse().unwrap()));
+    assert_eq!(gate.generate("hello").await.status(), 200);
+    let keys = gate.monitor("/monitor/keys").await;
+    let learnt = &keys["keys"][0]["learnt"][0];
+    assert_eq!((learnt["model"].as_str(), learnt["rpd"].as_u64()), (Some(MODEL), Some(250)));
+    assert_eq!(keys["keys"][1]["learnt"].as_array().map(Vec::len), Some(0));
+}
