@@ -22,6 +22,8 @@ pub struct Facts {
     pub replayable: bool,
     /// Whether the prompt is so long that an internal error is likely its fault.
     pub long_prompt: bool,
+    /// Whether the call had tried this key before.
+    pub tried: bool,
     /// Whether so many overloads came in a row that another try is a waste.
     pub breaker_open: bool,
     /// Whether the model was unknown everywhere a moment ago.
@@ -61,7 +63,7 @@ pub struct Plan {
 
 impl Plan {
     /// A plan for a pool of `keys` keys: at most `retries` + 1 attempts are counted, and no more than twice the keys.
-    /// Attempts that take their key out of play are free.
+    /// Attempts that take their key out of play are free, unless the call comes back to the key.
     pub fn new(retries: u32, empty_retries: u32, keys: usize) -> Self {
         let twice = u32::try_from(keys).unwrap_or(u32::MAX).saturating_mul(2);
         Self { limit: (retries + 1).min(twice), empty_retries, counted: 0, by_verdict: Vec::new() }
@@ -79,7 +81,7 @@ impl Plan {
         let next = self.next(verdict, before, facts);
         let Next::Again { pause, .. } = next else { return Next::Stop };
         let repeatable = facts.kept && (facts.replayable || verdict.proves_no_effect());
-        let counts = !removes_its_key(verdict);
+        let counts = !removes_its_key(verdict) || facts.tried;
         self.counted += u32::from(counts);
         let spent = counts && self.counted >= self.limit && !matches!(verdict, Verdict::Empty);
         if !repeatable || spent || pause >= facts.left { Next::Stop } else { next }
@@ -94,6 +96,7 @@ impl Plan {
             Verdict::Success | Verdict::Caller | Verdict::Broken | Verdict::Unfinished | Verdict::Abandoned => {
                 Next::Stop
             }
+            Verdict::Grounding => elsewhere,
             verdict if removes_its_key(verdict) => again(Duration::ZERO),
             Verdict::Precondition | Verdict::ModelForbidden if before == 0 => elsewhere,
             Verdict::ModelUnknown if before == 0 && !facts.unknown_lately => elsewhere,
@@ -139,6 +142,7 @@ mod tests {
         kept: true,
         replayable: true,
         long_prompt: false,
+        tried: false,
         breaker_open: false,
         unknown_lately: false,
         left: Duration::from_mins(5),
@@ -192,6 +196,14 @@ mod tests {
         }
         let streamed = Facts { kept: false, ..CALM };
         assert_eq!(attempts(Verdict::KeyInvalid, &streamed, 10), 1);
+    }
+
+    #[test]
+    fn coming_back_to_a_key_counts_even_where_it_was_taken_out() {
+        let again = Facts { tried: true, ..CALM };
+        for verdict in [Verdict::QuotaMinute, Verdict::Grounding] {
+            assert_eq!(attempts(verdict, &again, 10), 4, "{verdict:?}");
+        }
     }
 
     #[test]

@@ -71,6 +71,14 @@ pub enum Error {
     /// The upstream broke off before the first byte.
     #[error("the upstream broke off before it answered: {0}")]
     Interrupted(String),
+    /// Google's edge answered instead of its API: with a page, or with nothing.
+    #[error("Google's edge answered {} instead of the API: {title}", status.as_u16())]
+    Edge {
+        /// The answer's status.
+        status: StatusCode,
+        /// Its title, where it has one.
+        title: String,
+    },
     /// The upstream saw several credentials twice: a fault of ours.
     #[error("the upstream refused the form of the credential")]
     CredentialForm,
@@ -101,6 +109,7 @@ impl Error {
             Self::DeadlineExceeded(_) => "deadline_exceeded",
             Self::Unreachable(_) => "unreachable",
             Self::Interrupted(_) => "interrupted",
+            Self::Edge { .. } => "edge",
             Self::CredentialForm => "credential_form",
             Self::StreamBroken(_) => "stream_broken",
             Self::Panicked => "panicked",
@@ -121,10 +130,14 @@ impl Error {
             Self::Busy | Self::Draining | Self::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::DeadlineExceeded(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Unreachable(_) | Self::Interrupted(_) | Self::CredentialForm | Self::StreamBroken(_) => {
-                StatusCode::BAD_GATEWAY
+            Self::DeadlineExceeded(_) | Self::Edge { status: StatusCode::GATEWAY_TIMEOUT, .. } => {
+                StatusCode::GATEWAY_TIMEOUT
             }
+            Self::Unreachable(_)
+            | Self::Interrupted(_)
+            | Self::Edge { .. }
+            | Self::CredentialForm
+            | Self::StreamBroken(_) => StatusCode::BAD_GATEWAY,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -149,6 +162,7 @@ impl Error {
                 | Self::DeadlineExceeded(_)
                 | Self::Unreachable(_)
                 | Self::Interrupted(_)
+                | Self::Edge { .. }
                 | Self::CredentialForm
                 | Self::StreamBroken(_)
         )

@@ -162,7 +162,7 @@ impl<'m> Story<'m> {
         if elsewhere {
             attempt.shunned.push(key.project);
         }
-        attempt.patient = !elsewhere;
+        attempt.patient = !elsewhere || removes_its_key(failure.verdict);
         // Of equal refusals the first is the one to show.
         if self.last.as_ref().is_none_or(|last| last.verdict != failure.verdict) {
             self.last = Some(failure);
@@ -183,20 +183,30 @@ impl<'m> Story<'m> {
     fn end(&mut self, failure: Failure) -> Result<Response<Relay>, Error> {
         if let Some(outage) = failure.outage {
             return match self.last.take() {
-                Some(last) if stands_alone(last.verdict, &outage) => pass_or(last, &outage),
+                Some(last) if stands_alone(last.verdict, &outage) => show(last),
                 _ => Err(exhausted(&outage)),
             };
         }
-        // A dead or spent key must not look like the client's own: others may serve its next request.
-        if removes_its_key(failure.verdict) && failure.verdict != Verdict::NotInTier {
-            let reasons = vec![(failure.verdict.name(), 1)];
-            return Err(Error::Exhausted { reasons, retry_after: Some(Duration::from_secs(1)), fault: true });
-        }
-        match (failure.verdict, failure.answered, failure.error) {
-            (Verdict::DoubleCredential, ..) => Err(Error::CredentialForm),
-            (_, Some(answered), _) => Ok(pass(answered)),
-            (_, None, Some(error)) => Err(error),
-            (_, None, None) => Err(Error::Interrupted(failure.verdict.name().to_owned())),
+        // An answer with nothing in it is still an answer; of equal refusals of a model the first one counts.
+        let first = self.last.take().filter(|last| match last.verdict {
+            Verdict::Empty => true,
+            Verdict::ModelForbidden => failure.verdict == Verdict::ModelForbidden,
+            _ => false,
+        });
+        let failure = first.unwrap_or(failure);
+        let outage = failure.with.as_ref().map(|(_, lane)| lane.lock().outage(&[], Instant::now()));
+        let outage = outage.filter(|outage| outage.len() >= self.means.pool.keys().len());
+        match (failure.verdict, outage) {
+            (Verdict::NotInTier, _) => show(failure),
+            (verdict, Some(outage)) if removes_its_key(verdict) || verdict == Verdict::QuotaBare => {
+                Err(exhausted(&outage))
+            }
+            // A dead or spent key must not look like the client's own: others may serve its next request.
+            (verdict, None) if removes_its_key(verdict) => {
+                let reasons = vec![(verdict.name(), 1)];
+                Err(Error::Exhausted { reasons, retry_after: Some(Duration::from_secs(1)), fault: true })
+            }
+            _ => show(failure),
         }
     }
 }
@@ -208,6 +218,7 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
         kept: call.payload.is_kept(),
         replayable: call.endpoint.replayable,
         long_prompt: call.payload.bytes().len() > LONG_PROMPT_BYTES,
+        tried: attempt.tried.contains(&key.index),
         breaker_open,
         unknown_lately,
         left: call.deadline.saturating_duration_since(now),
@@ -239,15 +250,22 @@ fn stands_alone(verdict: Verdict, outage: &Outage) -> bool {
     match verdict {
         Verdict::NotInTier => outage.only(Reason::NotInTier),
         Verdict::KeyBlocked => outage.reasons().all(|(reason, _)| reason == Reason::Blocked),
+        // It says neither what is spent nor until when; the outage does.
+        Verdict::QuotaBare => false,
         verdict => !removes_its_key(verdict) && verdict != Verdict::DoubleCredential,
     }
 }
 
-fn pass_or(last: Failure, outage: &Outage) -> Result<Response<Relay>, Error> {
-    match (last.answered, last.error) {
-        (Some(answered), _) => Ok(pass(answered)),
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(exhausted(outage)),
+/// A failure as the client sees it: Google's own answer where there is one that clients can read.
+fn show(failure: Failure) -> Result<Response<Relay>, Error> {
+    match (failure.verdict, failure.answered, failure.error) {
+        (Verdict::DoubleCredential, ..) => Err(Error::CredentialForm),
+        (Verdict::Edge, Some(answered), _) => {
+            Err(Error::Edge { status: answered.status, title: failure.refusal.message })
+        }
+        (_, Some(answered), _) => Ok(pass(answered)),
+        (_, None, Some(error)) => Err(error),
+        (_, None, None) => Err(Error::Interrupted(failure.verdict.name().to_owned())),
     }
 }
 
@@ -268,7 +286,11 @@ fn pass(answered: Answered) -> Response<Relay> {
     if busy && !reply.headers().contains_key(RETRY_AFTER) {
         reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
     }
-    let ours = busy || status.is_server_error();
-    reply.extensions_mut().insert(if ours { Outcome::UpstreamError } else { Outcome::CallerError });
+    let outcome = match status {
+        _ if status.is_success() => Outcome::Ok,
+        _ if busy || status.is_server_error() => Outcome::UpstreamError,
+        _ => Outcome::CallerError,
+    };
+    reply.extensions_mut().insert(outcome);
     reply
 }

@@ -22,6 +22,16 @@ impl Outage {
         };
     }
 
+    /// How many keys are out.
+    pub fn len(&self) -> usize {
+        self.counts.iter().sum::<u32>() as usize
+    }
+
+    /// Whether no key is out.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many keys rest for each reason.
     pub fn reasons(&self) -> impl Iterator<Item = (Reason, u32)> {
         ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0)

@@ -3,15 +3,24 @@
 
 mod house;
 mod world;
+mod stage;
 
 mod broken_streams;
+mod caller;
 mod configuration;
 mod connections;
+mod dead_keys;
 mod drain;
 mod egress;
 mod examples;
 mod jwt;
+mod memory;
 mod monitor;
+mod network;
+mod overload;
+mod quota;
 mod retry;
+mod shares;
 mod streams;
 mod surfaces;
+mod verdicts;
