@@ -17,7 +17,11 @@ async fn a_failure_before_the_first_byte_is_never_noticed() {
             let (world, gate) = with_keys_and(&[KEY, OTHER], &patience).await;
             play(&world, &format!("fault={fault} times=1"));
             let answer = gate.post(path, &question()).await;
-            assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-attempts").as_str()), (200, "2"), "{fault}");
+            assert_eq!(
+                (answer.status().as_u16(), header(&answer, "x-geminate-attempts").as_str()),
+                (200, "2"),
+                "{fault}"
+            );
             let (text, whole) = heard(answer).await;
             assert!(whole && text.contains("STOP") | text.contains("[DONE]"), "{fault} {path}: {text}");
         }
@@ -31,7 +35,11 @@ async fn a_stream_that_begins_with_an_error_is_tried_elsewhere() {
             let (world, gate) = with_keys(&[KEY, OTHER]).await;
             play(&world, &format!("fault=stream_error:{error}@0 times=1"));
             let answer = gate.post(path, &question()).await;
-            assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-attempts").as_str()), (200, "2"), "{error}");
+            assert_eq!(
+                (answer.status().as_u16(), header(&answer, "x-geminate-attempts").as_str()),
+                (200, "2"),
+                "{error}"
+            );
             let (text, whole) = heard(answer).await;
             assert!(whole && !text.contains("error"), "{error} {path}: {text}");
         }
@@ -132,7 +140,8 @@ async fn a_blank_event_keeps_a_silent_stream_alive_between_frames_only() {
         play(&world, &format!("fault={fault}"));
         let (text, whole) = heard(gate.post(SSE, &question()).await).await;
         let expected = directly("", SSE).await;
-        let frames = |text: &str| text.split("\r\n\r\n").filter(|f| !f.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let frames =
+            |text: &str| text.split("\r\n\r\n").filter(|f| !f.is_empty()).map(str::to_owned).collect::<Vec<_>>();
         assert!(whole);
         assert_eq!(frames(&text), frames(&expected), "{fault}");
         if fault.starts_with("stall") {
@@ -179,7 +188,8 @@ async fn a_client_may_ask_for_more_time_up_to_the_ceiling() {
     play(&world, "model=gemini-3.8-flash fault=delay:700ms times=1");
     play(&world, "fault=delay:60s");
     for status in [200, 504] {
-        let request = gate.ask(reqwest::Method::POST, SSE).header("x-server-timeout", "100").body(question().to_string());
+        let request =
+            gate.ask(reqwest::Method::POST, SSE).header("x-server-timeout", "100").body(question().to_string());
         let began = tokio::time::Instant::now();
         assert_eq!(request.send().await.unwrap().status(), status);
         assert!(began.elapsed() < std::time::Duration::from_secs(6));

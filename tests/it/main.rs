@@ -4,13 +4,16 @@
 mod house;
 mod world;
 
+mod admission;
 mod broken_streams;
 mod configuration;
 mod connections;
 mod drain;
+mod edges;
 mod egress;
 mod examples;
 mod jwt;
+mod leaks;
 mod monitor;
 mod retry;
 mod streams;

@@ -183,7 +183,11 @@ async fn an_empty_answer_is_asked_for_once_more_where_that_is_wished() {
         let (text, whole) = heard(answer).await;
         assert!(whole && text.contains("\"text\""), "{path}: {text}");
         let keys = gate.monitor("/monitor/keys").await;
-        assert_eq!((&keys["keys"][0]["state"], &keys["keys"][1]["state"]), (&json!("usable"), &json!("usable")), "{keys}");
+        assert_eq!(
+            (&keys["keys"][0]["state"], &keys["keys"][1]["state"]),
+            (&json!("usable"), &json!("usable")),
+            "{keys}"
+        );
     }
 }
 

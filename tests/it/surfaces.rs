@@ -23,7 +23,8 @@ async fn any_other_path_and_method_passes_with_its_query_headers_and_body() {
         (Method::OPTIONS, "/v1beta/echo"),
         (Method::from_bytes(b"QUERY").unwrap(), "/v1beta/echo"),
     ] {
-        let request = gate.ask(method.clone(), path).header("x-goog-api-client", "genai-test/1").body("{\"odd\": [1,2 ]}");
+        let request =
+            gate.ask(method.clone(), path).header("x-goog-api-client", "genai-test/1").body("{\"odd\": [1,2 ]}");
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 200, "{method} {path}");
         assert_eq!(json_of(answer).await["path"], path);
@@ -68,7 +69,9 @@ async fn the_credential_tells_whose_list_of_models_is_meant() {
     let openai = json_of(at("").bearer_auth(TOKEN).send().await.unwrap()).await;
     assert_eq!(openai["object"], "list");
     let by_query = at(&format!("?key={TOKEN}"));
-    for request in [at("").header("x-goog-api-key", TOKEN), by_query, at("").bearer_auth(TOKEN).header("x-goog-api-key", TOKEN)] {
+    for request in
+        [at("").header("x-goog-api-key", TOKEN), by_query, at("").bearer_auth(TOKEN).header("x-goog-api-key", TOKEN)]
+    {
         assert!(json_of(request.send().await.unwrap()).await["models"].is_array());
     }
 }
@@ -163,7 +166,8 @@ async fn a_websocket_is_refused_as_not_implemented() {
     let path = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
     for path in [format!("{path}?key={TOKEN}"), format!("/{path}?key={TOKEN}")] {
         let mut wire = Wire::to(gate.data).await;
-        let upgrade = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==";
+        let upgrade =
+            "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==";
         wire.say(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n{upgrade}\r\n\r\n")).await;
         let heard = wire.hear("\"UNIMPLEMENTED\"").await;
         assert!(heard.starts_with("HTTP/1.1 501"), "{heard}");
@@ -203,7 +207,10 @@ async fn a_body_may_come_in_chunks_in_megabytes_or_encoded() {
         let request = gate.ask(Method::POST, "/v1beta/echo").header("content-encoding", "gzip");
         assert_eq!(request.body(body).send().await.unwrap().status(), 200);
         let call = world.calls().pop().unwrap();
-        assert_eq!((call.body_bytes, call.headers["content-encoding"].to_str().unwrap()), (expected.len() as u64, "gzip"));
+        assert_eq!(
+            (call.body_bytes, call.headers["content-encoding"].to_str().unwrap()),
+            (expected.len() as u64, "gzip")
+        );
         assert_eq!(call.body_digest, Some(geminate::secret::Digest::of(expected.as_bytes())));
     }
 }
