@@ -42,6 +42,8 @@ const OPENAI_ONLY: [&str; 8] =
 const SHARED: [&str; 3] = ["models", "files", "batches"];
 /// The API's versions; whatever path follows one is Google's to know.
 const VERSIONS: [&str; 3] = ["v1", "v1beta", "v1alpha"];
+/// Parameters by which Google knows a caller: none of a client's own goes up beside the pool's key.
+const CREDENTIALS: [&str; 3] = ["key", "access_token", "oauth_token"];
 /// The longest target that is passed on.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
 
@@ -207,7 +209,7 @@ fn openai<'p>(method: &Method, rest: &'p str) -> (Action, Option<&'p str>) {
     }
 }
 
-/// The target without the client's `key`, below Google's compatible endpoint when `compat` says so.
+/// The target without the client's credential, below Google's compatible endpoint when `compat` says so.
 fn target(asked: &PathAndQuery, path: &str, compat: bool) -> PathAndQuery {
     let has_key = parameters(asked.query()).any(is_credential);
     if !has_key && !compat && path.len() == asked.path().len() {
@@ -233,8 +235,9 @@ pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
 
 fn is_credential(parameter: &str) -> bool {
     let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-    // A name may be written percent-encoded; no other parameter of Google's begins so.
-    name == "key" || name.contains('%') && percent_encoding::percent_decode_str(name).eq(b"key".iter().copied())
+    // A name may be written percent-encoded.
+    let is = |known: &str| name.contains('%') && percent_encoding::percent_decode_str(name).eq(known.bytes());
+    CREDENTIALS.iter().any(|known| name == *known || is(known))
 }
 
 /// Whether another reader of this path could see another path in it.

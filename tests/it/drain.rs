@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use crate::house::{House, PATIENCE, Wire, free_port, get, settings};
+use crate::streams::{heard, piece, play};
+use crate::world::with_keys;
 
 /// `/stream` sends a piece for each permit and ends with `end` at the third.
 fn app(pieces: &Arc<Semaphore>) -> Router {
@@ -179,4 +181,24 @@ async fn the_process_told_twice_leaves_its_requests_and_says_by_what() {
     assert_eq!(process.child.try_wait().unwrap(), None, "a request is under way");
     process.signal("-INT");
     assert_eq!(process.child.wait().unwrap().code(), Some(130));
+}
+
+#[tokio::test]
+async fn the_process_lets_a_stream_end_and_nobody_in() {
+    let (world, mut gate) = with_keys(&["fake-key-0001"]).await;
+    play(&world, "fault=stall:1/1s times=1");
+    let mut stream = gate.stream("hello").await;
+    piece(&mut stream).await;
+    gate.signal("TERM");
+    let refused = async {
+        while TcpStream::connect(gate.data).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("new connections are still accepted");
+    let ready = gate.http.get(format!("http://{}/readyz", gate.admin)).send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    let (rest, whole) = heard(stream).await;
+    assert!(whole && rest.contains("STOP"), "{rest}");
+    assert_eq!(gate.exited().await, Some(0));
 }

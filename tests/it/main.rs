@@ -5,15 +5,18 @@ mod house;
 mod world;
 mod stage;
 
+mod admission;
 mod broken_streams;
 mod caller;
 mod configuration;
 mod connections;
 mod dead_keys;
 mod drain;
+mod edges;
 mod egress;
 mod examples;
 mod jwt;
+mod leaks;
 mod memory;
 mod monitor;
 mod network;

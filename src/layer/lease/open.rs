@@ -19,7 +19,7 @@ use crate::meter::finish::Finish;
 use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
 use crate::relay::{Eyes, Relay, Watch};
-use crate::upstream::{causes, headers};
+use crate::upstream::causes;
 use crate::verdict::Verdict;
 
 /// The most that is read ahead of an answer to see whether it is empty or an error.
@@ -95,7 +95,7 @@ pub(super) async fn open(
     lease.succeed(Instant::now());
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
-        let answered = Answered { status: parts.status, headers: headers::down(&parts.headers), body };
+        let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, &parts.headers), body };
         return Err((lease, Failure { answered: Some(answered), ..refused::failure(Verdict::Empty, Error::Busy) }));
     }
     let watch = Box::new(Watch {
@@ -114,7 +114,7 @@ pub(super) async fn open(
     });
     let mut reply = Response::new(Relay::stream(ahead, body, watch));
     *reply.status_mut() = parts.status;
-    *reply.headers_mut() = headers::down(&parts.headers);
+    *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
     Ok(reply)
 }
 

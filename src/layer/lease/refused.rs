@@ -1,5 +1,6 @@
 //! A refusal: Google's error answer is read, scrubbed and judged, and its verdict told to all who count.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use tokio::time::{Instant, timeout};
 
 use crate::call::{Answered, Call, Failure};
 use crate::error::Error;
-use crate::layer::lease::silent;
 use crate::pool::lease::{Lease, Moment};
 use crate::record::Outcome;
 use crate::refusal::Refusal;
@@ -26,7 +26,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A failure without an answer.
 pub(super) fn failure(verdict: Verdict, error: Error) -> Failure {
-    Failure { verdict, with: None, outage: None, answered: None, refusal: silent(), error: Some(error) }
+    Failure { verdict, with: None, outage: None, answered: None, refusal: Refusal::default(), error: Some(error) }
 }
 
 /// Reads an error answer: the caller's own goes on as it is, all others are failures.
@@ -43,7 +43,7 @@ pub(super) async fn read(
         _ => Bytes::new(),
     };
     let refusal = Refusal::read(parts.status.as_u16(), &body);
-    let failure = judged(eyes, call, parts.status, headers::down(&parts.headers), &body, refusal);
+    let failure = judged(eyes, call, parts.status, headers_down(eyes, &parts.headers), &body, refusal);
     match (failure.verdict, failure.answered) {
         (verdict @ (Verdict::Caller | Verdict::Success), Some(answered)) => {
             lease.pass(verdict, Instant::now());
@@ -54,7 +54,18 @@ pub(super) async fn read(
     }
 }
 
-/// The failure that an error answer is, scrubbed.
+/// The headers of an answer that go down, without any key: Google puts it into the URL of an upload, for one.
+pub(super) fn headers_down(eyes: &Eyes, headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers::down(headers);
+    for value in headers.values_mut() {
+        if let Cow::Owned(clean) = eyes.scrubber.scrub(value.as_bytes()) {
+            *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static("[key]"));
+        }
+    }
+    headers
+}
+
+/// The failure that an error answer is, scrubbed. The headers are clean already.
 pub(super) fn judged(
     eyes: &Eyes,
     call: &Call,
@@ -65,12 +76,6 @@ pub(super) fn judged(
 ) -> Failure {
     let verdict = Verdict::of(&refusal, &call.endpoint);
     refusal.message = eyes.scrubber.scrub_str(&refusal.message).into_owned();
-    for value in headers.values_mut() {
-        let clean = eyes.scrubber.scrub(value.as_bytes());
-        if let std::borrow::Cow::Owned(clean) = clean {
-            *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static("[key]"));
-        }
-    }
     headers.remove(http::header::CONTENT_LENGTH);
     let body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
     let answered = Some(Answered { status, headers, body });
