@@ -119,7 +119,7 @@ pub enum Unroutable {
     /// A path that could be read in two ways.
     #[error("the path is ambiguous: dot segments, empty segments, backslashes and encoded slashes are refused")]
     Ambiguous,
-    /// Longer than [`TARGET_BYTES_MAX`].
+    /// Longer than 8 KiB of path and query.
     #[error("the path and query are longer than 8192 bytes")]
     TooLong,
 }

@@ -15,7 +15,7 @@ use crate::endpoint::Surface;
 /// How a refusal looks.
 pub type Refuse<C> = fn(Surface, Denied) -> Response<C>;
 
-/// Lets only clients through; `inner` finds its [`Client`] in the request's extensions.
+/// Lets only clients through; `inner` finds its [`Caller`] in the request's extensions.
 pub struct Authenticate<S, C> {
     inner: S,
     clients: Arc<Clients>,

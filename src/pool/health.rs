@@ -13,7 +13,7 @@ pub const LEVELS: u32 = 10;
 /// The rests after refusals without a reason, in seconds; the last one stays.
 const LADDER: [u64; 6] = [5, 10, 30, 60, 120, 300];
 
-/// A share of the weight between [`FLOOR`] and 1 that failures cut and time restores.
+/// A share of the weight between a tenth and 1 that failures cut and time restores.
 #[derive(Clone, Copy, Debug)]
 pub struct Health {
     value: f32,
