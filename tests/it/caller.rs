@@ -131,7 +131,10 @@ async fn a_403_without_a_reason_is_asked_of_one_other_key_and_the_first_answer_s
     let (world, gate) = with_keys_and(&[K1, K2], &[AT_ONCE]).await;
     play(
         &world,
-        &["fault=permission_denied times=1 header=x-goog-said:first", "fault=permission_denied header=x-goog-said:second"],
+        &[
+            "fault=permission_denied times=1 header=x-goog-said:first",
+            "fault=permission_denied header=x-goog-said:second",
+        ],
     );
     let answer = gate.generate("hello").await;
     assert_eq!((answer.status().as_u16(), header(&answer, "x-goog-said")), (403, "first".to_owned()));

@@ -18,7 +18,7 @@ impl Limits {
     pub fn new(settings: &settings::Settings) -> Self {
         let first_byte = settings.upstream.first_byte_timeout_ms;
         Self {
-            pub(super) max_wait: Duration::from_millis(settings.pool.max_wait_ms),
+            max_wait: Duration::from_millis(settings.pool.max_wait_ms),
             queue_max: settings.pool.queue_max as usize,
             first_byte: Some(first_byte).filter(|ms| *ms > 0).map(Duration::from_millis),
             hold_empty: settings.retry.empty_retries > 0,
