@@ -14,15 +14,16 @@ use crate::error::Error;
 use crate::pool::KeyPool;
 use crate::pool::key::Form;
 use crate::pool::lease::Lease as KeyLease;
-use crate::refusal::Refusal;
 use crate::relay::{Eyes, Relay};
-use crate::settings;
 use crate::upstream::{Broken, Upstream};
 use crate::verdict::Verdict;
 
+mod limits;
 mod line;
-mod open;
 mod refused;
+mod open;
+
+pub use limits::Limits;
 
 /// The innermost service of the walk.
 #[derive(Clone, Debug)]
@@ -31,28 +32,6 @@ pub struct Lease {
     upstream: Upstream,
     eyes: Eyes,
     limits: Limits,
-}
-
-/// How long an attempt may take, and how many may wait.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    max_wait: Duration,
-    queue_max: usize,
-    first_byte: Option<Duration>,
-    hold_empty: bool,
-}
-
-impl Limits {
-    /// As configured.
-    pub fn new(settings: &settings::Settings) -> Self {
-        let first_byte = settings.upstream.first_byte_timeout_ms;
-        Self {
-            max_wait: Duration::from_millis(settings.pool.max_wait_ms),
-            queue_max: settings.pool.queue_max as usize,
-            first_byte: Some(first_byte).filter(|ms| *ms > 0).map(Duration::from_millis),
-            hold_empty: settings.retry.empty_retries > 0,
-        }
-    }
 }
 
 impl Lease {
@@ -144,9 +123,4 @@ impl Service<Attempt> for Lease {
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         Box::pin(self.clone().run(attempt))
     }
-}
-
-/// A refusal that says nothing: for failures without an answer.
-fn silent() -> Refusal {
-    Refusal::default()
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
-use crate::layer::lease::Limits;
+use crate::layer::lease::limits::Limits;
 use crate::pool::lane::Avoid;
 use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::outage::Outage;

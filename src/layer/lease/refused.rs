@@ -11,7 +11,6 @@ use tokio::time::{Instant, timeout};
 
 use crate::call::{Answered, Call, Failure};
 use crate::error::Error;
-use crate::layer::lease::silent;
 use crate::pool::lease::{Lease, Moment};
 use crate::record::Outcome;
 use crate::refusal::Refusal;
@@ -27,7 +26,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A failure without an answer.
 pub(super) fn failure(verdict: Verdict, error: Error) -> Failure {
-    Failure { verdict, with: None, outage: None, answered: None, refusal: silent(), error: Some(error) }
+    Failure { verdict, with: None, outage: None, answered: None, refusal: Refusal::default(), error: Some(error) }
 }
 
 /// Reads an error answer: the caller's own goes on as it is, all others are failures.
