@@ -151,16 +151,14 @@ impl Intake {
     /// The body as it comes, `ahead` being what was read of it; within the same bounds, its faults being [`Error`]s.
     fn streamed(&self, ahead: Bytes, body: Body) -> Payload {
         let (patience, max) = (self.patience, self.body_max);
-        let broken = move |fault: BoxError| match fault.is::<TimeoutError>() {
-            true => Error::BodyTimeout(patience),
-            false => Error::BodyBroken,
+        let broken = move |fault: BoxError| {
+            if fault.is::<TimeoutError>() { Error::BodyTimeout(patience) } else { Error::BodyBroken }
         };
         let rest = TimeoutBody::new(patience, body).map_err(broken).into_data_stream();
         let ahead = futures_util::stream::iter((!ahead.is_empty()).then_some(Ok(ahead)));
         let limited = Limited::new(Body::from_stream(ahead.chain(rest)), usize::try_from(max).unwrap_or(usize::MAX));
-        let body = limited.map_err(move |fault| match fault.is::<LengthLimitError>() {
-            true => BoxError::from(Error::BodyTooLarge { max }),
-            false => fault,
+        let body = limited.map_err(move |fault| {
+            if fault.is::<LengthLimitError>() { BoxError::from(Error::BodyTooLarge { max }) } else { fault }
         });
         Payload::Streamed(Mutex::new(Some(Body::new(body))))
     }
