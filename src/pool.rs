@@ -19,5 +19,7 @@ pub mod memory;
 pub mod view;
 pub mod keypool;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use keypool::{Choice, KeyPool, Probe};

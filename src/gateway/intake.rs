@@ -157,12 +157,9 @@ impl Intake {
         let rest = TimeoutBody::new(patience, body).map_err(broken).into_data_stream();
         let ahead = futures_util::stream::iter((!ahead.is_empty()).then_some(Ok(ahead)));
         let limited = Limited::new(Body::from_stream(ahead.chain(rest)), usize::try_from(max).unwrap_or(usize::MAX));
-        let body =
-            limited.map_err(
-                move |fault| {
-                    if fault.is::<LengthLimitError>() { Error::BodyTooLarge { max }.into() } else { fault }
-                },
-            );
+        let body = limited.map_err(move |fault| {
+            if fault.is::<LengthLimitError>() { BoxError::from(Error::BodyTooLarge { max }) } else { fault }
+        });
         Payload::Streamed(Mutex::new(Some(Body::new(body))))
     }
 }

@@ -107,19 +107,17 @@ impl KeyPool {
 
     /// Chooses the key whose turn it is for a model.
     pub fn select(&self, shared: &Arc<SharedLane>, avoid: Avoid<'_>, now: Instant) -> Choice {
-        let mut lane = shared.lock();
-        let paced = lane.pace.is_some_and(|pace| shared.in_flight.load(Relaxed) >= pace);
-        match if paced { None } else { lane.pick(avoid, now) } {
-            Some(key) => {
-                drop(lane);
-                Choice::Lease(Lease::new(Arc::clone(&self.scene), Arc::clone(shared), key, now))
-            }
-            None if paced => {
+        let chosen = shared.pass_time(|lane| {
+            if lane.pace.is_some_and(|pace| shared.in_flight.load(Relaxed) >= pace) {
                 let mut outage = Outage::default();
                 outage.add(Reason::Storm, Some(now + Duration::from_secs(1)));
-                Choice::Out(outage)
+                return Err(outage);
             }
-            None => Choice::Out(lane.outage(avoid.projects, now)),
+            lane.pick(avoid, now).ok_or_else(|| lane.outage(avoid.projects, now))
+        });
+        match chosen {
+            Ok(key) => Choice::Lease(Lease::new(Arc::clone(&self.scene), Arc::clone(shared), key, now)),
+            Err(outage) => Choice::Out(outage),
         }
     }
 

@@ -62,12 +62,17 @@ impl SharedLane {
 
     /// A change: those who wait look again.
     pub fn change<T>(&self, change: impl FnOnce(&mut Lane) -> T) -> T {
-        let mut lane = self.lock();
-        let changed = change(&mut lane);
-        self.soft.store(lane.is_soft(), Relaxed);
-        drop(lane);
+        let changed = self.pass_time(change);
         self.changed.notify_waiters();
         changed
+    }
+
+    /// What time alone brings about, a trial that begins among it: nobody who waits is told.
+    pub fn pass_time<T>(&self, look: impl FnOnce(&mut Lane) -> T) -> T {
+        let mut lane = self.lock();
+        let seen = look(&mut lane);
+        self.soft.store(lane.is_soft(), Relaxed);
+        seen
     }
 }
 

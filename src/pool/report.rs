@@ -26,7 +26,7 @@ impl KeyPool {
     pub fn view(&self, clocks: Clocks) -> PoolView {
         let now = clocks.now;
         let lanes = self.lanes_by_name();
-        lanes.iter().for_each(|lane| lane.lock().refresh(now));
+        lanes.iter().for_each(|lane| lane.pass_time(|lane| lane.refresh(now)));
         let mut keys: Vec<KeyView> = self.keys().iter().map(|key| self.key_view(key, &lanes, clocks)).collect();
         let weights: f64 = keys.iter().map(|key| key.effective_weight).sum();
         let attempts: u64 = keys.iter().map(|key| key.attempts).sum();
