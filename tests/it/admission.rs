@@ -94,10 +94,7 @@ async fn a_stream_holds_its_place_to_the_last_byte_and_the_queue_has_an_end() {
     let refused = async {
         // One of both waits, the other is refused: then the place comes free.
         tokio::pin!(one, other);
-        let (refused, waiting) = match futures_util::future::select(one, other).await {
-            futures_util::future::Either::Left((refused, waiting)) => (refused, waiting),
-            futures_util::future::Either::Right((refused, waiting)) => (refused, waiting),
-        };
+        let (refused, waiting) = futures_util::future::select(one, other).await.factor_first();
         assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (503, "1".to_owned()));
         assert_eq!(json_of(refused).await["error"]["status"], "UNAVAILABLE");
         assert_eq!(world.calls().len(), 1);

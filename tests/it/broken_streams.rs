@@ -60,7 +60,7 @@ async fn a_native_stream_that_breaks_ends_with_one_bare_error_alone() {
         let error: Value = serde_json::from_str(&last).unwrap_or_else(|_| panic!("{fault}: {last:?} stands not alone"));
         assert_eq!(error["error"]["code"], 502, "{error}");
         assert_eq!(error["error"]["status"], "UNAVAILABLE");
-        assert!(pieces.concat().ends_with("\n"), "frames before it are whole");
+        assert!(pieces.concat().ends_with('\n'), "frames before it are whole");
         assert_eq!(world.calls().len(), 1, "what began is never asked for again");
         gate.logged(|line| line["outcome"] == "stream_broken").await;
     }

@@ -194,7 +194,7 @@ async fn a_length_beside_chunks_counts_for_nothing_and_the_connection_ends() {
 #[tokio::test]
 async fn a_head_too_large_is_refused_and_the_rest_go_on() {
     let (world, gate) = with_keys(&[KEY]).await;
-    let many: String = (0..5000).map(|n| format!("x-{n}: {n}\r\n")).collect();
+    let many = "x-one-more: 1\r\n".repeat(5000);
     let large = format!("x-large: {}\r\n", "a".repeat(200 << 10));
     for bomb in [many, large] {
         let heard = said(&gate, "GET /v1beta/echo HTTP/1.1\r\nhost: x", &bomb).await;

@@ -1,5 +1,6 @@
 //! No secret leaves: whatever Google says, nothing that comes out of a run holds a key.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +24,7 @@ struct Seen(String);
 impl Seen {
     async fn answer(&mut self, request: reqwest::RequestBuilder) {
         let answer = request.send().await.unwrap();
-        self.0 += &format!("{} {:?}\n", answer.status(), answer.headers());
+        writeln!(self.0, "{} {:?}", answer.status(), answer.headers()).unwrap();
         // A stream that breaks has said all it says.
         let mut answer = answer;
         while let Ok(Some(chunk)) = answer.chunk().await {
@@ -146,7 +147,7 @@ fn files(dir: &Path, seen: &mut Seen) {
             files(&entry.path(), seen);
         } else {
             let text = fs::read(entry.path()).unwrap();
-            seen.0 += &format!("{}\n{}\n", entry.path().display(), String::from_utf8_lossy(&text));
+            writeln!(seen.0, "{}\n{}", entry.path().display(), String::from_utf8_lossy(&text)).unwrap();
         }
     }
 }

@@ -257,8 +257,8 @@ async fn a_body_that_stops_coming_is_given_up() {
         all.extend(variables);
         let (_world, gate) = with_keys_and(&[KEY], &all).await;
         let mut wire = Wire::to(gate.data).await;
-        let head = format!("POST /v1beta/echo HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n");
-        wire.say(&format!("{head}content-length: 500\r\n\r\nhello")).await;
+        let request = format!("POST /v1beta/echo HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n");
+        wire.say(&format!("{request}content-length: 500\r\n\r\nhello")).await;
         let heard = wire.hear_out().await;
         assert!(heard.starts_with("HTTP/1.1 408"), "{variables:?} {heard}");
     }
