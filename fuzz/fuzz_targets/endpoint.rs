@@ -2,8 +2,7 @@
 //! Run: `cargo +nightly fuzz run endpoint -- -max_total_time=60`
 #![no_main]
 
-use geminate::endpoint::{Endpoint, parameters};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use geminate::endpoint::{Endpoint, Surface, parameters};
 use http::{Method, Uri};
 use libfuzzer_sys::fuzz_target;
 use percent_encoding::percent_decode_str;
@@ -12,14 +11,8 @@ fuzz_target!(|input: (u8, &str)| {
     let (choice, target) = input;
     let Ok(uri) = target.parse::<Uri>() else { return };
     let method = if choice & 1 == 0 { Method::GET } else { Method::POST };
-    let mut headers = HeaderMap::new();
-    if choice & 2 != 0 {
-        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer t"));
-    }
-    if choice & 4 != 0 {
-        headers.insert("x-goog-api-key", HeaderValue::from_static("t"));
-    }
-    let Ok(endpoint) = Endpoint::parse(&method, &uri, &headers) else { return };
+    let surface = if choice & 2 == 0 { Surface::Gemini } else { Surface::OpenAi };
+    let Ok(endpoint) = Endpoint::parse(&method, &uri, surface) else { return };
     let sent = &endpoint.target;
     for parameter in parameters(sent.query()) {
         let name = parameter.split('=').next().unwrap_or("");
