@@ -42,11 +42,11 @@ export class Arrivals {
     this.times.push(performance.now());
   }
 
-  /** Every frame came on its own, in order, at the upstream's pace. */
+  /** Every frame came on its own and in order, about as the upstream sent them: a busy machine may delay the first. */
   are(text) {
     equal(this.pieces.join(""), text);
     equal(this.pieces.length, FRAMES);
     const spread = this.times.at(-1) - this.times[0];
-    hold(spread >= (FRAME_PAUSE_MS * (FRAMES - 1)) / 2, `the stream came in one piece: all within ${spread} ms`);
+    hold(spread >= (FRAME_PAUSE_MS * (FRAMES - 1)) / 4, `the stream came in one piece: all within ${spread} ms`);
   }
 }

@@ -43,9 +43,9 @@ class Arrivals:
         self.times.append(time.monotonic())
 
     def are(self, text):
-        """Every frame came on its own, in order, at the upstream's pace."""
+        """Every frame came on its own and in order, about as the upstream sent them: a busy machine may delay the first."""
         equal("".join(self.pieces), text)
         equal(len(self.pieces), FRAMES)
         spread = self.times[-1] - self.times[0]
-        if spread < FRAME_PAUSE_S * (FRAMES - 1) / 2:
+        if spread < FRAME_PAUSE_S * (FRAMES - 1) / 4:
             raise AssertionError(f"the stream came in one piece: all within {spread * 1000:.0f} ms")
