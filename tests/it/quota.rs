@@ -184,7 +184,7 @@ async fn a_spent_quota_of_searches_leaves_requests_without_one_alone() {
 
 #[tokio::test]
 async fn a_refusal_that_takes_no_key_out_of_play_is_not_asked_for_without_end() {
-    let (world, gate) = with_keys_and(&[K1, K2], &[AT_ONCE]).await;
+    let (world, gate) = with_keys_and(&[K1, K2], &[AT_ONCE, ("REQUEST_TIMEOUT", "5000")]).await;
     play(&world, &["fault=grounding"]);
     // Nothing in this request says that it is grounded.
     assert_eq!(gate.generate("hello").await.status(), 429);
