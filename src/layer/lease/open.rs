@@ -24,6 +24,8 @@ use crate::verdict::Verdict;
 
 /// The most that is read ahead of an answer to see whether it is empty or an error.
 const AHEAD_BYTES_MAX: usize = 64 << 10;
+/// An answer of which so much came, or a whole frame, would have shown by now that it is an error.
+const TELLING_BYTES: usize = 64;
 /// How long an error may take to come whole.
 const ERROR_TIME: Duration = Duration::from_secs(5);
 
@@ -88,6 +90,10 @@ pub(super) async fn open(
             return Err((lease, error_inside(eyes, call, ahead, body).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
+        let readable = head.generation && head.readable;
+        if readable && len < TELLING_BYTES && !(head.events && meter.at_boundary()) {
+            continue;
+        }
         if settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX {
             break;
         }
