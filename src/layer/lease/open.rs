@@ -48,6 +48,12 @@ impl Head {
         let must_finish = matches!(action, Action::StreamSse | Action::StreamArray) || action == Action::Chat && events;
         Self { readable, events, generation, must_finish }
     }
+
+    /// Whether too little came yet to tell.
+    fn may_turn_out_an_error(&self, bytes: usize, meter: &Meter) -> bool {
+        let frame_ended = self.events && meter.at_boundary();
+        self.generation && self.readable && bytes < TELLING_BYTES && !frame_ended
+    }
 }
 
 /// The answer with its first chunk at hand; or a failure, when that chunk never came or is an error.
@@ -90,8 +96,7 @@ pub(super) async fn open(
             return Err((lease, error_inside(eyes, call, ahead, body).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
-        let readable = head.generation && head.readable;
-        if readable && len < TELLING_BYTES && !(head.events && meter.at_boundary()) {
+        if head.may_turn_out_an_error(len, &meter) {
             continue;
         }
         if settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX {
