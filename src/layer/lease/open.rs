@@ -96,10 +96,8 @@ pub(super) async fn open(
             return Err((lease, error_inside(eyes, call, ahead, body).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
-        if head.may_turn_out_an_error(len, &meter) {
-            continue;
-        }
-        if settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX {
+        let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
+        if settled && !head.may_turn_out_an_error(len, &meter) {
             break;
         }
     }
