@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
@@ -44,7 +44,9 @@ impl Places {
         }
         let _queued = Queued::enter(&self)?;
         let began = Instant::now();
-        let place = timeout(self.queue_wait, Arc::clone(&self.free).acquire_owned()).await;
+        // Who could not be answered in time any more need not wait on.
+        let limit = call.deadline.min(began + self.queue_wait);
+        let place = timeout_at(limit, Arc::clone(&self.free).acquire_owned()).await;
         call.record.add_wait(began.elapsed());
         place.map_err(|_| Error::Busy)?.map_err(|_| Error::Draining)
     }

@@ -107,10 +107,14 @@ async fn a_stream_holds_its_place_to_the_last_byte_and_the_queue_has_an_end() {
 
 #[tokio::test]
 async fn who_waits_too_long_for_a_place_is_told_to_come_again() {
-    let (_world, gate, _stream) = full(&[("GEMINATE__ADMIT__QUEUE_WAIT_MS", "100")]).await;
-    let answer = gate.post("/v1/chat/completions", &json!({"model": MODEL})).await;
-    assert_eq!((answer.status().as_u16(), header(&answer, "retry-after")), (503, "1".to_owned()));
-    assert_eq!(json_of(answer).await["error"]["code"], "busy");
+    for limit in ["GEMINATE__ADMIT__QUEUE_WAIT_MS", "REQUEST_TIMEOUT"] {
+        let (_world, gate, _stream) = full(&[(limit, "500")]).await;
+        let began = tokio::time::Instant::now();
+        let answer = gate.post("/v1/chat/completions", &json!({"model": MODEL})).await;
+        assert_eq!((answer.status().as_u16(), header(&answer, "retry-after")), (503, "1".to_owned()));
+        assert_eq!(json_of(answer).await["error"]["code"], "busy");
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{limit}");
+    }
 }
 
 #[tokio::test]

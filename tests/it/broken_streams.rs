@@ -30,10 +30,10 @@ async fn a_failure_before_the_first_byte_is_never_noticed() {
 
 #[tokio::test]
 async fn a_stream_that_begins_with_an_error_is_tried_elsewhere() {
-    for error in ["internal", "overloaded", "quota_day", "api_key_invalid", "consumer_suspended"] {
+    for error in ["internal@0", "quota_day@0,split:1", "api_key_invalid@0", "consumer_suspended@0,split:7/1ms"] {
         for path in [SSE, ARRAY, CHAT] {
             let (world, gate) = with_keys(&[KEY, OTHER]).await;
-            play(&world, &format!("fault=stream_error:{error}@0 times=1"));
+            play(&world, &format!("fault=stream_error:{error} times=1"));
             let answer = gate.post(path, &question()).await;
             assert_eq!(
                 (answer.status().as_u16(), header(&answer, "x-geminate-attempts").as_str()),

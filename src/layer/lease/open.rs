@@ -24,6 +24,8 @@ use crate::verdict::Verdict;
 
 /// The most that is read ahead of an answer to see whether it is empty or an error.
 const AHEAD_BYTES_MAX: usize = 64 << 10;
+/// An answer of which so much came, or a whole frame, would have shown by now that it is an error.
+const TELLING_BYTES: usize = 64;
 /// How long an error may take to come whole.
 const ERROR_TIME: Duration = Duration::from_secs(5);
 
@@ -45,6 +47,12 @@ impl Head {
         let generation = matches!(action, Action::Generate | Action::StreamSse | Action::StreamArray | Action::Chat);
         let must_finish = matches!(action, Action::StreamSse | Action::StreamArray) || action == Action::Chat && events;
         Self { readable, events, generation, must_finish }
+    }
+
+    /// Whether too little came yet to tell.
+    fn may_turn_out_an_error(&self, bytes: usize, meter: &Meter) -> bool {
+        let frame_ended = self.events && meter.at_boundary();
+        self.generation && self.readable && bytes < TELLING_BYTES && !frame_ended
     }
 }
 
@@ -88,7 +96,8 @@ pub(super) async fn open(
             return Err((lease, error_inside(eyes, call, ahead, body).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
-        if settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX {
+        let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
+        if settled && !head.may_turn_out_an_error(len, &meter) {
             break;
         }
     }
