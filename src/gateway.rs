@@ -69,12 +69,16 @@ impl Shared {
 fn path(shared: &Shared, upstream: Upstream) -> impl Path {
     let settings = &shared.settings;
     let means = retry::Means {
-        settings: Arc::new(settings.retry.clone()),
+        settings: settings.retry.clone(),
         budget: Arc::clone(&shared.budget),
         pool: Arc::clone(&shared.pool),
     };
-    let limits = lease::Limits::new(settings);
-    let lease = lease::Lease::new(Arc::clone(&shared.pool), upstream, shared.eyes.clone(), limits);
+    let lease = lease::Means {
+        pool: Arc::clone(&shared.pool),
+        upstream,
+        eyes: shared.eyes.clone(),
+        limits: lease::Limits::new(settings),
+    };
     ServiceBuilder::new()
         // A place first: who waits for one must not hold a key.
         .layer(admit::layer(Arc::clone(&shared.places)))
@@ -83,7 +87,7 @@ fn path(shared: &Shared, upstream: Upstream) -> impl Path {
         // Another key where this one failed: innermost but one, so that everything above sees one call.
         .layer(retry::layer(means))
         // One attempt: a key, the upstream, a verdict.
-        .service(lease)
+        .service(lease::Lease::new(lease))
 }
 
 /// A service from calls to replies.
@@ -100,12 +104,16 @@ pub fn router(shared: &Shared, upstream: Upstream) -> Router {
     Router::new()
         .fallback(handle)
         .with_state(state)
-        // Who asks is known before anything is read of what they ask.
-        .layer(authenticate::layer(Arc::clone(&shared.clients), denied))
-        // One request's panic is that request's 500.
-        .layer(CatchPanicLayer::custom(panicked))
-        // Outermost: whatever happens below is counted and logged, refusals and panics too.
-        .layer(record::layer(Arc::clone(&shared.eyes.telemetry)))
+        // One stack, as the router boxes whatever is laid around it: the request, its future and its answer's body.
+        .layer(
+            ServiceBuilder::new()
+                // Whatever happens below is counted and logged, refusals and panics too.
+                .layer(record::layer(Arc::clone(&shared.eyes.telemetry)))
+                // One request's panic is that request's 500.
+                .layer(CatchPanicLayer::custom(panicked))
+                // Who asks is known before anything is read of what they ask.
+                .layer(authenticate::layer(Arc::clone(&shared.clients), denied)),
+        )
 }
 
 /// Reads the request, walks it down the path, and answers.

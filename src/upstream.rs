@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use reqwest::{Body, Client, Proxy, Request, Url};
+use reqwest::{Body, Proxy, Request, Url};
 
 use crate::call::{Call, Payload};
 use crate::error::Error;
@@ -14,7 +14,10 @@ use crate::pool::key::{Form, Key};
 use crate::settings;
 
 pub mod headers;
+mod lanes;
 mod egress;
+
+use lanes::Lanes;
 
 pub use egress::{Unusable, authorities};
 pub use reqwest::Certificate;
@@ -22,7 +25,8 @@ pub use reqwest::Certificate;
 /// The connections of one worker to the upstream.
 #[derive(Clone)]
 pub struct Upstream {
-    clients: Arc<[Client]>,
+    /// One for each way out.
+    ways: Arc<[Lanes]>,
     base: Url,
 }
 
@@ -63,14 +67,14 @@ impl Upstream {
         egresses: &Egresses,
         authorities: &[Certificate],
     ) -> Result<Self, Unusable> {
-        let mut clients = vec![egress::client(settings, authorities, None)?];
+        let mut ways = vec![egress::lanes(settings, authorities, None)?];
         for proxy in &egresses.proxies {
             let fault = |_| Unusable::Proxy { key: "of a proxy".to_owned() };
             let proxy = Proxy::all(proxy.expose()).map_err(fault)?;
-            clients.push(egress::client(settings, authorities, Some(proxy))?);
+            ways.push(egress::lanes(settings, authorities, Some(proxy))?);
         }
         let base = Url::parse(settings.base_url.as_str()).map_err(|error| Unusable::Client(error.to_string()))?;
-        Ok(Self { clients: clients.into(), base })
+        Ok(Self { ways: ways.into(), base })
     }
 
     /// Sends the call with one credential of `key`, and returns with the answer's head.
@@ -100,8 +104,11 @@ impl Upstream {
     }
 
     async fn execute(&self, key: &Key, request: Request) -> Result<Response<Body>, Broken> {
-        let client = self.clients.get(key.egress as usize).unwrap_or(&self.clients[0]);
-        client.execute(request).await.map(Response::from).map_err(|error| broken(&error))
+        let (client, place) = self.ways.get(key.egress as usize).unwrap_or(&self.ways[0]).take();
+        match client.execute(request).await {
+            Ok(answer) => Ok(lanes::hold(answer.into(), place)),
+            Err(error) => Err(broken(&error)),
+        }
     }
 
     /// From parts: the origin is fixed, path and query were parsed at the edge.
@@ -115,7 +122,7 @@ impl Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} clients", self.clients.len())
+        write!(f, "{} ways out", self.ways.len())
     }
 }
 

@@ -27,20 +27,30 @@ pub use limits::Limits;
 
 /// The innermost service of the walk.
 #[derive(Clone, Debug)]
-pub struct Lease {
-    pool: Arc<KeyPool>,
-    upstream: Upstream,
-    eyes: Eyes,
-    limits: Limits,
+pub struct Lease(Arc<Means>);
+
+/// What the service needs. Made once for each worker.
+#[derive(Debug)]
+pub struct Means {
+    /// The keys.
+    pub pool: Arc<KeyPool>,
+    /// The worker's connections.
+    pub upstream: Upstream,
+    /// Told of every attempt.
+    pub eyes: Eyes,
+    /// The bounds of an attempt.
+    pub limits: Limits,
 }
 
 impl Lease {
-    /// Leases keys of `pool` to attempts over `upstream`.
-    pub fn new(pool: Arc<KeyPool>, upstream: Upstream, eyes: Eyes, limits: Limits) -> Self {
-        Self { pool, upstream, eyes, limits }
+    /// Leases keys to attempts, with `means`.
+    pub fn new(means: Means) -> Self {
+        Self(Arc::new(means))
     }
+}
 
-    async fn run(self, attempt: Attempt) -> Result<Response<Relay>, Failure> {
+impl Means {
+    async fn run(self: Arc<Self>, attempt: Attempt) -> Result<Response<Relay>, Failure> {
         let lease = line::obtain(&self.pool, &attempt, &self.limits).await?;
         let call = &attempt.call;
         let surface = call.endpoint.surface;
@@ -53,11 +63,23 @@ impl Lease {
         if failure.verdict != Verdict::Unauthorized || !call.payload.is_kept() {
             return Err(refused::settle(&self.eyes, call, lease, failure));
         }
-        // The key may want its credential in the other form: that is asked once, and remembered.
+        // Rare, so that it has no room in every call's future.
+        Box::pin(self.in_other_form(&attempt, lease, form, failure)).await
+    }
+
+    /// The key may want its credential in the other form: that is asked once, and remembered.
+    async fn in_other_form(
+        &self,
+        attempt: &Attempt,
+        lease: KeyLease,
+        form: Form,
+        failure: Failure,
+    ) -> Result<Response<Relay>, Failure> {
+        let call = &attempt.call;
         let other = if form == Form::ApiKey { Form::Bearer } else { Form::ApiKey };
-        match self.once(&attempt, lease, other).await {
+        match self.once(attempt, lease, other).await {
             Ok(reply) => {
-                self.accept(&reply, &attempt, other);
+                self.accept(&reply, attempt, other);
                 Ok(reply)
             }
             Err((lease, again)) if again.verdict == Verdict::Unauthorized => {
@@ -121,6 +143,6 @@ impl Service<Attempt> for Lease {
     }
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
-        Box::pin(self.clone().run(attempt))
+        Box::pin(Arc::clone(&self.0).run(attempt))
     }
 }

@@ -46,10 +46,10 @@ impl Budget {
 }
 
 /// What the layer needs beside the service within. Made once, shared.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Means {
     /// How often.
-    pub settings: Arc<settings::Retry>,
+    pub settings: settings::Retry,
     /// Shared by all workers.
     pub budget: Arc<Budget>,
     /// Told when a model turns out to be unknown.
@@ -60,12 +60,13 @@ pub struct Means {
 #[derive(Clone, Debug)]
 pub struct Retry<S> {
     inner: S,
-    means: Means,
+    means: Arc<Means>,
 }
 
 /// Retries with `means`.
 pub fn layer<S>(means: Means) -> impl Layer<S, Service = Retry<S>> + Clone {
-    layer_fn(move |inner| Retry { inner, means: means.clone() })
+    let means = Arc::new(means);
+    layer_fn(move |inner| Retry { inner, means: Arc::clone(&means) })
 }
 
 impl<S> Service<Call> for Retry<S>
@@ -82,7 +83,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let (mut inner, means) = (self.inner.clone(), self.means.clone());
+        let (mut inner, means) = (self.inner.clone(), Arc::clone(&self.means));
         Box::pin(async move {
             means.budget.0.deposit();
             let mut attempt = Attempt { call: Arc::new(call), tried: Vec::new(), shunned: Vec::new(), patient: true };

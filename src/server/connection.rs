@@ -51,8 +51,14 @@ impl Limits {
     }
 }
 
-/// Serves `stream` to its end. Dropped, it cuts the connection.
-pub(super) async fn serve(stream: TcpStream, app: Router, limits: Limits, mut phase: watch::Receiver<Phase>) {
+/// Serves `stream` to its end, and lets go of its `_place` then. Dropped, it cuts the connection.
+pub(super) async fn serve<P: Send>(
+    stream: TcpStream,
+    app: Router,
+    limits: Limits,
+    mut phase: watch::Receiver<Phase>,
+    _place: P,
+) {
     let activity = Activity::new();
     let io = TokioIo::new(Watched { io: stream, activity: Arc::clone(&activity) });
     let service = service_fn(|request: Request<Incoming>| {

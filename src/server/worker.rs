@@ -167,11 +167,7 @@ pub(super) async fn serve(
     let (follow, followed) = watch::channel(Phase::Serving);
     let take = |dealt: Dealt, connections: &mut JoinSet<()>| match TcpStream::from_std(dealt.stream) {
         Ok(stream) => {
-            let served = connection::serve(stream, app.clone(), limits, followed.clone());
-            connections.spawn(async move {
-                let _place = dealt.place;
-                served.await;
-            });
+            connections.spawn(connection::serve(stream, app.clone(), limits, followed.clone(), dealt.place));
         }
         Err(error) => warn!(%error, "a connection could not be taken over"),
     };

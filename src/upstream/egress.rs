@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, redirect, retry};
 
 use crate::settings::{Protocol, Upstream};
+use crate::upstream::lanes::Lanes;
 
 /// Flow-control windows of an HTTP/2 connection: a slow reader fills its own stream's, never the connection's.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -32,14 +33,21 @@ pub enum Unusable {
     Client(String),
 }
 
+/// The connections of one way out; `proxy` replaces what `HTTPS_PROXY` and `NO_PROXY` say.
+pub(super) fn lanes(settings: &Upstream, authorities: &[Certificate], proxy: Option<Proxy>) -> Result<Lanes, Unusable> {
+    let first = client(settings, authorities, proxy.clone())?;
+    Ok(match settings.protocol {
+        Protocol::Http1 => Lanes::Open(first),
+        Protocol::Http2 => {
+            let (settings, authorities) = (settings.clone(), authorities.to_vec());
+            let make = move || client(&settings, &authorities, proxy.clone()).map_err(|error| error.to_string());
+            Lanes::bounded(first, Box::new(make))
+        }
+    })
+}
+
 /// A client that only carries: no redirects, no retries, no decompression, no time limit on a whole answer.
-///
-/// `proxy` replaces what `HTTPS_PROXY` and `NO_PROXY` say.
-pub(super) fn client(
-    settings: &Upstream,
-    authorities: &[Certificate],
-    proxy: Option<Proxy>,
-) -> Result<Client, Unusable> {
+fn client(settings: &Upstream, authorities: &[Certificate], proxy: Option<Proxy>) -> Result<Client, Unusable> {
     let builder = ClientBuilder::new()
         .redirect(redirect::Policy::none())
         .retry(retry::never())

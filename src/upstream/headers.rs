@@ -1,91 +1,88 @@
 //! Which headers pass, up and down: an allow-list by class. What is on no list stays here.
 
-use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, ACCEPT_RANGES, AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
-    CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, RETRY_AFTER, USER_AGENT, VARY,
-};
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
-/// Of a request: content, conditions, and who speaks. Not `accept-encoding`: answers are read in passing, so they are
-/// asked for as they are.
-const UP: [HeaderName; 13] = [
-    ACCEPT,
-    ACCEPT_LANGUAGE,
-    CONTENT_ENCODING,
-    CONTENT_LANGUAGE,
-    CONTENT_RANGE,
-    CONTENT_TYPE,
-    IF_MATCH,
-    IF_MODIFIED_SINCE,
-    IF_NONE_MATCH,
-    IF_RANGE,
-    IF_UNMODIFIED_SINCE,
-    RANGE,
-    USER_AGENT,
-];
-/// Google's client headers, OpenAI's, and tracing.
-const UP_NAMED: [&str; 5] = ["x-server-timeout", "api-revision", "last-event-id", "traceparent", "tracestate"];
-const UP_PREFIXED: [&str; 3] = ["x-goog-", "openai-", "x-gemini-"];
-/// Of those, what would speak for somebody else.
-const NEVER_UP: [&str; 7] = [
-    "x-goog-api-key",
-    "x-goog-user-project",
-    "x-goog-iam-authority-selector",
-    "x-goog-iam-authorization-token",
-    "x-goog-authenticated-user-email",
-    "x-goog-authenticated-user-id",
-    "x-goog-iap-jwt-assertion",
-];
+/// What of a request goes up: content, conditions, and who speaks; Google's client headers, OpenAI's, and tracing. Not
+/// `accept-encoding`: answers are read in passing, so they are asked for as they are.
+fn goes_up(name: &str) -> bool {
+    match name {
+        "accept"
+        | "accept-language"
+        | "user-agent"
+        | "content-encoding"
+        | "content-language"
+        | "content-range"
+        | "content-type"
+        | "if-match"
+        | "if-modified-since"
+        | "if-none-match"
+        | "if-range"
+        | "if-unmodified-since"
+        | "range"
+        | "x-server-timeout"
+        | "api-revision"
+        | "last-event-id"
+        | "traceparent"
+        | "tracestate" => true,
+        // Of Google's own, what would speak for somebody else.
+        "x-goog-api-key"
+        | "x-goog-user-project"
+        | "x-goog-iam-authority-selector"
+        | "x-goog-iam-authorization-token"
+        | "x-goog-authenticated-user-email"
+        | "x-goog-authenticated-user-id"
+        | "x-goog-iap-jwt-assertion" => false,
+        _ => prefixed(name, &["x-goog-", "openai-", "x-gemini-"]),
+    }
+}
 
-/// Of an answer: content, validity, and Google's own.
-const DOWN: [HeaderName; 16] = [
-    ACCEPT_RANGES,
-    AGE,
-    CACHE_CONTROL,
-    CONTENT_DISPOSITION,
-    CONTENT_ENCODING,
-    CONTENT_LANGUAGE,
-    CONTENT_LENGTH,
-    CONTENT_RANGE,
-    CONTENT_TYPE,
-    DATE,
-    ETAG,
-    EXPIRES,
-    LAST_MODIFIED,
-    RETRY_AFTER,
-    VARY,
-    HeaderName::from_static("server-timing"),
-];
-const DOWN_PREFIXED: [&str; 4] = ["x-goog-", "x-gemini-", "x-ratelimit-", "openai-"];
+/// What of an answer comes down: content, validity, and Google's own.
+fn comes_down(name: &str) -> bool {
+    match name {
+        "content-disposition"
+        | "content-encoding"
+        | "content-language"
+        | "content-length"
+        | "content-range"
+        | "content-type"
+        | "accept-ranges"
+        | "retry-after"
+        | "age"
+        | "cache-control"
+        | "date"
+        | "etag"
+        | "expires"
+        | "last-modified"
+        | "vary"
+        | "server-timing" => true,
+        _ => prefixed(name, &["x-goog-", "x-gemini-", "x-ratelimit-", "openai-"]),
+    }
+}
 
 /// The headers of a request that go up.
 pub fn up(headers: &HeaderMap) -> HeaderMap {
-    let allowed = |name: &HeaderName| {
-        UP.contains(name)
-            || UP_NAMED.contains(&name.as_str())
-            || prefixed(name, &UP_PREFIXED) && !NEVER_UP.contains(&name.as_str())
-    };
-    pass(headers, allowed)
+    pass(headers, goes_up)
 }
 
 /// The headers of an answer that go down.
 pub fn down(headers: &HeaderMap) -> HeaderMap {
-    pass(headers, |name| DOWN.contains(name) || prefixed(name, &DOWN_PREFIXED))
+    pass(headers, comes_down)
 }
 
-fn pass(headers: &HeaderMap, allowed: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+fn pass(headers: &HeaderMap, allowed: impl Fn(&str) -> bool) -> HeaderMap {
     let mut clean = HeaderMap::with_capacity(headers.len());
+    let hop = headers.contains_key(CONNECTION);
     for (name, value) in headers {
-        if allowed(name) && !named_by_connection(headers, name) {
+        if allowed(name.as_str()) && !(hop && named_by_connection(headers, name)) {
             clean.append(name.clone(), value.clone());
         }
     }
     clean
 }
 
-fn prefixed(name: &HeaderName, prefixes: &[&str]) -> bool {
-    prefixes.iter().any(|prefix| name.as_str().starts_with(prefix))
+fn prefixed(name: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether `Connection` makes the header one for this hop only.

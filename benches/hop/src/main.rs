@@ -101,10 +101,11 @@ impl Plan {
             let rival = self.programs.start(kind);
             sleep(Duration::from_secs(2));
             let rest = rival.rss_kib();
-            let load = Load::Streams { connections: SLOW, chunks: 12, pause_ms: 1_000 };
+            let load = Load::Streams { connections: SLOW, chunks: 32, pause_ms: 1_000 };
             let address = rival.address().clone();
             let held = std::thread::spawn(move || load.run(&address, Duration::from_secs(1)));
-            sleep(Duration::from_secs(8));
+            // Until what opening them took has been given back.
+            sleep(Duration::from_secs(20));
             let open = rival.rss_kib();
             let seen = held.join().expect("the load");
             println!("{:<12}{:>14.1}{:>26.1}", kind.name(), rest / 1024.0, (open - rest) / number(SLOW));
