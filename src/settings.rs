@@ -71,7 +71,7 @@ pub struct Settings {
     pub pool: Pool,
     /// Google's side.
     pub upstream: Upstream,
-    /// `/monitor/*` and the dashboard.
+    /// `/monitor/*` and `/metrics`.
     pub monitoring: Monitoring,
     /// The response cache.
     pub cache: Cache,
@@ -330,7 +330,7 @@ pub enum Protocol {
 section! {
     /// `[monitoring]`
     Monitoring {
-        /// Serves `/monitor/*` and the dashboard (`ENABLE_MONITORING`).
+        /// Serves `/monitor/*` and `/metrics` (`ENABLE_MONITORING`).
         enabled: bool = true;
     }
 }

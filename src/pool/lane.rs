@@ -251,13 +251,17 @@ impl Lane {
         !self.windows.is_empty()
     }
 
-    /// Why nothing can be chosen now, over the keys outside `projects`.
+    /// Why nothing can be chosen now, over the keys outside `projects` and those ruled out by what they ask.
     pub fn outage(&self, projects: &[u32], now: Instant) -> Outage {
         let roster = self.roster.lock();
         let mut outage = Outage::default();
-        for key in self.keys.list.iter().filter(|key| !projects.contains(&key.project)) {
-            if let Some((reason, until)) = self.blocked(key, &roster, now) {
-                outage.add(reason, until);
+        for key in &self.keys.list {
+            if !projects.contains(&key.project) {
+                if let Some((reason, until)) = self.blocked(key, &roster, now) {
+                    outage.add(reason, until);
+                }
+            } else if let Some(until) = roster.projects[key.project as usize].grounding.filter(|until| *until > now) {
+                outage.add(Reason::Grounding, Some(until));
             }
         }
         outage

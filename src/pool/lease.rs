@@ -211,9 +211,10 @@ impl Lease {
                 lane.overloads = lane.overloads.saturating_add(1);
                 lane.judge(key, now, |standing| standing.health.cut(0.2, now));
             }),
-            Verdict::Connect => self.above(|roster| {
-                roster.disconnected(key.egress, began, now);
-            }),
+            Verdict::Connect => {
+                key.ailing.store(true, Relaxed);
+                self.scene.roster.change_if(|roster| roster.disconnected(key.egress, began, now));
+            }
             Verdict::Success
             | Verdict::Empty
             | Verdict::Caller

@@ -107,6 +107,12 @@ impl SharedRoster {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A look that may end in a change: lanes see it only where it says that it was one.
+    pub fn change_if(&self, change: impl FnOnce(&mut Roster) -> bool) {
+        let changed = change(&mut self.lock());
+        self.epoch.fetch_add(u64::from(changed), Ordering::Release);
+    }
+
     /// A change that every lane sees at its next choice.
     pub fn change<T>(&self, change: impl FnOnce(&mut Roster) -> T) -> T {
         let changed = change(&mut self.lock());

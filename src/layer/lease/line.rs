@@ -11,8 +11,6 @@ use crate::error::Error;
 use crate::layer::lease::limits::Limits;
 use crate::pool::lane::Avoid;
 use crate::pool::lease::{Lease, SharedLane};
-use crate::pool::outage::Outage;
-use crate::pool::reason::Reason;
 use crate::pool::{Choice, KeyPool};
 
 /// What Google's search tools are called in a request: the ones whose quota is a project's own.
@@ -31,7 +29,7 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
             Choice::Lease(lease) => return Ok(lease),
             // Whoever cannot be served in time is told at once, not after a wait.
             Choice::Out(outage) if !attempt.patient || outage.soonest.is_none_or(|at| at > limit) => {
-                return Err(out(outage));
+                return Err(Failure::out(outage));
             }
             Choice::Out(_) => {}
         }
@@ -50,7 +48,7 @@ async fn wait(
 ) -> Result<Lease, Failure> {
     let _waiting = Waiting::enter(lane, queue_max, avoid)?;
     let Ok(_turn) = timeout_at(limit, lane.turn.lock()).await else {
-        return Err(out(lane.lock().outage(avoid.projects, Instant::now())));
+        return Err(Failure::out(lane.lock().outage(avoid.projects, Instant::now())));
     };
     loop {
         let changed = lane.changed.notified();
@@ -60,13 +58,13 @@ async fn wait(
             Choice::Lease(lease) => return Ok(lease),
             Choice::Out(outage) => outage,
         };
-        let Some(soonest) = outage.soonest.filter(|at| *at <= limit) else { return Err(out(outage)) };
+        let Some(soonest) = outage.soonest.filter(|at| *at <= limit) else { return Err(Failure::out(outage)) };
         tokio::select! {
             () = sleep_until(soonest) => {}
             () = changed => {}
         }
         if Instant::now() >= limit {
-            return Err(out(outage));
+            return Err(Failure::out(outage));
         }
     }
 }
@@ -82,14 +80,6 @@ fn shunned(pool: &KeyPool, attempt: &Attempt, now: Instant) -> Vec<u32> {
 
 fn grounded(call: &Call) -> bool {
     GROUNDING.iter().any(|name| memchr::memmem::find(call.payload.bytes(), name).is_some())
-}
-
-fn out(mut outage: Outage) -> Failure {
-    if outage.reasons().next().is_none() {
-        // Every project was ruled out for this call, and only grounding rules out all of them.
-        outage.add(Reason::Grounding, Some(Instant::now() + Duration::from_mins(10)));
-    }
-    Failure::out(outage)
 }
 
 /// One in the line; leaves it when dropped.
