@@ -9,6 +9,8 @@ use hdrhistogram::Histogram;
 
 /// A thread of the load needs little.
 const STACK_BYTES: usize = 128 << 10;
+/// Between the openings of two streams, so that what is measured is open streams and not their opening.
+const RAMP: Duration = Duration::from_millis(2);
 /// For an answer to go on.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -73,6 +75,9 @@ impl Load {
         let one = &|index: usize| self.one(address, &request, begin, time, (index, connections));
         thread::scope(|scope| {
             let spawn = |index| {
+                if matches!(self, Self::Streams { .. }) {
+                    thread::sleep(RAMP);
+                }
                 let builder = thread::Builder::new().stack_size(STACK_BYTES);
                 builder.spawn_scoped(scope, move || one(index)).expect("a thread")
             };
