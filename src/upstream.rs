@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
+use http::uri::PathAndQuery;
 use reqwest::{Body, Proxy, Request, Url};
 
 use crate::call::{Call, Payload};
@@ -15,19 +16,24 @@ use crate::settings;
 
 pub mod headers;
 mod lanes;
+mod targets;
 mod egress;
 
 use lanes::Lanes;
+use targets::Targets;
 
 pub use egress::{Unusable, authorities};
 pub use reqwest::Certificate;
+
+/// What a dead key is asked: it needs a living key and spends no quota.
+const PROBE: &str = "/v1beta/models?pageSize=1";
 
 /// The connections of one worker to the upstream.
 #[derive(Clone)]
 pub struct Upstream {
     /// One for each way out.
     ways: Arc<[Lanes]>,
-    base: Url,
+    targets: Arc<Targets>,
 }
 
 /// The ways out that the keys ask for: which proxy each has.
@@ -74,12 +80,12 @@ impl Upstream {
             ways.push(egress::lanes(settings, authorities, Some(proxy))?);
         }
         let base = Url::parse(settings.base_url.as_str()).map_err(|error| Unusable::Client(error.to_string()))?;
-        Ok(Self { ways: ways.into(), base })
+        Ok(Self { ways: ways.into(), targets: Arc::new(Targets::new(base)) })
     }
 
     /// Sends the call with one credential of `key`, and returns with the answer's head.
     pub async fn send(&self, call: &Call, key: &Key, form: Form) -> Result<Response<Body>, Broken> {
-        let mut request = Request::new(call.method.clone(), self.url(call));
+        let mut request = Request::new(call.method.clone(), self.targets.url(&call.endpoint.target));
         *request.headers_mut() = call.headers.clone();
         let (name, value) = key.credential(form);
         request.headers_mut().insert(name, value);
@@ -93,10 +99,7 @@ impl Upstream {
 
     /// Asks for the list of models: proves that a key lives and spends no quota.
     pub async fn probe(&self, key: &Key, limit: Duration) -> Result<Response<Body>, Broken> {
-        let mut url = self.base.clone();
-        url.set_path("/v1beta/models");
-        url.set_query(Some("pageSize=1"));
-        let mut request = Request::new(http::Method::GET, url);
+        let mut request = Request::new(http::Method::GET, self.targets.url(&PathAndQuery::from_static(PROBE)));
         let (name, value) = key.credential(Form::ApiKey);
         request.headers_mut().insert(name, value);
         *request.timeout_mut() = Some(limit);
@@ -109,14 +112,6 @@ impl Upstream {
             Ok(answer) => Ok(lanes::hold(answer.into(), place)),
             Err(error) => Err(broken(&error)),
         }
-    }
-
-    /// From parts: the origin is fixed, path and query were parsed at the edge.
-    fn url(&self, call: &Call) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(call.endpoint.target.path());
-        url.set_query(call.endpoint.target.query());
-        url
     }
 }
 

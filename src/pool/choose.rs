@@ -11,10 +11,16 @@ use std::collections::VecDeque;
 /// How many keys of a round are compared by their load.
 const LOAD_WINDOW: usize = 8;
 
+/// Classes that are not behind rank after all that are: no rank of those comes near it.
+const NOT_BEHIND: f64 = 1e12;
+
 /// The usable keys of one model and their turn. Keys are known by their index in the pool.
 #[derive(Debug, Default)]
 pub struct Schedule {
+    /// By falling weight.
     classes: Vec<Class>,
+    /// The claim of each class, apart from its keys: a choice walks over all of them.
+    claims: Vec<Claim>,
     /// The weight each key is entered with; 0 when it is out.
     weights: Vec<u32>,
     total: i64,
@@ -25,23 +31,47 @@ pub struct Schedule {
 #[derive(Debug)]
 struct Class {
     weight: u32,
-    /// How far behind its share the class is, in units of `total`.
-    credit: i64,
     /// Not yet served in this round.
     waiting: VecDeque<u32>,
     served: VecDeque<u32>,
 }
 
+/// What a class is owed.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    /// The weight of all its keys.
+    share: i64,
+    /// One over the share.
+    per_share: f64,
+    /// How far behind its share the class is, in units of the schedule's total.
+    credit: i64,
+}
+
+impl Claim {
+    fn new(weight: u32) -> Self {
+        let mut claim = Self { share: 0, per_share: 0.0, credit: 0 };
+        claim.grow(i64::from(weight));
+        claim
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "weights stay far below 2^52")]
+    fn grow(&mut self, weight: i64) {
+        self.share += weight;
+        self.per_share = 1.0 / self.share as f64;
+    }
+
+    /// Another request is due: who is first has the least rank. That is the time to the deadline for whoever is
+    /// behind, and for the others, after them, how far ahead they are.
+    #[expect(clippy::cast_precision_loss, reason = "weights stay far below 2^52")]
+    fn advance(&mut self, total: i64) -> f64 {
+        // Shares change while keys come and go: no class carries more than one request of debt or claim over.
+        self.credit = (self.credit + self.share).clamp(-total, total);
+        let behind = (total - self.credit) as f64 * self.per_share;
+        if self.credit > 0 { behind } else { NOT_BEHIND - self.credit as f64 }
+    }
+}
+
 impl Class {
-    fn len(&self) -> usize {
-        self.waiting.len() + self.served.len()
-    }
-
-    #[expect(clippy::cast_possible_wrap, reason = "fewer keys than fit an i64")]
-    fn share(&self) -> i64 {
-        i64::from(self.weight) * self.len() as i64
-    }
-
     fn keys(&self) -> impl Iterator<Item = u32> {
         self.waiting.iter().chain(&self.served).copied()
     }
@@ -87,56 +117,56 @@ impl Schedule {
     }
 
     fn leave(&mut self, key: u32, weight: u32) {
-        let Some(at) = self.classes.iter().position(|class| class.weight == weight) else { return };
+        let Some(at) = self.place(weight).ok() else { return };
         let class = &mut self.classes[at];
         class.waiting.retain(|k| *k != key);
         class.served.retain(|k| *k != key);
         self.total -= i64::from(weight);
         self.len -= 1;
-        if class.len() == 0 {
-            self.classes.swap_remove(at);
+        self.claims[at].grow(-i64::from(weight));
+        if self.claims[at].share == 0 {
+            self.classes.remove(at);
+            self.claims.remove(at);
         }
     }
 
     fn join(&mut self, key: u32, weight: u32) {
         self.total += i64::from(weight);
         self.len += 1;
-        if let Some(class) = self.classes.iter_mut().find(|class| class.weight == weight) {
-            class.waiting.push_back(key);
-            return;
+        match self.place(weight) {
+            Ok(at) => {
+                self.classes[at].waiting.push_back(key);
+                self.claims[at].grow(i64::from(weight));
+            }
+            Err(at) => {
+                self.classes.insert(at, Class { weight, waiting: [key].into(), served: VecDeque::new() });
+                self.claims.insert(at, Claim::new(weight));
+            }
         }
-        self.classes.push(Class { weight, credit: 0, waiting: [key].into(), served: VecDeque::new() });
-        // Deterministic whatever the order of arrivals.
-        self.classes.sort_unstable_by_key(|class| Reverse(class.weight));
+    }
+
+    /// Where the class of a weight is, or where it would be.
+    fn place(&self, weight: u32) -> Result<usize, usize> {
+        self.classes.binary_search_by_key(&Reverse(weight), |class| Reverse(class.weight))
     }
 
     /// The key whose turn it is among those `allowed`; ties go to the one with the least `load`.
     pub fn pick(&mut self, allowed: impl Fn(u32) -> bool, load: impl Fn(u32) -> u32) -> Option<u32> {
         let total = self.total;
-        let mut best: Option<(usize, bool, f64)> = None;
-        for (at, class) in self.classes.iter_mut().enumerate() {
-            let share = class.share();
-            // Shares change while keys come and go: no class carries more than one request of debt or claim over.
-            class.credit = (class.credit + share).clamp(-total, total);
-            if !class.keys().any(&allowed) {
-                continue;
-            }
-            let behind = class.credit > 0;
-            #[expect(clippy::cast_precision_loss, reason = "weights stay far below 2^52")]
-            let rank = if behind { (total - class.credit) as f64 / share as f64 } else { -class.credit as f64 };
-            let better = best.is_none_or(|(_, was, rank_of_best)| (!behind, rank) < (!was, rank_of_best));
-            if better {
-                best = Some((at, behind, rank));
+        let mut best: Option<(usize, f64)> = None;
+        for (at, claim) in self.claims.iter_mut().enumerate() {
+            let rank = claim.advance(total);
+            if best.is_none_or(|(_, least)| rank < least) && self.classes[at].keys().any(&allowed) {
+                best = Some((at, rank));
             }
         }
-        let Some((at, ..)) = best else {
+        let Some((at, _)) = best else {
             // Nobody was served, so nobody's claim grew.
-            self.classes.iter_mut().for_each(|class| class.credit -= class.share());
+            self.claims.iter_mut().for_each(|claim| claim.credit -= claim.share);
             return None;
         };
-        let class = &mut self.classes[at];
-        class.credit -= total;
-        Some(class.next(allowed, load))
+        self.claims[at].credit -= total;
+        Some(self.classes[at].next(allowed, load))
     }
 }
 
