@@ -75,8 +75,7 @@ impl Upstream {
     ) -> Result<Self, Unusable> {
         let mut ways = vec![egress::lanes(settings, authorities, None)?];
         for proxy in &egresses.proxies {
-            let fault = |_| Unusable::Proxy { key: "of a proxy".to_owned() };
-            let proxy = Proxy::all(proxy.expose()).map_err(fault)?;
+            let proxy = Proxy::all(proxy.expose()).map_err(|_| Unusable::Proxy)?;
             ways.push(egress::lanes(settings, authorities, Some(proxy))?);
         }
         let base = Url::parse(settings.base_url.as_str()).map_err(|error| Unusable::Client(error.to_string()))?;

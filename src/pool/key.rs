@@ -83,7 +83,6 @@ pub struct Key {
     /// For each surface, whether the other form of credential was seen to work where the usual one was refused.
     swapped: [AtomicBool; 2],
     pub(crate) in_flight: AtomicU32,
-    pub(crate) picks: AtomicU64,
     /// Set while the key's life is anything but alive, so that a success looks there only then.
     pub(crate) ailing: AtomicBool,
     counts: [AtomicU64; verdict::ALL.len()],
@@ -131,7 +130,6 @@ impl Key {
             bearer,
             swapped: Default::default(),
             in_flight: AtomicU32::new(0),
-            picks: AtomicU64::new(0),
             ailing: AtomicBool::new(false),
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
             last_error: Mutex::new(None),
@@ -162,6 +160,11 @@ impl Key {
     /// Attempts under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
+    }
+
+    /// Attempts so far, those under way included.
+    pub fn attempts(&self) -> u64 {
+        self.counts().map(|(_, count)| count).sum::<u64>() + u64::from(self.in_flight())
     }
 
     /// Counts an attempt that came to `verdict`.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::pool::health::{doubling, ladder};
+use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
 use crate::pool::lane::Lane;
 use crate::pool::reason::Reason;
@@ -124,7 +124,6 @@ impl Lease {
     /// A lease from now on; the key has been chosen.
     pub fn new(scene: Arc<Scene>, lane: Arc<SharedLane>, key: Arc<Key>, now: Instant) -> Self {
         key.in_flight.fetch_add(1, Relaxed);
-        key.picks.fetch_add(1, Relaxed);
         lane.in_flight.fetch_add(1, Relaxed);
         Self { scene, lane, key, began: now, verdict: Verdict::Abandoned }
     }
@@ -258,7 +257,7 @@ impl Lease {
                 lane.forgive(Reason::QuotaBare, now);
                 let under_way = self.lane.in_flight.load(Relaxed);
                 lane.pace = Some((under_way / 2).max(1));
-                let rest = Rest { until: now + doubling(ladder(1), 1, ladder(1)) + at.jitter(), reason: Reason::Storm };
+                let rest = Rest { until: now + ladder(1) + at.jitter(), reason: Reason::Storm };
                 return lane.rest_all(rest, now);
             }
             lane.judge(&self.key, now, |standing| {

@@ -107,3 +107,16 @@ impl Reason {
         matches!(self, Self::Budget)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_at_its_number_under_its_name() {
+        for (n, reason) in ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, n);
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
+        }
+    }
+}

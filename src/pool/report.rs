@@ -97,7 +97,7 @@ impl KeyPool {
             expected_share: 0.0,
             actual_share: 0.0,
             in_flight: key.in_flight(),
-            attempts: key.picks.load(Relaxed),
+            attempts: key.attempts(),
             outcomes: key.counts().map(|(verdict, count)| (verdict.name(), count)).collect(),
             last_error: key.last_error(),
             cooling,

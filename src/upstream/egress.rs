@@ -23,11 +23,8 @@ pub enum Unusable {
         why: String,
     },
     /// A proxy's address is none; it may hold a password, so it is not shown.
-    #[error("the proxy of key {key} is not a URL such as http://host:port")]
-    Proxy {
-        /// The key's id.
-        key: String,
-    },
+    #[error("a key's proxy is not a URL such as http://host:port")]
+    Proxy,
     /// The TLS backend.
     #[error("the HTTP client cannot be made: {0}")]
     Client(String),
