@@ -60,7 +60,7 @@ impl Shared {
     pub fn new(settings: Arc<Settings>, pool: Arc<KeyPool>, clients: Arc<Clients>, eyes: Eyes) -> Self {
         let places = Arc::new(admit::Places::new(&settings.admit));
         let budget = Arc::new(retry::Budget::new(&settings.retry));
-        let intake = Arc::new(Intake::new(&settings));
+        let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
         Self { settings, pool, clients, eyes, places, budget, intake }
     }
 }
