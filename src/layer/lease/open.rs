@@ -20,7 +20,6 @@ use crate::meter::finish::Finish;
 use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
 use crate::relay::{Eyes, Relay, Watch};
-use crate::resource::Resource;
 use crate::telemetry::clock;
 use crate::upstream::causes;
 use crate::verdict::Verdict;
