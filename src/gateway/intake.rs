@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
+use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
 use crate::client::Client;
 use crate::endpoint::{Action, Endpoint, Surface};
@@ -78,7 +79,8 @@ impl Intake {
         let lane = lane(endpoint.action, model);
         let deadline = Instant::now() + self.time(&endpoint, &head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
-        Ok(Call { endpoint, method, headers, payload, client, record, lane, arrived, deadline })
+        let wish = Wish::of(&head.headers);
+        Ok(Call { endpoint, method, headers, payload, client, wish, record, lane, arrived, deadline })
     }
 
     /// The time until the first byte: as configured, or longer where the client asks, up to the ceiling. An upload
