@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::Response;
 use tokio::sync::{oneshot, watch};
@@ -97,9 +96,7 @@ fn from_memory(kept: &Kept, record: &Record) -> Response<Relay> {
 /// A call of its own that is neither gathered nor kept.
 async fn passed_by(call: impl Future<Output = Reply>, record: &Record) -> Reply {
     record.remembered(Remembered::Miss);
-    let mut reply = call.await?;
-    mark(reply.headers_mut(), Remembered::Miss, 0);
-    Ok(reply)
+    call.await.map(first)
 }
 
 /// A call of its own, whose answer is kept for others.
@@ -113,9 +110,9 @@ async fn alone(
     match answers.gather(call, record).await {
         Gathered::Whole(answer) => {
             answers.keep(question, &Arc::new(Kept::of(&answer, question.generates)));
-            Ok(first(answer))
+            Ok(first(answer.map(Relay::from)))
         }
-        Gathered::TooLarge(reply) => Ok(reply),
+        Gathered::TooLarge(reply) => Ok(first(reply)),
         Gathered::Failed(error) => Err(error),
     }
 }
@@ -156,11 +153,11 @@ async fn fly(
             let kept = Arc::new(Kept::of(&answer, question.generates));
             answers.keep(question, &kept);
             flight.land(Landing::answer(kept, &record));
-            own.send(Ok(first(answer)))
+            own.send(Ok(first(answer.map(Relay::from))))
         }
         Gathered::TooLarge(reply) => {
             flight.land(Landing::Alone);
-            own.send(Ok(reply))
+            own.send(Ok(first(reply)))
         }
         Gathered::Failed(error) => {
             flight.land(Landing::Failed(error.clone()));
@@ -195,9 +192,8 @@ async fn follow(mut landing: watch::Receiver<Option<Landing>>, record: &Record) 
     }
 }
 
-/// The answer as the one who asked first gets it: with all that the upstream said of it.
-fn first(answer: Response<Bytes>) -> Response<Relay> {
-    let mut reply = answer.map(Relay::from);
+/// The answer as the one whose call it was gets it: with all that the upstream said.
+fn first(mut reply: Response<Relay>) -> Response<Relay> {
     mark(reply.headers_mut(), Remembered::Miss, 0);
     reply
 }
