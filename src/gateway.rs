@@ -60,13 +60,7 @@ pub struct Shared {
 
 impl Shared {
     /// What is derived from the settings, around a pool and its clients.
-    pub fn new(
-        settings: Arc<Settings>,
-        pool: Arc<KeyPool>,
-        clients: Arc<Clients>,
-        eyes: Eyes,
-        tasks: &Tasks,
-    ) -> Self {
+    pub fn new(settings: Arc<Settings>, pool: Arc<KeyPool>, clients: Arc<Clients>, eyes: Eyes, tasks: &Tasks) -> Self {
         let places = Arc::new(admit::Places::new(&settings.admit));
         let answers = remember::Answers::new(&settings, tasks.clone());
         let budget = Arc::new(retry::Budget::new(&settings.retry));

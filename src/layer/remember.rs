@@ -100,12 +100,7 @@ async fn passed_by(call: impl Future<Output = Reply>, record: &Record) -> Reply 
 }
 
 /// A call of its own, whose answer is kept for others.
-async fn alone(
-    answers: &Answers,
-    call: impl Future<Output = Reply>,
-    question: Question,
-    record: &Record,
-) -> Reply {
+async fn alone(answers: &Answers, call: impl Future<Output = Reply>, question: Question, record: &Record) -> Reply {
     record.remembered(Remembered::Miss);
     match answers.gather(call, record).await {
         Gathered::Whole(answer) => {
@@ -171,7 +166,10 @@ async fn fly(
 /// Its error is shared as well: it answers the same question at the same moment, and so many further attempts would
 /// meet a pool or an upstream that has just refused one after all its retries. It is not kept: whoever asks next asks
 /// anew.
-async fn follow(mut landing: watch::Receiver<Option<Landing>>, record: &Record) -> Result<Option<Response<Relay>>, Error> {
+async fn follow(
+    mut landing: watch::Receiver<Option<Landing>>,
+    record: &Record,
+) -> Result<Option<Response<Relay>>, Error> {
     let began = Instant::now();
     let landed = landing.wait_for(Option::is_some).await.map(|landed| landed.clone());
     record.add_wait(began.elapsed());

@@ -78,12 +78,7 @@ impl Metrics {
 }
 
 /// The text form: what the calls counted, then what is read just now.
-pub(crate) fn text(
-    telemetry: &Telemetry,
-    readiness: &Readiness,
-    view: &PoolView,
-    answers: Option<&Answers>,
-) -> String {
+pub(crate) fn text(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView, answers: Option<&Answers>) -> String {
     let mut page = Page::from(telemetry.render());
     let (entries, bytes) = answers.map_or((0, 0), Answers::size);
     page.family("geminate_build_info", "gauge", "Always 1; the version is a label");

@@ -8,6 +8,7 @@ const GATHERED_BYTES_MAX: usize = 32;
 
 /// What a body says, in either dialect.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not hang together")]
 pub struct Constancy {
     /// Whether the temperature is there, once, and exactly 0.
     pub cold: bool,

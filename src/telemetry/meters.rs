@@ -172,9 +172,8 @@ impl Meters {
 
     /// Requests that may be answered from memory, by [`Remembered::NAMES`].
     pub(crate) fn remembered(&self) -> [Tally; Remembered::NAMES.len()] {
-        Remembered::NAMES.map(|result| {
-            Tally::new(result, self.counter(CACHE, vec![Label::from_static_parts("result", result)]))
-        })
+        Remembered::NAMES
+            .map(|result| Tally::new(result, self.counter(CACHE, vec![Label::from_static_parts("result", result)])))
     }
 
     /// Pieces and bytes of streams.

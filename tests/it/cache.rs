@@ -107,7 +107,11 @@ async fn what_cannot_differ_is_kept_on_both_surfaces_and_a_stream_never() {
             answer.bytes().await.unwrap();
         }
         let expected = if kept { ["miss", "hit"] } else { ["", ""] };
-        assert_eq!((said, world.calls().len() - before), (expected.map(str::to_owned).into(), if kept { 1 } else { 2 }), "{path}");
+        assert_eq!(
+            (said, world.calls().len() - before),
+            (expected.map(str::to_owned).into(), if kept { 1 } else { 2 }),
+            "{path}"
+        );
     }
 }
 
@@ -158,14 +162,9 @@ async fn no_client_gets_what_another_asked_for() {
         encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
     };
     let (alice, bob) = (token("alice"), token("bob"));
-    for (token, expected) in [
-        ("fake-one", "miss"),
-        ("fake-two", "hit"),
-        (&alice, "miss"),
-        (&bob, "miss"),
-        (&alice, "hit"),
-        (&bob, "hit"),
-    ] {
+    for (token, expected) in
+        [("fake-one", "miss"), ("fake-two", "hit"), (&alice, "miss"), (&bob, "miss"), (&alice, "hit"), (&bob, "hit")]
+    {
         let request = gate.http.post(format!("http://{}{}", gate.data, generate())).bearer_auth(token);
         assert_eq!(source(&request.body(cold("hello").to_string()).send().await.unwrap()), expected, "{token}");
     }

@@ -172,9 +172,11 @@ mod tests {
         fetched.headers_mut().insert("x-goog-said", HeaderValue::from_static("a"));
         let kept = Kept::of(&fetched, true);
         let reply = kept.reply(Remembered::Hit, kept.since + Duration::from_millis(2_900));
-        let mut said: Vec<_> = reply.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        let mut said: Vec<_> =
+            reply.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         said.sort_unstable();
-        let all = [("age", "2"), ("content-type", "application/json"), ("x-geminate-cache", "hit"), ("x-goog-said", "a")];
+        let all =
+            [("age", "2"), ("content-type", "application/json"), ("x-geminate-cache", "hit"), ("x-goog-said", "a")];
         assert_eq!(said, all);
     }
 }
