@@ -64,7 +64,7 @@ impl Shared {
         let places = Arc::new(admit::Places::new(&settings.admit));
         let answers = remember::Answers::new(&settings, tasks.clone());
         let budget = Arc::new(retry::Budget::new(&settings.retry));
-        let intake = Arc::new(Intake::new(&settings));
+        let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
         Self { settings, pool, clients, eyes, places, answers, budget, intake }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a request's answer may be given again: what its body says of chance, of streams and of what lies elsewhere.
+//! Whether a request's answer may be given again: what its body says of chance, of streams and of the world outside.
 
 use crate::skim::visitor::{Scalar, Visitor};
 use crate::skim::walk::Skim;
@@ -8,20 +8,17 @@ const GATHERED_BYTES_MAX: usize = 32;
 
 /// What a body says, in either dialect.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts that do not hang together")]
 pub struct Constancy {
     /// Whether the temperature is there, once, and exactly 0.
     pub cold: bool,
     /// Whether `stream` is `true`.
     pub stream: bool,
-    /// Whether it names something that lives in one project: a file, a cached content, a store.
-    pub resource: bool,
     /// Whether it has a tool that Google runs: a search tells something else tomorrow.
     pub outside: bool,
 }
 
-/// Reads a request's body in one pass. What is no JSON object says nothing. Of what is unclear (a temperature given
-/// twice, a reference where none can stand) the answer is the one that keeps nothing.
+/// Reads a request's body in one pass. What is no JSON object says nothing. Of a temperature
+/// that stands twice nothing is believed.
 pub fn constancy(body: &[u8]) -> Constancy {
     let mut seen = Seen::default();
     Skim::<Seen, GATHERED_BYTES_MAX>::default().feed(body, &mut seen);
@@ -56,8 +53,6 @@ enum Place {
     InTool,
     /// The `type` of one of `OpenAI`'s.
     ToolType,
-    /// Whatever may hold a reference.
-    Below,
 }
 
 impl Visitor for Seen {
@@ -68,7 +63,7 @@ impl Visitor for Seen {
     fn value(&mut self, at: Place, first: u8, _: usize) -> Option<Place> {
         match (at, first) {
             (Place::Root, b'{') => Some(Place::Top),
-            (Place::Config, b'{') | (Place::Tools, b'[') | (Place::Below, b'{' | b'[') => Some(at),
+            (Place::Config, b'{') | (Place::Tools, b'[') => Some(at),
             (Place::Tools, b'{') => Some(Place::InTool),
             (Place::Temperature, first) => {
                 (self.temperatures, self.zero) = (self.temperatures.saturating_add(1), false);
@@ -90,19 +85,11 @@ impl Visitor for Seen {
             (Place::Top, b"stream") => Some(Place::Stream),
             (Place::Top, b"tools") => Some(Place::Tools),
             (Place::InTool, b"type") => Some(Place::ToolType),
-            (Place::Config, _)
-            | (Place::InTool, b"functionDeclarations" | b"function_declarations" | b"function")
-            // What a function was called with and what it said is the caller's own.
-            | (Place::Below, b"args" | b"response") => None,
-            (_, key) if is_reference(key) => {
-                self.said.resource = true;
+            (Place::InTool, key) => {
+                self.said.outside |= !matches!(key, b"functionDeclarations" | b"function_declarations" | b"function");
                 None
             }
-            (Place::InTool, _) => {
-                self.said.outside = true;
-                None
-            }
-            _ => Some(Place::Below),
+            _ => None,
         }
     }
 
@@ -117,26 +104,6 @@ impl Visitor for Seen {
     }
 
     fn end(&mut self, _: Place) {}
-}
-
-/// Whether the value of this key names what one project has.
-fn is_reference(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"cachedContent"
-            | b"cached_content"
-            | b"fileData"
-            | b"file_data"
-            | b"fileUri"
-            | b"file_uri"
-            | b"file_id"
-            | b"fileSearch"
-            | b"file_search"
-            | b"fileSearchStoreNames"
-            | b"file_search_store_names"
-            | b"previousInteractionId"
-            | b"previous_interaction_id"
-    )
 }
 
 fn is_zero(word: &[u8]) -> bool {
@@ -170,24 +137,6 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(constancy(body.as_bytes()).cold, cold, "{body}");
-        }
-    }
-
-    #[test]
-    fn what_lives_in_one_project_is_seen_where_it_may_stand() {
-        for (body, resource) in [
-            (r#"{"cachedContent":"cachedContents/a"}"#, true),
-            (r#"{"contents":[{"parts":[{"text":"t"},{"fileData":{"fileUri":"u"}}]}]}"#, true),
-            (r#"{"requests":[{"content":{"parts":[{"file_data":{"file_uri":"u"}}]}}]}"#, true),
-            (r#"{"generateContentRequest":{"cached_content":"cachedContents/a"}}"#, true),
-            (r#"{"tools":[{"fileSearch":{"fileSearchStoreNames":["s"]}}]}"#, true),
-            (r#"{"extra_body":{"google":{"cached_content":"cachedContents/a"}}}"#, true),
-            (r#"{"messages":[{"content":[{"type":"file","file":{"file_id":"f"}}]}]}"#, true),
-            (r#"{"contents":[{"parts":[{"text":"fileData"},{"functionCall":{"args":{"file_id":"f"}}}]}]}"#, false),
-            (r#"{"generationConfig":{"responseSchema":{"properties":{"fileUri":{}}}}}"#, false),
-            (r#"{"tools":[{"functionDeclarations":[{"parameters":{"file_id":{}}}]}]}"#, false),
-        ] {
-            assert_eq!(constancy(body.as_bytes()).resource, resource, "{body}");
         }
     }
 

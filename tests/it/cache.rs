@@ -133,7 +133,7 @@ async fn a_caller_may_ask_for_what_chance_forbids_and_google_does_not_hear_of_it
     // Who does not ask for it gets a new one.
     assert_eq!(generated(&gate, &warm("hello", 1.0), &[]).await, "");
     assert!(world.calls().iter().all(|call| !call.headers.contains_key("x-geminate-cache")));
-    let file = json!({"contents": [{"parts": [{"fileData": {"fileUri": "https://example.com/v1beta/files/a"}}]}]});
+    let file = json!({"contents": [{"parts": [{"fileData": {"fileUri": "files/of-one-project"}}]}]});
     assert_eq!(generated(&gate, &file, &[("x-geminate-cache", "allow")]).await, "");
 }
 

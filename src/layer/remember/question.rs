@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::affinity::Bound;
 use crate::call::{Call, Payload};
 use crate::endpoint::{Action, parameters};
 use crate::secret::Digest;
@@ -25,14 +26,14 @@ pub(super) struct Question {
 /// body (to the byte) and headers, but for those headers that only say who speaks.
 pub(super) fn of(call: &Call) -> Option<Question> {
     let Payload::Kept(body, _) = &call.payload else { return None };
-    if !asks_again(call.endpoint.action) || body.len() > BODY_BYTES_MAX || lives_in_one_project(call) {
+    if !asks_again(call.endpoint.action) || body.len() > BODY_BYTES_MAX || is_of_one_project(call) {
         return None;
     }
     let generates = matches!(call.endpoint.action, Action::Generate | Action::Chat);
     if !body.is_empty() {
         let said = constancy(body);
         let same = !generates || said.cold && !said.outside || call.wish.allow;
-        if !same || said.stream || said.resource {
+        if !same || said.stream {
             return None;
         }
     }
@@ -54,9 +55,10 @@ const fn asks_again(action: Action) -> bool {
     }
 }
 
-/// A tuned model is one project's own, whichever way it is named.
-fn lives_in_one_project(call: &Call) -> bool {
-    call.endpoint.target.path().contains("/tunedModels") || call.lane.starts_with("tunedModels/")
+/// Whether it names what one project owns; a tuned model is such, whichever way it is named.
+fn is_of_one_project(call: &Call) -> bool {
+    let tuned = call.endpoint.target.path().contains("/tunedModels") || call.lane.starts_with("tunedModels/");
+    tuned || !matches!(call.bound, Bound::Free)
 }
 
 fn digest(call: &Call, body: &[u8]) -> Digest {
@@ -125,6 +127,7 @@ mod tests {
             client: client("alice", false),
             wish: Wish::default(),
             lane: "m".into(),
+            bound: Bound::Free,
             arrived: now,
             deadline: now,
         }
@@ -156,7 +159,6 @@ mod tests {
             ("POST", "/v1/chat/completions", r#"{"temperature":0,"stream":true}"#, false),
             ("POST", "/v1beta/models/m:streamGenerateContent", COLD, false),
             ("POST", "/v1beta/models/m:streamGenerateContent?alt=sse", COLD, false),
-            ("POST", GENERATE, r#"{"cachedContent":"c","generationConfig":{"temperature":0}}"#, false),
             ("POST", "/v1beta/tunedModels/t:generateContent", COLD, false),
             ("GET", "/v1beta/tunedModels", "", false),
             ("GET", "/v1beta/files/f", "", false),
@@ -174,7 +176,9 @@ mod tests {
             of(&Call { wish, ..call("POST", uri, body) }).is_some()
         };
         assert!(allowed(GENERATE, "{}") && allowed(GENERATE, r#"{"tools":[{"googleSearch":{}}]}"#));
-        assert!(!allowed(GENERATE, r#"{"contents":[{"parts":[{"fileData":{}}]}]}"#));
+        let bound = Bound::Unknown([].into());
+        let named = Call { bound, wish: Wish { allow: true, ..Wish::default() }, ..call("POST", GENERATE, COLD) };
+        assert_eq!(of(&named), None);
         assert!(!allowed("/v1/chat/completions", r#"{"stream":true}"#));
         assert!(!allowed("/v1beta/models/m:streamGenerateContent", "{}"));
         assert!(!allowed("/v1beta/cachedContents", "{}"));
