@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::affinity::Bound;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -16,6 +17,10 @@ use crate::pool::outage::Outage;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::verdict::Verdict;
+
+pub mod wish;
+
+use self::wish::Wish;
 
 /// A request that was read at the edge. Shared by all its attempts.
 #[derive(Debug)]
@@ -30,10 +35,14 @@ pub struct Call {
     pub payload: Payload,
     /// Who asks.
     pub client: Client,
+    /// What it wishes of answers that are kept.
+    pub wish: Wish,
     /// Where its story is written.
     pub record: Arc<Record>,
     /// The lane whose limits it meets: its model's, or the empty one where Google counts nothing for a model.
     pub lane: Box<str>,
+    /// What the resources it names say of the keys that may serve it.
+    pub bound: Bound,
     /// When it arrived.
     pub arrived: Instant,
     /// By when the answer's first byte is due.

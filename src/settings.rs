@@ -73,6 +73,8 @@ pub struct Settings {
     pub upstream: Upstream,
     /// `/monitor/*` and `/metrics`.
     pub monitoring: Monitoring,
+    /// Which project owns what.
+    pub affinity: Affinity,
     /// The response cache.
     pub cache: Cache,
     /// The log.
@@ -94,6 +96,7 @@ impl Default for Settings {
             pool: Pool::default(),
             upstream: Upstream::default(),
             monitoring: Monitoring::default(),
+            affinity: Affinity::default(),
             cache: Cache::default(),
             log: Log::default(),
             keys: Vec::new(),
@@ -116,6 +119,7 @@ impl Settings {
             ["pool", field] => Pool::bounds(field),
             ["upstream", field] => Upstream::bounds(field),
             ["monitoring", field] => Monitoring::bounds(field),
+            ["affinity", field] => Affinity::bounds(field),
             ["cache", field] => Cache::bounds(field),
             ["log", field] => Log::bounds(field),
             ["keys", _, field] => KeyTable::bounds(field),
@@ -336,10 +340,29 @@ section! {
 }
 
 section! {
-    /// `[cache]`
+    /// `[affinity]`: files, caches, batches and whatever else lives in one Google project.
+    Affinity {
+        /// Resources whose owner is remembered; beyond them the least used are forgotten.
+        resources_max: u64 = 100_000, in 0..=10_000_000;
+        /// Milliseconds for which a client's uploads go to the project of its last one, so that several files can stand
+        /// in one prompt; 0 spreads them.
+        uploads_stick_ms: u64 = 48 * 60 * MINUTE, in 0..=30 * DAY;
+        /// A client may name, list and use only what it made itself; the operator may all.
+        isolate_clients: bool = false;
+    }
+}
+
+section! {
+    /// `[cache]`: answers that are kept in memory to be given again.
     Cache {
-        /// Keeps answers to be given again (`ENABLE_CACHING`). This build has no cache: it warns and serves without.
+        /// Whether any are (`ENABLE_CACHING`).
         enabled: bool = false;
+        /// Milliseconds for which one is kept.
+        ttl_ms: u64 = 60 * MINUTE, in 1..=30 * DAY;
+        /// Bytes that all of them take; at most as many are gathered at once.
+        bytes_max: u64 = 64 * MIB, in MIB..=64 * GIB;
+        /// Bytes of one answer up to which it is kept and shared.
+        answer_bytes_max: u64 = MIB, in 1_024..=256 * MIB;
     }
 }
 
