@@ -93,6 +93,8 @@ impl From<&Error> for Outcome {
             | Error::Interrupted(_)
             | Error::Edge { .. }
             | Error::CredentialForm => Self::UpstreamError,
+            Error::Closed { .. } if error.status().is_client_error() => Self::CallerError,
+            Error::Closed { .. } => Self::UpstreamError,
             Error::StreamBroken(_) => Self::StreamBroken,
             Error::Panicked => Self::Panicked,
             refusal => Self::Refused(refusal.name()),

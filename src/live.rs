@@ -1,0 +1,148 @@
+//! The Live API: WebSocket sessions, relayed both ways over a leased key.
+//!
+//! ```text
+//! handshake -> rate, place -> 101 -> session, in the connection's own task
+//!   session: setup message -> connect (another key where one refuses) -> pump both ways -> both sides closed
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::layer::record::Open;
+use crate::layer::{admit, lease, retry};
+use crate::record::Record;
+use crate::sequel::Sequel;
+use crate::settings;
+use crate::upstream::{Handshake, headers};
+
+mod handshake;
+mod message;
+mod close;
+mod socket;
+mod tally;
+mod pump;
+mod books;
+mod connect;
+mod session;
+
+use session::Session;
+
+/// What sessions need. Made once for each worker.
+#[derive(Debug)]
+pub struct Means {
+    /// Shared by all workers.
+    pub places: Arc<admit::Places>,
+    /// How often another key is tried.
+    pub retry: retry::Means,
+    /// The keys, and the worker's connections.
+    pub lease: lease::Means,
+    /// The bounds of a session.
+    pub limits: Limits,
+}
+
+/// How long a session and its parts may take, and how large a message may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    setup: Duration,
+    idle: Duration,
+    whole: Option<Duration>,
+    message_bytes: usize,
+}
+
+impl Limits {
+    /// As configured.
+    pub fn new(settings: &settings::Live) -> Self {
+        Self {
+            setup: Duration::from_millis(settings.setup_timeout_ms),
+            idle: Duration::from_millis(settings.idle_timeout_ms),
+            whole: Some(settings.session_max_ms).filter(|ms| *ms > 0).map(Duration::from_millis),
+            message_bytes: settings.message_bytes_max as usize,
+        }
+    }
+}
+
+/// The room of sessions, of one worker.
+#[derive(Clone)]
+pub struct Live(Arc<Means>);
+
+/// A session as it was asked for.
+#[derive(Debug)]
+struct Asked {
+    endpoint: Endpoint,
+    client: Client,
+    record: Arc<Record>,
+    headers: HeaderMap,
+    handshake: Handshake,
+    began: Instant,
+}
+
+impl Live {
+    /// A room with `means`.
+    pub fn new(means: Means) -> Self {
+        Self(Arc::new(means))
+    }
+
+    /// Answers the handshake. The session follows on the connection; whatever refuses it before is plain HTTP.
+    pub async fn open(
+        &self,
+        endpoint: Endpoint,
+        client: Client,
+        record: Arc<Record>,
+        head: &mut Parts,
+    ) -> Result<Response<Body>, Error> {
+        let began = Instant::now();
+        let handshake = handshake::read(head)?;
+        // Both are there on HTTP/1.1, the only version whose handshakes are read.
+        let (upgrade, sequel) = (head.extensions.remove::<OnUpgrade>(), head.extensions.remove::<Sequel>());
+        let (Some(upgrade), Some(sequel)) = (upgrade, sequel) else { return Err(Error::UpgradeRequired) };
+        admit::within_rate(&client)?;
+        let place = Arc::clone(&self.0.places).take(&record, began + self.0.limits.setup).await?;
+        let answer = switching(&handshake);
+        let headers = headers::up(&head.headers);
+        let asked = Asked { endpoint, client, record, headers, handshake, began };
+        self.follow(asked, upgrade, &sequel, place);
+        Ok(answer)
+    }
+
+    /// Leaves the session on its connection. From here on it closes the record, and holds the place to its end.
+    fn follow(&self, asked: Asked, upgrade: OnUpgrade, sequel: &Sequel, place: OwnedSemaphorePermit) {
+        let (means, phase) = (Arc::clone(&self.0), sequel.phase());
+        let open = Open::new(Arc::clone(&asked.record), Arc::clone(&means.lease.eyes.telemetry));
+        sequel.leave(Box::pin(async move {
+            let (mut open, _place) = (open, place);
+            if let Ok(upgraded) = upgrade.await {
+                Session::new(means, asked, phase).run(upgraded).await;
+                open.whole = true;
+            }
+        }));
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+/// The answer that ends HTTP on the connection.
+fn switching(handshake: &Handshake) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, handshake.accept.clone());
+    answer
+}
