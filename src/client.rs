@@ -105,6 +105,16 @@ impl Clients {
         self.admin.is_some_and(|admin| presented.iter().any(|credential| Digest::of(credential).matches(&admin)))
     }
 
+    /// The client of this name, as it was given to it earlier: a token's, or a JWT's subject.
+    pub fn named(&self, id: &str) -> Client {
+        let mut tokens = self.tokens.iter().map(|(_, client)| client).chain(&self.anonymous);
+        tokens.find(|client| &**client.id() == id).cloned().unwrap_or_else(|| self.subject(id))
+    }
+
+    fn subject(&self, sub: &str) -> Client {
+        self.subjects.get_with_by_ref(sub, || Client::new(sub, false, &limits_of(&self.limits, sub)))
+    }
+
     fn of(&self, credential: &[u8]) -> Result<Client, Denied> {
         let digest = Digest::of(credential);
         // Every token is compared, so that the time says nothing of which one it was.
@@ -134,8 +144,7 @@ impl Clients {
         if !nameable(&verified.sub) {
             return Err(Denied::Unknown);
         }
-        let new = || Client::new(verified.sub.as_str(), false, &limits_of(&self.limits, &verified.sub));
-        let client = self.subjects.get_with_by_ref(verified.sub.as_str(), new);
+        let client = self.subject(&verified.sub);
         self.verified.insert(digest, (client.clone(), verified.expires));
         Ok(client)
     }

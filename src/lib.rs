@@ -7,6 +7,7 @@
 pub mod secret;
 pub mod settings;
 pub mod scrub;
+pub mod resource;
 pub mod endpoint;
 pub mod usage;
 pub mod refusal;
@@ -18,9 +19,11 @@ pub mod backoff;
 pub mod quota;
 pub mod client;
 pub mod skim;
+pub mod reference;
 pub mod meter;
 pub mod record;
 pub mod pool;
+pub mod affinity;
 pub mod call;
 pub mod answer;
 

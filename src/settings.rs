@@ -75,6 +75,8 @@ pub struct Settings {
     pub live: Live,
     /// `/monitor/*` and `/metrics`.
     pub monitoring: Monitoring,
+    /// Which project owns what.
+    pub affinity: Affinity,
     /// The response cache.
     pub cache: Cache,
     /// The log.
@@ -97,6 +99,7 @@ impl Default for Settings {
             upstream: Upstream::default(),
             live: Live::default(),
             monitoring: Monitoring::default(),
+            affinity: Affinity::default(),
             cache: Cache::default(),
             log: Log::default(),
             keys: Vec::new(),
@@ -120,6 +123,7 @@ impl Settings {
             ["upstream", field] => Upstream::bounds(field),
             ["live", field] => Live::bounds(field),
             ["monitoring", field] => Monitoring::bounds(field),
+            ["affinity", field] => Affinity::bounds(field),
             ["cache", field] => Cache::bounds(field),
             ["log", field] => Log::bounds(field),
             ["keys", _, field] => KeyTable::bounds(field),
@@ -350,6 +354,19 @@ section! {
     Monitoring {
         /// Serves `/monitor/*` and `/metrics` (`ENABLE_MONITORING`).
         enabled: bool = true;
+    }
+}
+
+section! {
+    /// `[affinity]`: files, caches, batches and whatever else lives in one Google project.
+    Affinity {
+        /// Resources whose owner is remembered; beyond them the least used are forgotten.
+        resources_max: u64 = 100_000, in 0..=10_000_000;
+        /// Milliseconds for which a client's uploads go to the project of its last one, so that several files can stand
+        /// in one prompt; 0 spreads them.
+        uploads_stick_ms: u64 = 48 * 60 * MINUTE, in 0..=30 * DAY;
+        /// A client may name, list and use only what it made itself; the operator may all.
+        isolate_clients: bool = false;
     }
 }
 

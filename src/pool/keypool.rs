@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::header::InvalidHeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -29,7 +30,10 @@ pub struct KeyPool {
     pub(crate) keys: Arc<Keys>,
     pub(crate) scene: Arc<Scene>,
     ceilings: HashMap<u32, Ceilings>,
-    pub(crate) lanes: RwLock<HashMap<Arc<str>, Arc<SharedLane>>>,
+    /// Read by every call, so that looking writes nothing that threads share; a new lane is a new map.
+    lanes: ArcSwap<HashMap<Arc<str>, Arc<SharedLane>>>,
+    /// Held by whoever adds a lane.
+    adding: Mutex<()>,
     pub(crate) started: Clocks,
 }
 
@@ -70,8 +74,8 @@ impl KeyPool {
         let disabled: Vec<bool> = specs.iter().map(|spec| !spec.enabled).collect();
         let egresses = specs.iter().map(|spec| spec.egress as usize + 1).max().unwrap_or(1);
         let roster = Arc::new(SharedRoster::new(Roster::new(&disabled, projects, egresses)));
-        let scene = Arc::new(Scene { roster, storms: std::sync::Mutex::default(), grounding: false.into() });
-        Ok(Self { keys: Arc::new(keys), scene, ceilings, lanes: RwLock::default(), started: clocks })
+        let scene = Arc::new(Scene { roster, storms: Mutex::default(), grounding: false.into() });
+        Ok(Self { keys: Arc::new(keys), scene, ceilings, lanes: ArcSwap::default(), adding: Mutex::new(()), started: clocks })
     }
 
     /// Asks dead keys by `probing`.
@@ -83,25 +87,29 @@ impl KeyPool {
 
     /// The lane of a model; the empty name is for calls that name none.
     pub fn lane(&self, model: &str, now: Instant) -> Arc<SharedLane> {
-        if let Some(lane) = self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(model) {
+        if let Some(lane) = self.lanes.load().get(model) {
             return Arc::clone(lane);
         }
-        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() >= LANES_MAX {
-            // Nothing is lost with a lane that nobody holds and where no key rests.
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || lane.lock().rests().next().is_some());
-        }
-        let name = if lanes.len() < LANES_MAX || lanes.contains_key(model) { model } else { OVERFLOW };
-        if let Some(lane) = lanes.get(name) {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.lanes.load_full();
+        // Nothing is lost with a lane that nobody holds beside the map, and where no key rests.
+        let spare = |lane: &Arc<SharedLane>| Arc::strong_count(lane) == 1 && lane.lock().rests().next().is_none();
+        let full = known.len() >= LANES_MAX;
+        let name = if !full || known.contains_key(model) || known.values().any(spare) { model } else { OVERFLOW };
+        if let Some(lane) = known.get(name) {
             return Arc::clone(lane);
         }
+        let kept = known.iter().filter(|(_, lane)| !full || !spare(lane));
+        let mut lanes: HashMap<_, _> = kept.map(|(name, lane)| (Arc::clone(name), Arc::clone(lane))).collect();
         let name: Arc<str> = name.into();
         let wall = self.started.wall_at(now);
         let windows = |ceilings: &Ceilings| Windows::new(*ceilings, now, now + crate::quota::until_midnight(wall));
         let windows = self.ceilings.iter().map(|(project, ceilings)| (*project, windows(ceilings))).collect();
         let lane = Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), windows, now);
-        let lane = Arc::new(SharedLane::new(Arc::clone(&name), lane));
+        let (scene, keys) = (Arc::clone(&self.scene), Arc::clone(&self.keys));
+        let lane = Arc::new(SharedLane::new(Arc::clone(&name), scene, keys, lane));
         lanes.insert(name, Arc::clone(&lane));
+        self.lanes.store(Arc::new(lanes));
         lane
     }
 
@@ -116,7 +124,7 @@ impl KeyPool {
             lane.pick(avoid, now).ok_or_else(|| lane.outage(avoid.projects, now))
         });
         match chosen {
-            Ok(key) => Choice::Lease(Lease::new(Arc::clone(&self.scene), Arc::clone(shared), key, now)),
+            Ok(index) => Choice::Lease(Lease::new(Arc::clone(shared), index, now)),
             Err(outage) => Choice::Out(outage),
         }
     }
@@ -125,6 +133,11 @@ impl KeyPool {
     pub fn rule_out(lane: &SharedLane, key: &Key, now: Instant) {
         let rest = Rest { until: now + Duration::from_hours(12), reason: Reason::ModelUnknown };
         lane.change(|lane| lane.judge(key, now, |standing| standing.rest_until(rest)));
+    }
+
+    /// Every lane there is.
+    pub(crate) fn lanes(&self) -> Vec<Arc<SharedLane>> {
+        self.lanes.load().values().map(Arc::clone).collect()
     }
 
     /// All keys, in order of configuration.
@@ -174,7 +187,7 @@ impl KeyPool {
             }
             Probe::Unclear => {}
         });
-        for lane in self.lanes.read().unwrap_or_else(PoisonError::into_inner).values() {
+        for lane in self.lanes.load().values() {
             lane.changed.notify_waiters();
         }
     }

@@ -113,45 +113,46 @@ impl Lane {
         }
     }
 
-    /// The key whose turn it is. One that is on trial is out of the schedule until the trial ends.
-    pub fn pick(&mut self, avoid: Avoid<'_>, now: Instant) -> Option<Arc<Key>> {
+    /// The index of the key whose turn it is. One that is on trial is out of the schedule until the trial ends.
+    pub fn pick(&mut self, avoid: Avoid<'_>, now: Instant) -> Option<u32> {
         self.refresh(now);
         loop {
-            let keys = Arc::clone(&self.keys);
+            let Self { keys, schedule, .. } = self;
+            // Borrowed, not cloned: a count shared by all threads costs more than the choice.
             let key = |index: u32| &keys.list[index as usize];
             let load = |index: u32| key(index).in_flight();
             let elsewhere = |index: u32| !avoid.projects.contains(&key(index).project);
             let fresh = |index: u32| elsewhere(index) && !avoid.keys.contains(&index);
-            let index = self.schedule.pick(fresh, load).or_else(|| {
+            let index = schedule.pick(fresh, load).or_else(|| {
                 // Every key was tried: the same one again, where the project may be asked again.
-                if avoid.keys.is_empty() { None } else { self.schedule.pick(elsewhere, load) }
+                if avoid.keys.is_empty() { None } else { schedule.pick(elsewhere, load) }
             })?;
-            let chosen = Arc::clone(key(index));
-            match self.windows.get_mut(&chosen.project).map(|windows| windows.take(now)) {
-                Some(Err(until)) => {
-                    self.rest_project(chosen.project, Rest { until, reason: Reason::Budget }, now);
-                }
+            let project = key(index).project;
+            match self.windows.get_mut(&project).map(|windows| windows.take(now)) {
+                Some(Err(until)) => self.rest_project(project, Rest { until, reason: Reason::Budget }, now),
                 Some(Ok(())) => {
-                    self.look_again(&keys.by_project[chosen.project as usize], now);
-                    return Some(self.try_out(chosen, now));
+                    self.look_at_project(project, now);
+                    self.try_out(index, project, now);
+                    return Some(index);
                 }
-                None => return Some(self.try_out(chosen, now)),
+                None => {
+                    self.try_out(index, project, now);
+                    return Some(index);
+                }
             }
         }
     }
 
     /// Marks an open trial of the key or its project as taken.
-    fn try_out(&mut self, key: Arc<Key>, now: Instant) -> Arc<Key> {
-        if let Some(standing) = self.standings.get_mut(&key.index).filter(|s| s.trial == Trial::Open) {
-            standing.trial = Trial::Taken(key.index);
-            self.schedule.set(key.index, 0);
+    fn try_out(&mut self, index: u32, project: u32, now: Instant) {
+        if let Some(standing) = self.standings.get_mut(&index).filter(|s| s.trial == Trial::Open) {
+            standing.trial = Trial::Taken(index);
+            self.schedule.set(index, 0);
         }
-        if let Some(standing) = self.projects.get_mut(&key.project).filter(|s| s.trial == Trial::Open) {
-            standing.trial = Trial::Taken(key.index);
-            let keys = Arc::clone(&self.keys);
-            self.look_again(&keys.by_project[key.project as usize], now);
+        if let Some(standing) = self.projects.get_mut(&project).filter(|s| s.trial == Trial::Open) {
+            standing.trial = Trial::Taken(index);
+            self.look_at_project(project, now);
         }
-        key
     }
 
     /// A trial ended without a verdict: the next request may try.

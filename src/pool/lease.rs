@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
-use crate::pool::lane::Lane;
+use crate::pool::lane::{Keys, Lane};
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Rest, SharedRoster};
 use crate::pool::standing::Standing;
@@ -28,6 +28,8 @@ const JITTER: Duration = Duration::from_secs(2);
 pub struct SharedLane {
     /// The model; empty for calls that name none.
     pub model: Arc<str>,
+    scene: Arc<Scene>,
+    keys: Arc<Keys>,
     lane: Mutex<Lane>,
     /// Mirrors [`Lane::is_soft`], so that a success in good times takes no lock.
     soft: AtomicBool,
@@ -42,10 +44,12 @@ pub struct SharedLane {
 }
 
 impl SharedLane {
-    /// Shares a lane.
-    pub fn new(model: Arc<str>, lane: Lane) -> Self {
+    /// Shares a lane of `keys`.
+    pub fn new(model: Arc<str>, scene: Arc<Scene>, keys: Arc<Keys>, lane: Lane) -> Self {
         Self {
             model,
+            scene,
+            keys,
             soft: AtomicBool::new(lane.is_soft()),
             lane: Mutex::new(lane),
             in_flight: AtomicU32::new(0),
@@ -71,7 +75,10 @@ impl SharedLane {
     pub fn pass_time<T>(&self, look: impl FnOnce(&mut Lane) -> T) -> T {
         let mut lane = self.lock();
         let seen = look(&mut lane);
-        self.soft.store(lane.is_soft(), Relaxed);
+        let soft = lane.is_soft();
+        if soft != self.soft.load(Relaxed) {
+            self.soft.store(soft, Relaxed);
+        }
         seen
     }
 }
@@ -113,24 +120,25 @@ pub struct Scene {
 /// Dropped without a verdict, it counts as abandoned and frees its trial.
 #[derive(Debug)]
 pub struct Lease {
-    scene: Arc<Scene>,
+    /// Holds the keys and the scene as well: one shared count to raise, not three.
     lane: Arc<SharedLane>,
-    key: Arc<Key>,
+    index: u32,
     began: Instant,
     verdict: Verdict,
 }
 
 impl Lease {
-    /// A lease from now on; the key has been chosen.
-    pub fn new(scene: Arc<Scene>, lane: Arc<SharedLane>, key: Arc<Key>, now: Instant) -> Self {
-        key.in_flight.fetch_add(1, Relaxed);
-        lane.in_flight.fetch_add(1, Relaxed);
-        Self { scene, lane, key, began: now, verdict: Verdict::Abandoned }
+    /// A lease from now on of the key at `index`, which has been chosen.
+    pub fn new(lane: Arc<SharedLane>, index: u32, now: Instant) -> Self {
+        let lease = Self { lane, index, began: now, verdict: Verdict::Abandoned };
+        lease.key().in_flight.fetch_add(1, Relaxed);
+        lease.lane.in_flight.fetch_add(1, Relaxed);
+        lease
     }
 
     /// The key.
     pub fn key(&self) -> &Arc<Key> {
-        &self.key
+        &self.lane.keys.list[self.index as usize]
     }
 
     /// The lane it was chosen for.
@@ -141,16 +149,16 @@ impl Lease {
     /// The first byte of an answer came: the key serves.
     pub fn succeed(&mut self, now: Instant) {
         self.verdict = Verdict::Success;
-        if self.key.ailing.load(Relaxed) {
-            let well = self.scene.roster.change(|roster| {
-                roster.succeeded(&self.key, now);
-                roster.connected(self.key.egress);
-                roster.is_well(&self.key)
+        if self.key().ailing.load(Relaxed) {
+            let well = self.lane.scene.roster.change(|roster| {
+                roster.succeeded(self.key(), now);
+                roster.connected(self.key().egress);
+                roster.is_well(self.key())
             });
-            self.key.ailing.store(!well, Relaxed);
+            self.key().ailing.store(!well, Relaxed);
         }
         if self.lane.soft.load(Relaxed) {
-            self.lane.change(|lane| lane.succeeded(&self.key, now));
+            self.lane.change(|lane| lane.succeeded(self.key(), now));
         }
     }
 
@@ -169,20 +177,20 @@ impl Lease {
     pub fn settle(&self, tokens: u64, now: Instant) {
         let mut lane = self.lane.lock();
         if lane.has_ceilings() {
-            lane.settle(&self.key, tokens, now);
+            lane.settle(self.key(), tokens, now);
         }
     }
 
     /// Keeps the failure for the operator. `message` must be scrubbed.
     pub fn note(&self, verdict: Verdict, message: String, wall: Timestamp) {
         let model = Arc::clone(&self.lane.model);
-        self.key.note(LastError { at: wall, verdict: verdict.name(), model, message });
+        self.key().note(LastError { at: wall, verdict: verdict.name(), model, message });
     }
 
     /// The attempt failed: whatever the verdict says is held against the key, its project, the model or the egress.
     pub fn fail(&mut self, verdict: Verdict, refusal: &Refusal, at: Moment) {
         self.verdict = verdict;
-        let (key, began, now) = (&*self.key, self.began, at.now);
+        let (key, began, now) = (&**self.key(), self.began, at.now);
         self.learn(verdict, refusal, at);
         match verdict {
             Verdict::KeyInvalid | Verdict::Unauthorized => {
@@ -195,8 +203,8 @@ impl Lease {
             Verdict::Spend => self.rest_everywhere(Reason::Spend, Duration::from_mins(10), at),
             Verdict::Grounding => {
                 let until = now + Duration::from_hours(1);
-                self.scene.roster.change(|roster| roster.projects[key.project as usize].grounding = Some(until));
-                self.scene.grounding.store(true, Relaxed);
+                self.lane.scene.roster.change(|roster| roster.projects[key.project as usize].grounding = Some(until));
+                self.lane.scene.grounding.store(true, Relaxed);
             }
             Verdict::QuotaDay => self.rest_project(Reason::QuotaDay, quota::until_midnight(at.wall), at),
             Verdict::QuotaMinute => {
@@ -212,7 +220,7 @@ impl Lease {
             }),
             Verdict::Connect => {
                 key.ailing.store(true, Relaxed);
-                self.scene.roster.change_if(|roster| roster.disconnected(key.egress, began, now));
+                self.lane.scene.roster.change_if(|roster| roster.disconnected(key.egress, began, now));
             }
             Verdict::Success
             | Verdict::Empty
@@ -234,24 +242,24 @@ impl Lease {
     }
 
     fn above(&self, change: impl FnOnce(&mut crate::pool::roster::Roster)) {
-        self.key.ailing.store(true, Relaxed);
-        self.scene.roster.change(change);
+        self.key().ailing.store(true, Relaxed);
+        self.lane.scene.roster.change(change);
     }
 
     fn rest_everywhere(&self, reason: Reason, rest: Duration, at: Moment) {
         let until = at.now + rest + at.jitter();
-        self.above(|roster| roster.rest_project(self.key.project, Rest { until, reason }));
+        self.above(|roster| roster.rest_project(self.key().project, Rest { until, reason }));
     }
 
     fn rest_project(&self, reason: Reason, rest: Duration, at: Moment) {
         let until = at.now + rest + at.jitter();
-        self.lane.change(|lane| lane.rest_project(self.key.project, Rest { until, reason }, at.now));
+        self.lane.change(|lane| lane.rest_project(self.key().project, Rest { until, reason }, at.now));
     }
 
     /// A refusal without details: a rung up the ladder, unless so many projects got one that it is not their fault.
     fn bare(&self, at: Moment) {
         let now = at.now;
-        let storm = self.scene.storms.lock().unwrap_or_else(PoisonError::into_inner).bare(self.key.project, now);
+        let storm = self.lane.scene.storms.lock().unwrap_or_else(PoisonError::into_inner).bare(self.key().project, now);
         self.lane.change(|lane| {
             if storm {
                 lane.forgive(Reason::QuotaBare, now);
@@ -260,7 +268,7 @@ impl Lease {
                 let rest = Rest { until: now + ladder(1) + at.jitter(), reason: Reason::Storm };
                 return lane.rest_all(rest, now);
             }
-            lane.judge(&self.key, now, |standing| {
+            lane.judge(self.key(), now, |standing| {
                 if let Some(strikes) = standing.bare.strike(self.began, now) {
                     let until = now + ladder(strikes) + at.jitter();
                     standing.rest_until(Rest { until, reason: Reason::QuotaBare });
@@ -271,7 +279,7 @@ impl Lease {
 
     /// Limits, tier and consumer, as far as the refusal names them.
     fn learn(&self, verdict: Verdict, refusal: &Refusal, at: Moment) {
-        let project = self.key.project;
+        let project = self.key().project;
         for lesson in quota::lessons(refusal) {
             let spent = verdict == Verdict::QuotaDay;
             self.lane.change(|lane| lane.learn(project, lesson, spent, quota::until_midnight(at.wall), at.now));
@@ -280,7 +288,7 @@ impl Lease {
         if tier.is_none() && refusal.consumer.is_empty() {
             return;
         }
-        let mut roster = self.scene.roster.lock();
+        let mut roster = self.lane.scene.roster.lock();
         let project = &mut roster.projects[project as usize];
         project.tier = tier.or(project.tier);
         if refusal.consumer.starts_with("projects/") && refusal.consumer.len() < 64 {
@@ -310,12 +318,12 @@ fn wound(standing: &mut Standing, verdict: Verdict, began: Instant, now: Instant
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.key.in_flight.fetch_sub(1, Relaxed);
+        self.key().in_flight.fetch_sub(1, Relaxed);
         self.lane.in_flight.fetch_sub(1, Relaxed);
-        self.key.count(self.verdict);
+        self.key().count(self.verdict);
         if self.lane.soft.load(Relaxed) {
             // A trial that ended without a verdict is free again, and a pace may have room.
-            self.lane.change(|lane| lane.release(&self.key, Instant::now()));
+            self.lane.change(|lane| lane.release(self.key(), Instant::now()));
         }
     }
 }

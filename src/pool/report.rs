@@ -1,7 +1,7 @@
 //! The pool's reports: the view for operators, the memory for a restart.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -16,8 +16,7 @@ use crate::quota;
 
 impl KeyPool {
     fn lanes_by_name(&self) -> Vec<Arc<SharedLane>> {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut lanes: Vec<_> = lanes.values().map(Arc::clone).collect();
+        let mut lanes = self.lanes();
         lanes.sort_unstable_by(|a, b| a.model.cmp(&b.model));
         lanes
     }

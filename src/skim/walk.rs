@@ -5,7 +5,7 @@ use crate::skim::gather::Gather;
 use crate::skim::visitor::{Scalar, Visitor};
 
 /// How deep a visitor can follow. Below it everything is skipped, as deep as it may nest.
-const LEVELS: usize = 12;
+const LEVELS: usize = 16;
 /// What stands before a document in a stream of events.
 const PREFIX: &[u8; 5] = b"data:";
 /// An escape that a search found within so many bytes is one of many.

@@ -1,0 +1,245 @@
+//! Affinity: which project owns which resource, and what that means for a call that names some.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant as StdInstant};
+
+use jiff::{SignedDuration, Timestamp};
+use moka::Expiry;
+use moka::sync::Cache;
+use serde::{Deserialize, Serialize};
+
+use crate::client::Client;
+use crate::pool::key::Key;
+use crate::reference::Reference;
+use crate::resource::Resource;
+use crate::settings;
+
+/// The index of resources. Made once, shared.
+#[derive(Debug)]
+pub struct Affinity {
+    owners: Cache<Resource, Owner>,
+    /// Which project a client's last upload went to.
+    uploads: Cache<Arc<str>, u32>,
+    isolate: bool,
+    /// Grows with every change, so that the index is written down only then.
+    changes: AtomicU64,
+}
+
+/// Who owns a resource.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The pool's index of the key it was made or seen with.
+    pub key: u32,
+    /// The pool's index of that key's project.
+    pub project: u32,
+    /// The client that made it; `None`: it was seen, and nobody here is known to have made it.
+    pub client: Option<Client>,
+    /// When it may be forgotten.
+    until: Timestamp,
+}
+
+/// What a call's resources say of the keys that may serve it.
+#[derive(Clone, Debug, Default)]
+pub enum Bound {
+    /// It names none: any key.
+    #[default]
+    Free,
+    /// The owner's project: any of its keys.
+    Project(u32, Resource),
+    /// One key and no other: what it began, it must end.
+    Key(u32, Resource),
+    /// It names resources of which nobody is known to own any.
+    Unknown(Arc<[Resource]>),
+}
+
+/// Why a call may not name what it names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Conflict {
+    /// No project owns both.
+    TwoOwners(Resource, Resource),
+    /// It is not the client's.
+    Foreign(Resource),
+}
+
+impl Affinity {
+    /// An empty index of at most `settings.resources_max` resources.
+    pub fn new(settings: &settings::Affinity) -> Self {
+        let stickiness = Duration::from_millis(settings.uploads_stick_ms);
+        Self {
+            owners: Cache::builder().max_capacity(settings.resources_max).expire_after(Life).build(),
+            uploads: Cache::builder().max_capacity(settings.resources_max).time_to_idle(stickiness).build(),
+            isolate: settings.isolate_clients,
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether `client` may name only what it made.
+    pub fn isolates(&self, client: &Client) -> bool {
+        self.isolate && !client.operator()
+    }
+
+    /// Who owns a resource, as far as it is known.
+    pub fn owner(&self, resource: &Resource) -> Option<Owner> {
+        self.owners.get(resource)
+    }
+
+    /// Whether `client` may see a resource.
+    pub fn shows(&self, resource: &Resource, client: &Client) -> bool {
+        !self.isolates(client) || self.owner(resource).is_some_and(|owner| owner.is(client))
+    }
+
+    /// Where a call of `client` must go that names these.
+    pub fn bind<'r>(
+        &self,
+        references: impl Iterator<Item = &'r Reference>,
+        client: &Client,
+    ) -> Result<Bound, Conflict> {
+        let mut bound: Option<(u32, &Resource)> = None;
+        let mut unknown: Vec<Resource> = Vec::new();
+        let isolated = self.isolates(client);
+        for Reference { resource, certain } in references {
+            match self.owner(resource) {
+                Some(owner) if isolated && !owner.is(client) => return Err(Conflict::Foreign(resource.clone())),
+                Some(owner) => match bound {
+                    Some((project, first)) if project != owner.project => {
+                        return Err(Conflict::TwoOwners(first.clone(), resource.clone()));
+                    }
+                    Some(_) => {}
+                    None => bound = Some((owner.project, resource)),
+                },
+                None if !certain => {}
+                None if isolated => return Err(Conflict::Foreign(resource.clone())),
+                None => unknown.push(resource.clone()),
+            }
+        }
+        Ok(match bound {
+            Some((project, resource)) => Bound::Project(project, resource.clone()),
+            None if unknown.is_empty() => Bound::Free,
+            None => Bound::Unknown(unknown.into()),
+        })
+    }
+
+    /// `resource` lives in the project of `key`. A `client` that made it stays its owner when others see it.
+    pub fn learn(&self, resource: Resource, key: &Key, client: Option<&Client>, now: Timestamp) {
+        let known = self.owners.get(&resource);
+        let until = now.saturating_add(SignedDuration::try_from(resource.life()).unwrap_or(SignedDuration::MAX));
+        let until = until.unwrap_or(Timestamp::MAX);
+        let client = client.cloned().or_else(|| known.as_ref().and_then(|owner| owner.client.clone()));
+        // To see it again is no news, but for what lives on with its use.
+        let same = |owner: &Owner| owner.project == key.project && owner.client.is_some() == client.is_some();
+        if known.as_ref().is_some_and(same) {
+            return;
+        }
+        self.owners.insert(resource, Owner { key: key.index, project: key.project, client, until });
+        self.changes.fetch_add(1, Relaxed);
+    }
+
+    /// It is gone.
+    pub fn forget(&self, resource: &Resource) {
+        if self.owners.remove(resource).is_some() {
+            self.changes.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The project that a client's uploads go to, so that two files meant for one prompt have one owner.
+    pub fn sticks(&self, client: &Client) -> Option<u32> {
+        self.uploads.get(client.id())
+    }
+
+    /// A client's upload went to `project`.
+    pub fn stick(&self, client: &Client, project: u32) {
+        self.uploads.insert(Arc::clone(client.id()), project);
+    }
+
+    /// How many resources are known.
+    pub fn len(&self) -> u64 {
+        self.owners.entry_count()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Grows with every change.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
+    }
+
+    /// What must survive a restart.
+    pub fn memory(&self, keys: &[Arc<Key>]) -> Memory {
+        let entry = |(resource, owner): (Arc<Resource>, Owner)| {
+            let key = keys.get(owner.key as usize)?;
+            Some(Remembered {
+                name: resource.name().to_owned(),
+                key: key.digest.to_string(),
+                client: owner.client.as_ref().map(|client| client.id().to_string()),
+                until: owner.until,
+            })
+        };
+        Memory { resources: self.owners.iter().filter_map(entry).collect() }
+    }
+
+    /// Takes up what an earlier run remembered. What is past, and what belonged to keys that are gone, is dropped.
+    /// `client` makes a client of its name.
+    pub fn recall(&self, memory: Memory, keys: &[Arc<Key>], now: Timestamp, client: impl Fn(&str) -> Client) {
+        let by_digest: std::collections::HashMap<String, &Arc<Key>> =
+            keys.iter().map(|key| (key.digest.to_string(), key)).collect();
+        for Remembered { name, key, client: made_by, until } in memory.resources {
+            let (Some(resource), Some(key)) = (Resource::recall(&name), by_digest.get(&key)) else { continue };
+            if until > now {
+                let client = made_by.map(|name| client(&name));
+                self.owners.insert(resource, Owner { key: key.index, project: key.project, client, until });
+            }
+        }
+    }
+}
+
+impl Owner {
+    /// Whether `client` made it.
+    pub fn is(&self, client: &Client) -> bool {
+        self.client.as_ref().is_some_and(|owner| owner.id() == client.id())
+    }
+}
+
+impl Bound {
+    /// What the call is bound by.
+    pub fn resource(&self) -> Option<&Resource> {
+        match self {
+            Self::Project(_, resource) | Self::Key(_, resource) => Some(resource),
+            Self::Free | Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// The index on disk.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Memory {
+    resources: Vec<Remembered>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Remembered {
+    name: String,
+    /// The digest of its key, in hex.
+    key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    until: Timestamp,
+}
+
+/// Each resource lives as long as its kind; one that was recalled, as long as was left.
+struct Life;
+
+impl Expiry<Resource, Owner> for Life {
+    fn expire_after_create(&self, resource: &Resource, owner: &Owner, _: StdInstant) -> Option<Duration> {
+        // The wall clock may jump: no entry outlives its kind.
+        let left = Duration::try_from(owner.until.duration_since(Timestamp::now())).unwrap_or_default();
+        Some(left.min(resource.life()))
+    }
+
+    fn expire_after_update(&self, resource: &Resource, owner: &Owner, at: StdInstant, _: Option<Duration>) -> Option<Duration> {
+        self.expire_after_create(resource, owner, at)
+    }
+}

@@ -1,0 +1,206 @@
+//! References: which resources a request's body names, found in passing, wherever in the history they stand.
+
+use std::collections::HashSet;
+
+use memchr::memmem;
+
+use crate::resource::Resource;
+use crate::skim::visitor::{Scalar, Visitor};
+use crate::skim::walk::Skim;
+
+/// The longest value that is read: a URI around a name.
+const VALUE_BYTES_MAX: usize = 1024;
+/// Different resources of one body; Google takes 3,000 files in a prompt (Gemini API documentation, 2026-10).
+const REFERENCES_MAX: usize = 4_096;
+/// Up to this many bytes a search for the keys' common parts is cheaper than the walk, which skips long strings.
+const SEARCHED_BYTES_MAX: usize = 64 << 10;
+
+/// What every key that refers to something has in it, and how a key may be written that has not: by escapes.
+const MARKS: [&[u8]; 4] = [b"ile", b"ached", b"nteraction", b"\\u00"];
+
+/// More different resources than a body may name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the request names more than {REFERENCES_MAX} resources")]
+pub struct TooMany;
+
+/// A resource that a body names.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Reference {
+    /// Which.
+    pub resource: Resource,
+    /// Whether it can be nothing else; a URI of a foreign host and the bare name of an agent may be.
+    pub certain: bool,
+}
+
+/// The resources that `body` refers to, each once. A body that names none costs a search, or one pass that skips long
+/// strings; no tree is built, and what is no JSON names what can be made out.
+///
+/// What stands in the arguments and results of function calls is the caller's own data and refers to nothing.
+pub fn references(body: &[u8]) -> Result<Vec<Reference>, TooMany> {
+    if body.len() <= SEARCHED_BYTES_MAX && !MARKS.iter().any(|mark| memmem::find(body, mark).is_some()) {
+        return Ok(Vec::new());
+    }
+    let mut found = Found::default();
+    Skim::<Found, VALUE_BYTES_MAX>::default().feed(body, &mut found);
+    if found.too_many { Err(TooMany) } else { Ok(found.references) }
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    references: Vec<Reference>,
+    known: HashSet<Reference>,
+    too_many: bool,
+}
+
+/// Where in a body.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// A value that may hold others, or the members of one.
+    Any,
+    /// A value that names a resource, or a list of such.
+    Name,
+    /// The id of an interaction.
+    Interaction,
+    /// The name of an agent: Google's own, or one of a project.
+    Agent,
+}
+
+impl Visitor for Found {
+    type Place = Place;
+    const ROOT: Place = Place::Any;
+    const LINES: bool = false;
+
+    fn value(&mut self, at: Place, first: u8, _: usize) -> Option<Place> {
+        match (at, first) {
+            (Place::Any | Place::Name, b'{') => Some(Place::Any),
+            (_, b'[') => Some(at),
+            (Place::Any, _) => None,
+            (_, b'"') => Some(at),
+            _ => None,
+        }
+    }
+
+    fn key(&mut self, at: Place, key: &[u8]) -> Option<Place> {
+        if !matches!(at, Place::Any) {
+            return None;
+        }
+        Some(match key {
+            // The caller's own data and schemas.
+            b"args" | b"response" | b"arguments" | b"parameters" | b"parametersJsonSchema" | b"schema" | b"data"
+            | b"text" => return None,
+            b"fileUri" | b"file_uri" | b"cachedContent" | b"cached_content" | b"fileSearchStoreNames"
+            | b"file_search_store_names" | b"fileName" | b"file_name" | b"input_file_id" | b"uri" | b"environment" => Place::Name,
+            b"agent" => Place::Agent,
+            b"previous_interaction_id" | b"previousInteractionId" => Place::Interaction,
+            _ => Place::Any,
+        })
+    }
+
+    fn scalar(&mut self, at: Place, scalar: Scalar<'_>) {
+        let Scalar::Text(text) = scalar else { return };
+        let Ok(text) = std::str::from_utf8(text) else { return };
+        let (resource, certain) = match at {
+            Place::Name => (Resource::of_value(text), of_google(text)),
+            Place::Interaction => (Resource::of_id("interactions", text), true),
+            Place::Agent => (Resource::of_id("agents", text), false),
+            Place::Any => return,
+        };
+        let Some(reference) = resource.map(|resource| Reference { resource, certain }) else { return };
+        if self.known.len() >= REFERENCES_MAX {
+            self.too_many |= !self.known.contains(&reference);
+        } else if self.known.insert(reference.clone()) {
+            self.references.push(reference);
+        }
+    }
+
+    fn end(&mut self, _: Place) {}
+}
+
+/// Whether a value is a bare name, or a URI of Google's API.
+fn of_google(text: &str) -> bool {
+    let host = text.split_once("://").map(|(_, rest)| rest.split(['/', ':']).next().unwrap_or(""));
+    host.is_none_or(|host| host == "googleapis.com" || host.ends_with(".googleapis.com"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn names(body: &serde_json::Value) -> Vec<String> {
+        let found = references(body.to_string().as_bytes()).unwrap();
+        found.iter().filter(|found| found.certain).map(|found| found.resource.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_reference_is_found_wherever_it_stands() {
+        let uri = "https://generativelanguage.googleapis.com/v1beta/files/abc";
+        for (body, expected) in [
+            (json!({"contents": [{"parts": [{"fileData": {"fileUri": uri}}, {"text": "x"}]}]}), &["files/abc"][..]),
+            (json!({"contents": [{"parts": [{"file_data": {"mime_type": "a/b", "file_uri": uri}}]}]}), &["files/abc"]),
+            (json!({"cachedContent": "cachedContents/c", "contents": []}), &["cachedContents/c"]),
+            (json!({"extra_body": {"google": {"cached_content": "cachedContents/c"}}}), &["cachedContents/c"]),
+            (
+                json!({"tools": [{"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/a", "fileSearchStores/b"]}}]}),
+                &["fileSearchStores/a", "fileSearchStores/b"],
+            ),
+            (json!({"batch": {"inputConfig": {"fileName": "files/in"}}}), &["files/in"]),
+            (json!({"input_file_id": "files/in", "endpoint": "/v1/chat/completions"}), &["files/in"]),
+            (json!({"model": "m", "previous_interaction_id": "v1_abc"}), &["interactions/v1_abc"]),
+            (json!({"input": [{"type": "document", "uri": uri}]}), &["files/abc"]),
+            (
+                json!({"batch": {"inputConfig": {"requests": {"requests": [{"request": {"contents": [{"parts":
+                    [{"functionResponse": {"parts": [{"fileData": {"fileUri": uri}}]}}]}]}}]}}}}),
+                &["files/abc"],
+            ),
+        ] {
+            assert_eq!(names(&body), expected, "{body}");
+        }
+        let escaped = br#"{"cache\u0064Content":"cachedContents\/c"}"#;
+        assert_eq!(references(escaped).unwrap().len(), 1, "a key written by escapes is the same key");
+    }
+
+    #[test]
+    fn what_only_looks_like_a_reference_is_none() {
+        for body in [
+            json!({"contents": [{"parts": [{"text": "see files/abc and cachedContents/c"}]}]}),
+            json!({"contents": [{"parts": [{"functionCall": {"args": {"fileUri": "files/abc"}}}]}]}),
+            json!({"contents": [{"parts": [{"functionResponse": {"response": {"file_uri": "files/abc"}}}]}]}),
+            json!({"contents": [{"parts": [{"fileData": {"fileUri": "https://youtu.be/abc"}}]}]}),
+            json!({"contents": [{"parts": [{"inlineData": {"data": "fileUri"}}]}]}),
+            json!({"cachedContent": null}),
+            json!({"agent": "deep-research-preview"}),
+            json!({"contents": [{"parts": [{"fileData": {"fileUri": "https://elsewhere.example/v1/files/abc"}}]}]}),
+        ] {
+            assert!(names(&body).is_empty(), "{body}");
+        }
+    }
+
+    #[test]
+    fn each_resource_counts_once_and_their_number_is_bounded() {
+        let files = |count: usize, different: usize| {
+            let part = |n: usize| json!({"fileData": {"fileUri": format!("files/f{}", n % different)}});
+            json!({"contents": [{"parts": (0..count).map(part).collect::<Vec<_>>()}]}).to_string()
+        };
+        assert_eq!(references(files(100, 3).as_bytes()).unwrap().len(), 3);
+        assert_eq!(references(files(4_097, 4_097).as_bytes()), Err(TooMany));
+    }
+
+    #[test]
+    fn a_long_body_is_walked_over_all_the_same() {
+        let image = "A".repeat(200_000);
+        let part = json!({"inlineData": {"mimeType": "image/png", "data": image}});
+        let body = json!({"contents": [{"parts": [part, {"fileData": {"fileUri": "files/after"}}]}]});
+        assert_eq!(names(&body), ["files/after"]);
+    }
+
+    proptest! {
+        #[test]
+        fn rubbish_is_survived(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = references(&body);
+            let _ = references(&[&b"{\"fileUri\":"[..], &body].concat());
+        }
+    }
+}
