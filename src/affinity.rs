@@ -239,7 +239,13 @@ impl Expiry<Resource, Owner> for Life {
         Some(left.min(resource.life()))
     }
 
-    fn expire_after_update(&self, resource: &Resource, owner: &Owner, at: StdInstant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        resource: &Resource,
+        owner: &Owner,
+        at: StdInstant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         self.expire_after_create(resource, owner, at)
     }
 }

@@ -86,10 +86,25 @@ impl Visitor for Found {
         }
         Some(match key {
             // The caller's own data and schemas.
-            b"args" | b"response" | b"arguments" | b"parameters" | b"parametersJsonSchema" | b"schema" | b"data"
+            b"args"
+            | b"response"
+            | b"arguments"
+            | b"parameters"
+            | b"parametersJsonSchema"
+            | b"schema"
+            | b"data"
             | b"text" => return None,
-            b"fileUri" | b"file_uri" | b"cachedContent" | b"cached_content" | b"fileSearchStoreNames"
-            | b"file_search_store_names" | b"fileName" | b"file_name" | b"input_file_id" | b"uri" | b"environment" => Place::Name,
+            b"fileUri"
+            | b"file_uri"
+            | b"cachedContent"
+            | b"cached_content"
+            | b"fileSearchStoreNames"
+            | b"file_search_store_names"
+            | b"fileName"
+            | b"file_name"
+            | b"input_file_id"
+            | b"uri"
+            | b"environment" => Place::Name,
             b"agent" => Place::Agent,
             b"previous_interaction_id" | b"previousInteractionId" => Place::Interaction,
             _ => Place::Any,

@@ -192,7 +192,10 @@ mod tests {
             ("files/abc", Some("files/abc")),
             ("https://generativelanguage.googleapis.com/v1beta/files/abc", Some("files/abc")),
             ("https://generativelanguage.googleapis.com/v1beta/files/abc:download?alt=media", Some("files/abc")),
-            ("https://generativelanguage.googleapis.com/download/v1beta/files/abc:download?alt=media", Some("files/abc")),
+            (
+                "https://generativelanguage.googleapis.com/download/v1beta/files/abc:download?alt=media",
+                Some("files/abc"),
+            ),
             ("https://gateway.example:8443/v1/files/abc", Some("files/abc")),
             ("https://youtu.be/files/abc", None),
             ("gs://bucket/files/abc", None),

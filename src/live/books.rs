@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::error::seconds;
 use crate::live::Limits;
-use crate::live::close::{Close, FAILED, GOING_AWAY, NORMAL, RESTART};
+use crate::live::close::{Close, FAILED, GOING_AWAY, NO_CODE, NORMAL, RESTART};
 use crate::live::message::Told;
 use crate::live::pump::{End, Ending};
 use crate::live::socket::Message;
@@ -79,7 +79,7 @@ impl Books {
         match end {
             // Google hears the client's own words; the client its answer.
             End::Closed(frame) => {
-                let said = frame.map_or(Close::new(NORMAL, ""), |frame| Close::new(frame.code.into(), &frame.reason));
+                let said = frame.map_or(Close::new(NO_CODE, ""), |frame| Close::new(frame.code.into(), &frame.reason));
                 (self.ended(Outcome::Ok, said.clone()), said)
             }
             End::Broke(error) => match Close::of_fault(&error, limits.message_bytes) {
@@ -113,7 +113,7 @@ impl Books {
     }
 
     fn google_closed(&mut self, close: Close) -> Close {
-        if matches!(close.code, NORMAL | GOING_AWAY) {
+        if matches!(close.code, NORMAL | GOING_AWAY | NO_CODE) {
             return self.ended(Outcome::Ok, close);
         }
         let refusal = close.refusal();

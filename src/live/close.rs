@@ -11,6 +11,8 @@ use crate::scrub::Scrubber;
 
 /// The code of an end that both sides wanted.
 pub(super) const NORMAL: u16 = 1000;
+/// What stands for a close frame without a code; no frame carries it.
+pub(super) const NO_CODE: u16 = 1005;
 /// The code of a side that goes away, or that waited long enough.
 pub(super) const GOING_AWAY: u16 = 1001;
 /// The code for a client that did not do what it must.
@@ -35,10 +37,10 @@ impl Close {
         Self { code, reason: reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned() }
     }
 
-    /// What Google's frame says, without any key. A frame without a code is a normal end.
+    /// What Google's frame says, without any key.
     pub(super) fn heard(frame: Option<&CloseFrame>, scrubber: &Scrubber) -> Self {
         frame.map_or_else(
-            || Self::new(NORMAL, ""),
+            || Self::new(NO_CODE, ""),
             |frame| Self::new(frame.code.into(), &scrubber.scrub_str(frame.reason.as_str())),
         )
     }

@@ -46,7 +46,7 @@ pub(crate) async fn answer(
         return Ok(respond(&answer, wire::plan(&answer, Duration::ZERO, 1, &[]), line, None));
     }
     let mut route = Route::parse(&head.method, &head.uri);
-    let call = world.journal().enter(seen(&head, &line, &route));
+    let call = world.journal().enter(head_of(&head, &line, &route));
     let body = match Limited::new(body, BODY_MAX).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
@@ -125,14 +125,20 @@ async fn broken_off(line: &Line) -> Result<Response<AnswerBody>, Infallible> {
     std::future::pending().await
 }
 
-fn respond(answer: &Answer, steps: VecDeque<Step>, line: Arc<Line>, call: Option<OpenCall>) -> Response<AnswerBody> {
+pub(crate) fn respond(
+    answer: &Answer,
+    steps: VecDeque<Step>,
+    line: Arc<Line>,
+    call: Option<OpenCall>,
+) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::new(answer, steps, line, call));
     *response.status_mut() = answer.status;
     response.headers_mut().clone_from(&answer.headers);
     response
 }
 
-fn seen(head: &Parts, line: &Line, route: &Route) -> SeenCall {
+/// A call as its head tells it.
+pub(crate) fn head_of(head: &Parts, line: &Line, route: &Route) -> SeenCall {
     SeenCall {
         id: 0,
         at: Instant::now(),
@@ -153,6 +159,7 @@ fn seen(head: &Parts, line: &Line, route: &Route) -> SeenCall {
         status: 0,
         bytes_sent: 0,
         writes: 0,
+        close_heard: None,
         ending: Ending::Open,
         ended_at: None,
     }
@@ -233,6 +240,13 @@ fn bend(answer: &mut Answer, script: &Script, asked: &Asked) {
             answer.headers.insert(name, value);
         }
     }
+}
+
+/// Refuses a call that gets no further than its head.
+pub(crate) fn refuse(refused: Refused, route: &Route, line: Arc<Line>, call: OpenCall) -> Response<AnswerBody> {
+    let answer = refusal(refused, route);
+    call.note(|call| call.status = answer.status.as_u16());
+    respond(&answer, wire::plan(&answer, Duration::ZERO, 1, &[]), line, Some(call))
 }
 
 /// A refusal as it goes out: wrapped in an array where Google wraps it.

@@ -75,7 +75,14 @@ impl KeyPool {
         let egresses = specs.iter().map(|spec| spec.egress as usize + 1).max().unwrap_or(1);
         let roster = Arc::new(SharedRoster::new(Roster::new(&disabled, projects, egresses)));
         let scene = Arc::new(Scene { roster, storms: Mutex::default(), grounding: false.into() });
-        Ok(Self { keys: Arc::new(keys), scene, ceilings, lanes: ArcSwap::default(), adding: Mutex::new(()), started: clocks })
+        Ok(Self {
+            keys: Arc::new(keys),
+            scene,
+            ceilings,
+            lanes: ArcSwap::default(),
+            adding: Mutex::new(()),
+            started: clocks,
+        })
     }
 
     /// Asks dead keys by `probing`.

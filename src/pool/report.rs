@@ -1,7 +1,7 @@
 //! The pool's reports: the view for operators, the memory for a restart.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::time::Instant;
 

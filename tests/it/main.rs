@@ -17,6 +17,7 @@ mod egress;
 mod examples;
 mod jwt;
 mod leaks;
+mod live;
 mod memory;
 mod monitor;
 mod network;
