@@ -58,10 +58,10 @@ fn pool(keys: u32, weights: Weights) -> KeyPool {
 /// What a request asks of the pool when all is well: its lane, a key, and the report of a success.
 fn choices(pool: &KeyPool, tried: &[u32]) {
     let now = Instant::now();
-    let avoid = Avoid { keys: tried, projects: &[] };
+    let avoid = Avoid { keys: tried, ..Avoid::default() };
     for _ in 0..CHOICES {
         let lane = pool.lane(MODEL, now);
-        let Choice::Lease(mut lease) = pool.select(&lane, avoid, now) else { unreachable!("every key is well") };
+        let Choice::Lease(mut lease) = pool.select(lane, avoid, now) else { unreachable!("every key is well") };
         lease.succeed(now);
         drop(black_box(lease));
     }

@@ -15,6 +15,10 @@ use crate::reference::Reference;
 use crate::resource::Resource;
 use crate::settings;
 
+mod sightings;
+
+use sightings::Sightings;
+
 /// The index of resources. Made once, shared.
 #[derive(Debug)]
 pub struct Affinity {
@@ -125,8 +129,8 @@ impl Affinity {
         let known = self.owners.get(&resource);
         let until = now.saturating_add(SignedDuration::try_from(resource.life()).unwrap_or(SignedDuration::MAX));
         let until = until.unwrap_or(Timestamp::MAX);
-        let client = client.cloned().or_else(|| known.as_ref().and_then(|owner| owner.client.clone()));
-        // To see it again is no news, but for what lives on with its use.
+        let client = known.as_ref().and_then(|owner| owner.client.clone()).or_else(|| client.cloned());
+        // To see it again is no news.
         let same = |owner: &Owner| owner.project == key.project && owner.client.is_some() == client.is_some();
         if known.as_ref().is_some_and(same) {
             return;
@@ -192,6 +196,40 @@ impl Affinity {
                 let client = made_by.map(|name| client(&name));
                 self.owners.insert(resource, Owner { key: key.index, project: key.project, client, until });
             }
+        }
+    }
+}
+
+/// Sees one answer of Google's pass: what it names is learnt before its client can read it.
+#[derive(Debug)]
+pub struct Witness {
+    affinity: Arc<Affinity>,
+    sightings: Sightings,
+    /// Who made what the answer names.
+    client: Option<Client>,
+    /// What is gone when the answer is a success.
+    deletes: Option<Resource>,
+}
+
+impl Witness {
+    /// Of an answer in which bare ids are those of `collection`; `client` made what it names, if anyone did.
+    pub fn new(affinity: Arc<Affinity>, collection: &str, client: Option<Client>, deletes: Option<Resource>) -> Self {
+        Self { affinity, sightings: Sightings::new(collection), client, deletes }
+    }
+
+    /// The next bytes, of an answer to `key`.
+    pub fn see(&mut self, chunk: &[u8], key: &Key, now: Timestamp) {
+        for resource in self.sightings.feed(chunk) {
+            if self.deletes.is_none() {
+                self.affinity.learn(resource, key, self.client.as_ref(), now);
+            }
+        }
+    }
+
+    /// The answer ended in order, with success.
+    pub fn succeeded(&self) {
+        if let Some(resource) = &self.deletes {
+            self.affinity.forget(resource);
         }
     }
 }

@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn an_outage_tells_which_keys_are_out_why_and_until_when() {
         let reasons = vec![("quota_day", 2), ("invalid", 1)];
-        let error = Error::Exhausted { reasons, retry_after: Some(Duration::from_millis(12_300)), fault: false };
+        let error =
+            Error::Exhausted { reasons, retry_after: Some(Duration::from_millis(12_300)), fault: false, owner: None };
         let (answer, json) = parsed(Surface::Gemini, &error);
         assert_eq!(answer.status(), 429);
         assert_eq!(answer.headers()[RETRY_AFTER], "13");
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn refusals_by_429_and_503_say_when_to_retry() {
-        let out = |fault| Error::Exhausted { reasons: vec![], retry_after: None, fault };
+        let out = |fault| Error::Exhausted { reasons: vec![], retry_after: None, fault, owner: None };
         for error in [out(true), out(false), Error::Busy, Error::Draining] {
             assert!(parsed(Surface::Gemini, &error).0.headers().contains_key(RETRY_AFTER), "{error:?}");
         }

@@ -9,6 +9,8 @@ const OVERLOADS_MAX: u32 = 3;
 /// The pauses between them begin here, double, and end there.
 const OVERLOAD_PAUSE: Duration = Duration::from_secs(2);
 const OVERLOAD_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Projects that are asked for a resource whose owner is not known.
+const OWNERS_MAX: u32 = 3;
 /// A bare 429 is taken to another key at most this often.
 const BARE_MAX: u32 = 2;
 
@@ -97,6 +99,7 @@ impl Plan {
                 Next::Stop
             }
             Verdict::Grounding => elsewhere,
+            Verdict::NotOwner if before + 1 < OWNERS_MAX => elsewhere,
             verdict if removes_its_key(verdict) => again(Duration::ZERO),
             Verdict::Precondition | Verdict::ModelForbidden if before == 0 => elsewhere,
             Verdict::ModelUnknown if before == 0 && !facts.unknown_lately => elsewhere,
@@ -176,6 +179,7 @@ mod tests {
             (Verdict::DoubleCredential, 2),
             (Verdict::Connect, 4),
             (Verdict::Empty, 1),
+            (Verdict::NotOwner, 3),
             (Verdict::Broken, 1),
         ] {
             assert_eq!(attempts(verdict, &CALM, 10), most, "{verdict:?}");

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::affinity::Bound;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -34,6 +35,8 @@ pub struct Call {
     pub record: Arc<Record>,
     /// The lane whose limits it meets: its model's, or the empty one where Google counts nothing for a model.
     pub lane: Box<str>,
+    /// What the resources it names say of the keys that may serve it.
+    pub bound: Bound,
     /// When it arrived.
     pub arrived: Instant,
     /// By when the answer's first byte is due.

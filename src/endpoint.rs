@@ -3,6 +3,8 @@
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri, header};
 
+use crate::resource::Resource;
+
 /// The two shapes of requests, answers and errors that geminate speaks.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Surface {
@@ -110,6 +112,8 @@ pub struct Endpoint {
     pub action: Action,
     /// The model named in the path, without `models/`.
     pub model: Option<Box<str>>,
+    /// The resource of one project that the path names.
+    pub resource: Option<Resource>,
     /// Path and query for the upstream, without the client's credential.
     pub target: PathAndQuery,
     /// Whether sending it twice can do no harm beyond its price: reads, generations, counts, embeddings.
@@ -158,7 +162,30 @@ impl Endpoint {
         let replayable =
             matches!(*method, Method::GET | Method::HEAD) || !matches!(action, Action::Upload | Action::Other);
         let target = target(asked, path, surface == Surface::OpenAi && !rest.starts_with("openai/"));
-        Ok(Self { surface, action, model: model.map(Into::into), target, replayable })
+        let resource = match (head, action) {
+            ("upload", _) => rest.split_once('/').and_then(|(_, rest)| Resource::of_path(rest)),
+            (_, Action::Other) => Resource::of_path(rest),
+            _ => None,
+        };
+        Ok(Self { surface, action, model: model.map(Into::into), resource, target, replayable })
+    }
+
+    /// The collection that the path leads to, such as `files` or `interactions`.
+    pub fn collection(&self) -> &str {
+        let path = self.target.path().trim_start_matches("/upload").trim_start_matches('/');
+        let below = path.split_once('/').map_or("", |(_, rest)| rest);
+        let below = below.strip_prefix("openai/").unwrap_or(below);
+        &below[..below.find(['/', ':']).unwrap_or(below.len())]
+    }
+
+    /// Whether the path names `resource` itself and not a part of it.
+    pub fn is_of(&self, resource: &Resource) -> bool {
+        self.target.path().ends_with(resource.name().rsplit('/').next().unwrap_or(""))
+    }
+
+    /// Whether its answers may name resources that its project owns.
+    pub const fn names_resources(&self) -> bool {
+        matches!(self.action, Action::Upload | Action::Other)
     }
 
     /// Whether the model stands in the body: OpenAI's calls.

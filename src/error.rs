@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::endpoint::Unroutable;
+use crate::resource::Resource;
 
 /// Why a call was refused or failed. `answer` turns it into HTTP; nothing in it is secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -62,7 +63,7 @@ pub enum Error {
     #[error("the request body broke off before its end")]
     BodyBroken,
     /// No key can serve now.
-    #[error("{}", exhausted(.reasons, *.retry_after, *.fault))]
+    #[error("{}", exhausted(.reasons, *.retry_after, *.fault, .owner.as_ref()))]
     Exhausted {
         /// How many keys are out for what.
         reasons: Vec<(&'static str, u32)>,
@@ -70,7 +71,24 @@ pub enum Error {
         retry_after: Option<Duration>,
         /// Whether all are out for good rather than out of quota.
         fault: bool,
+        /// The resource whose project's keys alone could serve.
+        owner: Option<Resource>,
     },
+    /// Two resources that no key can serve together.
+    #[error("{0} and {1} live in different Google projects, so no key can serve both: make or upload them together")]
+    TwoOwners(Resource, Resource),
+    /// A resource that is none of the client's.
+    #[error("{0} was not found")]
+    Foreign(Resource),
+    /// More resources than a request may name.
+    #[error("the request names more than {max} resources")]
+    TooManyResources {
+        /// How many it may.
+        max: usize,
+    },
+    /// What the body names must be checked, and it is too large for that.
+    #[error("the request body is too large to be checked for the resources it names (retry.replay_bytes_max)")]
+    Unchecked,
     /// The line of those who wait for a key is full.
     #[error("no key is free and {waiting} requests wait already; retry in {} s", seconds(*.retry_after))]
     LineFull {
@@ -125,6 +143,10 @@ impl Error {
             Self::BodyBroken => "body_broken",
             Self::Exhausted { fault: true, .. } => "no_usable_key",
             Self::Exhausted { .. } => "exhausted",
+            Self::TwoOwners(..) => "two_owners",
+            Self::Foreign(_) => "foreign_resource",
+            Self::TooManyResources { .. } => "too_many_resources",
+            Self::Unchecked => "unchecked_body",
             Self::LineFull { .. } => "line_full",
             Self::DeadlineExceeded(_) => "deadline_exceeded",
             Self::Unreachable(_) => "unreachable",
@@ -140,19 +162,21 @@ impl Error {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Unroutable(Unroutable::Unknown) => StatusCode::NOT_FOUND,
+            Self::Unroutable(Unroutable::Unknown) | Self::Foreign(_) => StatusCode::NOT_FOUND,
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
             Self::Unroutable(Unroutable::Ambiguous)
             | Self::BodyBroken
             | Self::Handshake(_)
-            | Self::Closed { code: 1003 | 1007 | 1008 | 1009, .. } => StatusCode::BAD_REQUEST,
+            | Self::Closed { code: 1003 | 1007 | 1008 | 1009, .. }
+            | Self::TwoOwners(..)
+            | Self::TooManyResources { .. } => StatusCode::BAD_REQUEST,
             Self::NoRealtime => StatusCode::NOT_IMPLEMENTED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RateLimited { .. } | Self::Exhausted { fault: false, .. } | Self::LineFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Busy | Self::Draining | Self::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } | Self::Unchecked => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::DeadlineExceeded(_) | Self::Edge { status: StatusCode::GATEWAY_TIMEOUT, .. } => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -183,6 +207,8 @@ impl Error {
         !matches!(
             self,
             Self::Exhausted { .. }
+                | Self::TwoOwners(..)
+                | Self::TooManyResources { .. }
                 | Self::LineFull { .. }
                 | Self::DeadlineExceeded(_)
                 | Self::Unreachable(_)
@@ -199,10 +225,19 @@ pub fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-fn exhausted(reasons: &[(&'static str, u32)], retry_after: Option<Duration>, fault: bool) -> String {
+fn exhausted(
+    reasons: &[(&'static str, u32)],
+    retry_after: Option<Duration>,
+    fault: bool,
+    owner: Option<&Resource>,
+) -> String {
     let list: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     let list = if list.is_empty() { "the pool is empty".to_owned() } else { list.join(", ") };
-    let what = if fault { "no usable key" } else { "no key can serve this model now" };
+    let what = match owner {
+        Some(owner) => format!("{owner} lives in a project of which no key can serve now"),
+        None if fault => "no usable key".to_owned(),
+        None => "no key can serve this model now".to_owned(),
+    };
     match retry_after {
         Some(wait) => format!("{what} ({list}); the first one returns in {} s", seconds(wait)),
         None => format!("{what} ({list})"),

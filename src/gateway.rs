@@ -61,7 +61,7 @@ impl Shared {
     pub fn new(settings: Arc<Settings>, pool: Arc<KeyPool>, clients: Arc<Clients>, eyes: Eyes) -> Self {
         let places = Arc::new(admit::Places::new(&settings.admit));
         let budget = Arc::new(retry::Budget::new(&settings.retry));
-        let intake = Arc::new(Intake::new(&settings));
+        let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
         Self { settings, pool, clients, eyes, places, budget, intake }
     }
 }
@@ -118,7 +118,7 @@ pub fn router(shared: &Shared, upstream: Upstream) -> Router {
                 // One request's panic is that request's 500.
                 .layer(CatchPanicLayer::custom(panicked))
                 // Who asks is known before anything is read of what they ask.
-                .layer(authenticate::layer(Arc::clone(&shared.clients), denied)),
+                .layer(authenticate::layer(Arc::clone(&shared.clients), Arc::clone(&shared.eyes.affinity), denied)),
         )
 }
 
@@ -132,7 +132,7 @@ async fn handle<P: Path>(
         // Both layers stand above this handler.
         return answer::refuse(Surface::Gemini, &Error::Panicked);
     };
-    let Caller { client, surface } = caller.clone();
+    let Caller { client, surface, token } = caller.clone();
     let record = Arc::clone(record);
     record.client(client.id());
     let operator = client.operator();
@@ -142,7 +142,7 @@ async fn handle<P: Path>(
             match endpoint.action {
                 // A session has a walk of its own: see `live`.
                 Action::Live => {
-                    let opened = live.open(endpoint, client, record, &mut parts).await;
+                    let opened = live.open(endpoint, client, token, record, &mut parts).await;
                     return opened.unwrap_or_else(|error| answer::refuse(surface, &error));
                 }
                 Action::Realtime => return answer::refuse(surface, &Error::NoRealtime),

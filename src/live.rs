@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::layer::record::Open;
 use crate::layer::{admit, lease, retry};
 use crate::record::Record;
+use crate::secret::Secret;
 use crate::sequel::Sequel;
 use crate::settings;
 use crate::upstream::{Handshake, headers};
@@ -82,6 +83,7 @@ pub struct Live(Arc<Means>);
 struct Asked {
     endpoint: Endpoint,
     client: Client,
+    token: Option<Secret>,
     record: Arc<Record>,
     headers: HeaderMap,
     handshake: Handshake,
@@ -94,11 +96,12 @@ impl Live {
         Self(Arc::new(means))
     }
 
-    /// Answers the handshake. The session follows on the connection; whatever refuses it before is plain HTTP.
+    /// Answers the handshake. With an ephemeral `token` the session is the token's, and no key's. The session follows on the connection; whatever refuses it before is plain HTTP.
     pub async fn open(
         &self,
         endpoint: Endpoint,
         client: Client,
+        token: Option<Secret>,
         record: Arc<Record>,
         head: &mut Parts,
     ) -> Result<Response<Body>, Error> {
@@ -111,7 +114,7 @@ impl Live {
         let place = Arc::clone(&self.0.places).take(&record, began + self.0.limits.setup).await?;
         let answer = switching(&handshake);
         let headers = headers::up(&head.headers);
-        let asked = Asked { endpoint, client, record, headers, handshake, began };
+        let asked = Asked { endpoint, client, token, record, headers, handshake, began };
         self.follow(asked, upgrade, &sequel, place);
         Ok(answer)
     }

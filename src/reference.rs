@@ -10,17 +10,18 @@ use crate::skim::walk::Skim;
 
 /// The longest value that is read: a URI around a name.
 const VALUE_BYTES_MAX: usize = 1024;
+/// A file that a function's response refers to, within a request of a batch, stands 15 deep.
+const LEVELS: usize = 16;
 /// Different resources of one body; Google takes 3,000 files in a prompt (Gemini API documentation, 2026-10).
-const REFERENCES_MAX: usize = 4_096;
+pub const REFERENCES_MAX: usize = 4_096;
 /// Up to this many bytes a search for the keys' common parts is cheaper than the walk, which skips long strings.
 const SEARCHED_BYTES_MAX: usize = 64 << 10;
 
 /// What every key that refers to something has in it, and how a key may be written that has not: by escapes.
 const MARKS: [&[u8]; 4] = [b"ile", b"ached", b"nteraction", b"\\u00"];
 
-/// More different resources than a body may name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the request names more than {REFERENCES_MAX} resources")]
+/// More different resources than [`REFERENCES_MAX`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TooMany;
 
 /// A resource that a body names.
@@ -41,7 +42,7 @@ pub fn references(body: &[u8]) -> Result<Vec<Reference>, TooMany> {
         return Ok(Vec::new());
     }
     let mut found = Found::default();
-    Skim::<Found, VALUE_BYTES_MAX>::default().feed(body, &mut found);
+    Skim::<Found, VALUE_BYTES_MAX, LEVELS>::default().feed(body, &mut found);
     if found.too_many { Err(TooMany) } else { Ok(found.references) }
 }
 

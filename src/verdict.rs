@@ -13,6 +13,8 @@ pub enum Verdict {
     Empty,
     /// The caller's own error: bad arguments, unknown resource, unsupported method.
     Caller,
+    /// What the call names does not live in the key's project, or nowhere.
+    NotOwner,
     /// Google saw several credentials: ours to mend, never the key's fault.
     DoubleCredential,
     /// The key is invalid, expired or not found.
@@ -64,12 +66,13 @@ pub enum Verdict {
 }
 
 /// Every verdict, in order of their numbers.
-pub const ALL: [Verdict; 27] = {
+pub const ALL: [Verdict; 28] = {
     use Verdict::*;
     [
         Success,
         Empty,
         Caller,
+        NotOwner,
         DoubleCredential,
         KeyInvalid,
         Unauthorized,
@@ -104,6 +107,7 @@ impl Verdict {
             Self::Success => "success",
             Self::Empty => "empty",
             Self::Caller => "caller",
+            Self::NotOwner => "not_owner",
             Self::DoubleCredential => "double_credential",
             Self::KeyInvalid => "key_invalid",
             Self::Unauthorized => "unauthorized",
@@ -138,7 +142,7 @@ impl Verdict {
 
     /// Whether the attempt failed for the pool's or Google's reasons, not the caller's.
     pub const fn is_failure(self) -> bool {
-        !matches!(self, Self::Success | Self::Empty | Self::Caller | Self::Abandoned)
+        !matches!(self, Self::Success | Self::Empty | Self::Caller | Self::NotOwner | Self::Abandoned)
     }
 
     /// Whether Google's answer proves that the request had no effect, so that even a creating call may be sent again.

@@ -8,6 +8,7 @@ use axum::Router;
 use tokio::time::{Instant, interval, sleep};
 use tracing::{info, warn};
 
+use crate::affinity::{self, Affinity};
 use crate::config::Configuration;
 use crate::gateway::{self, Shared};
 use crate::monitor::access::Listener;
@@ -32,6 +33,8 @@ use crate::verdict::Verdict;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How often the pool's memory is written, when it has changed.
 const SAVE: Duration = Duration::from_secs(1);
+/// The same for the index of resources.
+const SAVE_INDEX: Duration = Duration::from_secs(2);
 /// How often it is looked whether a dead key is due to be asked.
 const PROBES: Duration = Duration::from_millis(500);
 
@@ -41,7 +44,10 @@ pub(super) struct House {
     monitor: Arc<Monitor>,
     egresses: Egresses,
     authorities: Arc<Vec<Certificate>>,
+    /// The pool's memory.
     memory: StateFile,
+    /// The index of resources.
+    index: StateFile,
 }
 
 /// Everything that could be printed and must not be.
@@ -86,11 +92,16 @@ impl House {
             enabled: settings.monitoring.enabled,
         });
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
-        let eyes = Eyes { telemetry, scrubber };
+        let affinity = Arc::new(Affinity::new(&settings.affinity));
+        let index = StateFile::new(&settings.data_dir, "affinity.json");
+        if let Some(remembered) = index.load::<affinity::Memory>() {
+            affinity.recall(remembered, pool.keys(), clocks.wall, |name| clients.named(name));
+        }
+        let eyes = Eyes { telemetry, affinity, scrubber };
         let shared = Shared::new(Arc::new(settings), pool, clients, eyes);
         // Whatever is wrong with a proxy is told now, not by the first worker.
         Upstream::new(&shared.settings.upstream, &egresses, &authorities)?;
-        Ok(Self { shared, monitor, egresses, authorities, memory })
+        Ok(Self { shared, monitor, egresses, authorities, memory, index })
     }
 
     /// The router of the data listener, for one worker; to be called within its runtime.
@@ -123,6 +134,9 @@ impl House {
         })?;
         let (pool, memory) = (Arc::clone(&self.shared.pool), self.memory.clone());
         until_stopped(tasks, async move { save_on_change(&pool, &memory).await })?;
+        let (pool, affinity) = (Arc::clone(&self.shared.pool), Arc::clone(&self.shared.eyes.affinity));
+        let index = self.index.clone();
+        until_stopped(tasks, async move { save_index(&pool, &affinity, &index).await })?;
         let (pool, upstream) = (Arc::clone(&self.shared.pool), self.upstream()?);
         let limits = self.shared.settings.pool.clone();
         until_stopped(tasks, async move { probe_when_due(&pool, &upstream, &limits).await })
@@ -132,6 +146,12 @@ impl House {
     pub(super) fn remember(&self) {
         if let Err(error) = self.memory.save(&self.shared.pool.memory(Instant::now())) {
             warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
+        }
+        let affinity = &self.shared.eyes.affinity;
+        if affinity.changes() > 0
+            && let Err(error) = self.index.save(&affinity.memory(self.shared.pool.keys()))
+        {
+            warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
         }
     }
 }
@@ -161,6 +181,27 @@ async fn save_on_change(pool: &KeyPool, file: &StateFile) {
             Ok(Ok(())) => (saved, failing) = (Some(memory), false),
             Ok(Err(error)) if !failing => {
                 warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
+                failing = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The index may be large: it is written whole, at most once in a while.
+async fn save_index(pool: &KeyPool, affinity: &Affinity, file: &StateFile) {
+    let (mut saved, mut failing) = (0, false);
+    loop {
+        sleep(SAVE_INDEX).await;
+        let changes = affinity.changes();
+        if changes == saved {
+            continue;
+        }
+        let (file, memory) = (file.clone(), affinity.memory(pool.keys()));
+        match tokio::task::spawn_blocking(move || file.save(&memory)).await {
+            Ok(Ok(())) => (saved, failing) = (changes, false),
+            Ok(Err(error)) if !failing => {
+                warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
                 failing = true;
             }
             _ => {}

@@ -15,11 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
+use crate::affinity::{Affinity, Bound, Conflict};
 use crate::call::{Call, Payload};
 use crate::client::Client;
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::error::Error;
 use crate::record::Record;
+use crate::reference::{REFERENCES_MAX, Reference, references};
 use crate::settings::Settings;
 use crate::skim;
 use crate::upstream::headers;
@@ -38,11 +40,12 @@ pub struct Intake {
     patience: Duration,
     timeout: Duration,
     timeout_ceiling: Duration,
+    affinity: Arc<Affinity>,
 }
 
 impl Intake {
     /// As configured.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings, affinity: Arc<Affinity>) -> Self {
         let pieces = usize::try_from(settings.retry.replay_bytes_total / PIECE).unwrap_or(usize::MAX);
         Self {
             body_max: settings.server.body_bytes_max,
@@ -51,6 +54,7 @@ impl Intake {
             patience: Duration::from_millis(settings.server.body_read_timeout_ms),
             timeout: Duration::from_millis(settings.deadline.request_timeout_ms),
             timeout_ceiling: Duration::from_millis(settings.deadline.request_timeout_ceiling_ms),
+            affinity,
         }
     }
 
@@ -72,10 +76,27 @@ impl Intake {
             model = bare_model(&named).into();
             record.model(&model);
         }
-        let lane = lane(endpoint.action, model);
+        let bound = self.bind(&endpoint, &client, &payload)?;
+        let lane = lane(endpoint.action, &head.method, model);
         let deadline = Instant::now() + self.time(&endpoint, &head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
-        Ok(Call { endpoint, method, headers, payload, client, record, lane, arrived, deadline })
+        Ok(Call { endpoint, method, headers, payload, client, record, lane, bound, arrived, deadline })
+    }
+
+    /// Which keys may serve what the path and the body name.
+    fn bind(&self, endpoint: &Endpoint, client: &Client, payload: &Payload) -> Result<Bound, Error> {
+        if !payload.is_kept() && endpoint.action != Action::Upload && self.affinity.isolates(client) {
+            return Err(Error::Unchecked);
+        }
+        let named = references(payload.bytes()).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
+        let of_path = endpoint.resource.clone().map(|resource| Reference { resource, certain: true });
+        if named.is_empty() && of_path.is_none() {
+            return Ok(Bound::Free);
+        }
+        self.affinity.bind(of_path.iter().chain(&named), client).map_err(|conflict| match conflict {
+            Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
+            Conflict::Foreign(resource) => Error::Foreign(resource),
+        })
     }
 
     /// The time until the first byte: as configured, or longer where the client asks, up to the ceiling. An upload
@@ -162,10 +183,12 @@ impl Intake {
 }
 
 /// Counting tokens and looking at models spend nothing of what generations and embeddings are limited by.
-fn lane(action: Action, model: Box<str>) -> Box<str> {
+fn lane(action: Action, method: &Method, model: Box<str>) -> Box<str> {
     match action {
         Action::CountTokens => format!("{model}:countTokens").into(),
         Action::ModelList | Action::ModelGet => "".into(),
+        // To look at an operation below a model, or to take it away, spends nothing of the model's quota.
+        Action::Other if *method != Method::POST => "".into(),
         _ => model,
     }
 }

@@ -18,11 +18,13 @@ use crate::call::{Answered, Attempt, Call, Failure};
 use crate::error::Error;
 use crate::pool::KeyPool;
 use crate::pool::key::Key;
+use crate::pool::lane::Avoid;
 use crate::pool::lease::SharedLane;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
 use crate::record::Outcome;
 use crate::relay::Relay;
+use crate::resource::Resource;
 use crate::settings;
 use crate::verdict::Verdict;
 
@@ -138,8 +140,9 @@ impl<'m> Story<'m> {
         failure: Failure,
         attempt: &mut Attempt,
     ) -> Result<Duration, Box<Result<Response<Relay>, Error>>> {
+        let owner = attempt.call.bound.resource().cloned();
         let Some((key, lane)) = failure.with.clone() else {
-            return Err(Box::new(self.end(failure)));
+            return Err(Box::new(self.end(failure, owner)));
         };
         self.attempts += 1;
         let facts = facts(attempt, &key, &lane);
@@ -153,11 +156,11 @@ impl<'m> Story<'m> {
         }
         let Next::Again { pause, elsewhere, .. } = next else {
             self.tell(&failure, &key, "no other attempt can help");
-            return Err(Box::new(self.end(failure)));
+            return Err(Box::new(self.end(failure, owner)));
         };
         if !allowed {
             self.tell(&failure, &key, "the retry budget is spent");
-            return Err(Box::new(self.end(failure)));
+            return Err(Box::new(self.end(failure, owner)));
         }
         self.tell(&failure, &key, &format!("next key in {:.1} s", pause.as_secs_f64()));
         attempt.tried.push(key.index);
@@ -182,11 +185,11 @@ impl<'m> Story<'m> {
     }
 
     /// How the call ends when no attempt gave an answer.
-    fn end(&mut self, failure: Failure) -> Result<Response<Relay>, Error> {
+    fn end(&mut self, failure: Failure, owner: Option<Resource>) -> Result<Response<Relay>, Error> {
         if let Some(outage) = failure.outage {
             return match self.last.take() {
                 Some(last) if stands_alone(last.verdict, &outage) => show(last),
-                _ => Err(exhausted(&outage)),
+                _ => Err(exhausted(&outage, owner)),
             };
         }
         // An answer with nothing in it is still an answer; of equal refusals of a model the first one counts.
@@ -196,17 +199,17 @@ impl<'m> Story<'m> {
             _ => false,
         });
         let failure = first.unwrap_or(failure);
-        let outage = failure.with.as_ref().map(|(_, lane)| lane.lock().outage(&[], Instant::now()));
+        let outage = failure.with.as_ref().map(|(_, lane)| lane.lock().outage(Avoid::default(), Instant::now()));
         let outage = outage.filter(|outage| outage.len() >= self.means.pool.keys().len());
         match (failure.verdict, outage) {
             (Verdict::NotInTier, _) => show(failure),
             (verdict, Some(outage)) if removes_its_key(verdict) || verdict == Verdict::QuotaBare => {
-                Err(exhausted(&outage))
+                Err(exhausted(&outage, owner))
             }
             // A dead or spent key must not look like the client's own: others may serve its next request.
             (verdict, None) if removes_its_key(verdict) => {
                 let reasons = vec![(verdict.name(), 1)];
-                Err(Error::Exhausted { reasons, retry_after: Some(Duration::from_secs(1)), fault: true })
+                Err(Error::Exhausted { reasons, retry_after: Some(Duration::from_secs(1)), fault: true, owner })
             }
             _ => show(failure),
         }
@@ -271,10 +274,10 @@ fn show(failure: Failure) -> Result<Response<Relay>, Error> {
     }
 }
 
-fn exhausted(outage: &Outage) -> Error {
+fn exhausted(outage: &Outage, owner: Option<Resource>) -> Error {
     let retry_after = outage.soonest.map(|at| at.saturating_duration_since(Instant::now()));
     let reasons = outage.reasons().map(|(reason, count)| (reason.name(), count)).collect();
-    Error::Exhausted { reasons, retry_after, fault: outage.is_fault() }
+    Error::Exhausted { reasons, retry_after, fault: outage.is_fault(), owner }
 }
 
 /// An error of Google's for the client.

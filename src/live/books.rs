@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::client::Client;
 use crate::error::seconds;
 use crate::live::Limits;
 use crate::live::close::{Close, FAILED, GOING_AWAY, NO_CODE, NORMAL, RESTART};
@@ -15,6 +16,7 @@ use crate::pool::lease::{Lease, Moment};
 use crate::record::{Outcome, Record};
 use crate::refusal::Refusal;
 use crate::relay::Eyes;
+use crate::resource::Resource;
 use crate::telemetry::{AttemptSeen, clock};
 use crate::usage::Usage;
 use crate::verdict::Verdict;
@@ -24,16 +26,17 @@ use crate::verdict::Verdict;
 pub(super) struct Books {
     eyes: Eyes,
     record: Arc<Record>,
-    lease: Lease,
+    client: Client,
+    lease: Option<Lease>,
     tally: Tally,
     settled: u64,
     over: bool,
 }
 
 impl Books {
-    /// Of a session that has begun on the key of `lease`.
-    pub(super) fn new(eyes: Eyes, record: Arc<Record>, lease: Lease) -> Self {
-        Self { eyes, record, lease, tally: Tally::default(), settled: 0, over: false }
+    /// Of a session of `client`'s that has begun on the key of `lease`, or on an ephemeral token.
+    pub(super) fn new(eyes: Eyes, record: Arc<Record>, client: Client, lease: Option<Lease>) -> Self {
+        Self { eyes, record, client, lease, tally: Tally::default(), settled: 0, over: false }
     }
 
     /// A message of Google's, on its way to the client.
@@ -44,8 +47,16 @@ impl Books {
         if self.tally.read(bytes, &told) {
             let Usage { prompt_tokens, .. } = self.tally.sum();
             self.record.usage(self.tally.sum());
-            self.lease.settle(prompt_tokens.saturating_sub(self.settled), now);
+            if let Some(lease) = &self.lease {
+                lease.settle(prompt_tokens.saturating_sub(self.settled), now);
+            }
             self.settled = self.settled.max(prompt_tokens);
+        }
+        if let (Some(handle), Some(lease)) = (told.handle.as_deref(), &self.lease)
+            && let Some(session) = Resource::session(handle)
+        {
+            // Only its project can go on with it.
+            self.eyes.affinity.learn(session, lease.key(), Some(&self.client), clock());
         }
     }
 
@@ -92,8 +103,7 @@ impl Books {
 
     fn gone(&mut self) -> Close {
         self.record.outcome(Outcome::ClientGone);
-        self.lease.abandon();
-        self.seen(Verdict::Abandoned, "");
+        self.abandon();
         Close::new(GOING_AWAY, "")
     }
 
@@ -131,13 +141,23 @@ impl Books {
 
     fn fail(&mut self, verdict: Verdict, refusal: &Refusal, message: &str) {
         let moment = Moment { now: Instant::now(), wall: clock(), dice: 0.5 };
-        self.lease.fail(verdict, refusal, moment);
-        self.lease.note(verdict, message.to_owned(), moment.wall);
+        if let Some(lease) = &mut self.lease {
+            lease.fail(verdict, refusal, moment);
+            lease.note(verdict, message.to_owned(), moment.wall);
+        }
         self.seen(verdict, message);
     }
 
+    fn abandon(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.abandon();
+        }
+        self.seen(Verdict::Abandoned, "");
+    }
+
     fn seen(&self, verdict: Verdict, message: &str) {
-        let key = &self.lease.key().id;
+        let Some(lease) = &self.lease else { return };
+        let key = &lease.key().id;
         self.eyes.telemetry.attempt(AttemptSeen { record: &self.record, key, verdict, status: None, message });
     }
 }
@@ -146,8 +166,7 @@ impl Drop for Books {
     /// The session was cut: the key is not to blame.
     fn drop(&mut self) {
         if !self.over {
-            self.lease.abandon();
-            self.seen(Verdict::Abandoned, "");
+            self.abandon();
         }
     }
 }

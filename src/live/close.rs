@@ -111,7 +111,7 @@ impl Close {
             (429, "RESOURCE_EXHAUSTED")
         } else if any(&["unauthenticated", "authentication credential"]) {
             (401, "UNAUTHENTICATED")
-        } else if any(&["is not found", "no longer available"]) {
+        } else if any(&["not found", "no longer available"]) {
             (404, "NOT_FOUND")
         } else if any(&["overloaded", "unavailable", "high demand"]) {
             (503, "UNAVAILABLE")
@@ -151,6 +151,7 @@ mod tests {
             (1011, "The model is overloaded. Please try again later.", Verdict::Overloaded),
             (1011, "Internal error encountered.", Verdict::Internal),
             (1007, "User location is not supported for the API use.", Verdict::Precondition),
+            (1008, "BidiGenerateContent session not found", Verdict::Caller),
             (1007, "Request contains an invalid argument.", Verdict::Caller),
             (1000, "", Verdict::Caller),
         ] {
@@ -167,6 +168,7 @@ mod tests {
             reasons: vec![("quota_day", 2), ("invalid", 1)],
             retry_after: Some(Duration::from_secs(12)),
             fault: false,
+            owner: None,
         };
         let close = Close::of(&out);
         assert_eq!(close.code, 1013);

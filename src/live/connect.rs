@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use crate::affinity::Bound;
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
 use crate::layer::retry::Story;
@@ -15,13 +19,19 @@ use crate::live::socket::{self, GoogleSocket, Message};
 use crate::pool::key::Form;
 use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
+use crate::resource::Resource;
+use crate::secret::Secret;
 use crate::upstream::{Broken, Handshake, Opened};
 use crate::verdict::Verdict;
+
+/// What stands in the place of a key's id where none is used.
+const TOKEN: &str = "token";
 
 /// A session that has begun.
 #[derive(Debug)]
 pub(super) struct Connected {
-    pub(super) lease: Lease,
+    /// `None`: the session is an ephemeral token's.
+    pub(super) lease: Option<Lease>,
     pub(super) socket: GoogleSocket,
     /// Google's first message.
     pub(super) first: Message,
@@ -58,33 +68,75 @@ pub(super) async fn connect(
     timeout_at(call.deadline, attempts).await.map_err(late)?
 }
 
+/// Connects with an ephemeral token: no key goes up, so none is to blame, and none can take over.
+pub(super) async fn connect_by_token(
+    means: &Means,
+    call: &Call,
+    handshake: &Handshake,
+    setup: &Message,
+    token: &Secret,
+) -> Result<Connected, Error> {
+    // By the way out of the key that made it.
+    let owner = Resource::of_value(token.expose()).and_then(|token| means.lease.eyes.affinity.owner(&token));
+    let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key as usize));
+    let egress = key.map_or(0, |key| key.egress);
+    let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None };
+    call.record.attempt(&TOKEN.into());
+    let began = Instant::now();
+    let begun = timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await;
+    call.record.add_upstream(began.elapsed());
+    match begun {
+        Ok(Ok((socket, first))) => Ok(Connected { lease: None, socket, first }),
+        Ok(Err(failure)) => Err(failure.error.unwrap_or(Error::StreamBroken("it did not begin"))),
+        Err(_) => Err(Error::DeadlineExceeded(call.deadline - call.arrived)),
+    }
+}
+
+/// The target with the one credential that goes up in it.
+fn with_token(target: &PathAndQuery, token: &Secret) -> PathAndQuery {
+    let mark = if target.query().is_some() { '&' } else { '?' };
+    let token = utf8_percent_encode(token.expose(), NON_ALPHANUMERIC);
+    PathAndQuery::try_from(format!("{target}{mark}access_token={token}")).unwrap_or_else(|_| target.clone())
+}
+
 async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &Message) -> Result<Connected, Failure> {
     let mut lease = means.lease.obtain(attempt).await?;
     let call = &attempt.call;
     call.record.attempt(&lease.key().id);
     let began = Instant::now();
-    let begun = begin(means, call, &lease, handshake, setup).await;
+    let key = lease.key();
+    let credential = Some(key.credential(Form::ApiKey));
+    let target = Target { path: call.endpoint.target.clone(), egress: key.egress, credential };
+    let begun = begin(means, call, target, handshake, setup).await;
     call.record.add_upstream(began.elapsed());
     match begun {
         Ok((socket, first)) => {
             lease.succeed(Instant::now());
-            Ok(Connected { lease, socket, first })
+            Ok(Connected { lease: Some(lease), socket, first })
         }
         Err(failure) => Err(means.lease.settle(call, lease, *failure)),
     }
+}
+
+/// Where an attempt goes, and by what it is let in.
+struct Target {
+    path: PathAndQuery,
+    egress: u32,
+    /// `None`: it stands in the path.
+    credential: Option<(HeaderName, HeaderValue)>,
 }
 
 /// One attempt, up to Google's first message.
 async fn begin(
     means: &Means,
     call: &Call,
-    lease: &Lease,
+    target: Target,
     handshake: &Handshake,
     setup: &Message,
 ) -> Result<(GoogleSocket, Message), Box<Failure>> {
-    let (key, lease_means) = (lease.key(), &means.lease);
-    let credential = Some(key.credential(Form::ApiKey));
-    let opened = lease_means.upstream.open(&call.endpoint.target, &call.headers, handshake, key.egress, credential);
+    let lease_means = &means.lease;
+    let Target { path, egress, credential } = target;
+    let opened = lease_means.upstream.open(&path, &call.headers, handshake, egress, credential);
     let clean = |why: String| lease_means.eyes.scrubber.scrub_str(&why).into_owned();
     let io = match opened.await {
         Ok(Opened::Socket(io)) => io,
@@ -120,7 +172,11 @@ async fn begin(
 /// Google closed instead of answering the setup.
 fn closed(call: &Call, close: Close) -> Box<Failure> {
     let refusal = close.refusal();
-    let verdict = Verdict::of(&refusal, &call.endpoint);
+    let verdict = match (Verdict::of(&refusal, &call.endpoint), &call.bound) {
+        // Another project may own the session that is to go on.
+        (Verdict::Caller, Bound::Unknown(_)) if refusal.code == 404 => Verdict::NotOwner,
+        (verdict, _) => verdict,
+    };
     let Close { code, reason } = close;
     let failure = failed(verdict, Error::Closed { code, reason });
     Box::new(Failure { refusal, ..*failure })

@@ -12,17 +12,21 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use crate::affinity::{Affinity, Bound, Conflict};
 use crate::call::{Call, Payload};
+use crate::client::Client;
 use crate::error::{Error, seconds};
 use crate::live::books::Books;
 use crate::live::close::{Close, NORMAL, POLICY};
-use crate::live::connect::{Connected, connect};
+use crate::live::connect::{Connected, connect, connect_by_token};
 use crate::live::message::Setup;
 use crate::live::pump::{self, Clock, Side};
 use crate::live::socket::{self, ClientSocket, Message};
 use crate::live::{Asked, Limits, Means};
 use crate::phase::Phase;
 use crate::record::{Outcome, Record};
+use crate::reference::{REFERENCES_MAX, Reference, references};
+use crate::resource::Resource;
 use crate::upstream::Handshake;
 
 /// A session, its handshake answered.
@@ -50,7 +54,7 @@ impl Session {
     /// Serves it to its end. Dropped before, it ends both sides at once; the key is not to blame.
     pub(super) async fn run(self, upgraded: hyper::upgrade::Upgraded) {
         let Self { means, asked, phase } = self;
-        let record = Arc::clone(&asked.record);
+        let (record, who) = (Arc::clone(&asked.record), asked.client.clone());
         let mut client = socket::on(TokioIo::new(upgraded), Role::Server, means.limits.message_bytes).await;
         let clock = Clock::new(means.limits, phase.clone());
         // Boxed, so that a session under way does not carry what its beginning took.
@@ -65,7 +69,7 @@ impl Session {
             Err(unbegun) => return turn_away(&record, client, unbegun).await,
         };
         let Connected { lease, socket: google, first } = connected;
-        let mut books = Books::new(means.lease.eyes.clone(), record, lease);
+        let mut books = Books::new(means.lease.eyes.clone(), record, who, lease);
         books.read(&first);
         let (to, from) = client.split();
         let mut client = Side { from, to, ahead };
@@ -88,11 +92,18 @@ async fn begin(
 ) -> Result<(Connected, Option<Message>), Unbegun> {
     let setup = first(client, &means.limits).await?;
     asked.record.add_wait(asked.began.elapsed());
-    let (call, handshake) = call(asked, &setup, &means.limits);
+    let token = asked.token.clone();
+    let (call, handshake) = call(means, asked, &setup).map_err(Unbegun::Refused)?;
     let call = Arc::new(call);
     let mut ahead = None;
+    let connecting = async {
+        match &token {
+            Some(token) => connect_by_token(means, &call, &handshake, &setup, token).await,
+            None => connect(means, &call, &handshake, &setup).await,
+        }
+    };
     let connected = tokio::select! {
-        connected = connect(means, &call, &handshake, &setup) => connected.map_err(Unbegun::Refused)?,
+        connected = connecting => connected.map_err(Unbegun::Refused)?,
         unbegun = watch(client, &mut ahead, &means.limits) => return Err(unbegun),
     };
     Ok((connected, ahead))
@@ -134,13 +145,14 @@ async fn watch(client: &mut ClientSocket, ahead: &mut Option<Message>, limits: &
 }
 
 /// The session as a call: the pool and the retries see it as they see every other.
-fn call(asked: Asked, setup: &Message, limits: &Limits) -> (Call, Handshake) {
+fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake), Error> {
     let Asked { mut endpoint, client, record, headers, handshake, .. } = asked;
     let bytes = setup.clone().into_data();
     let named = Setup::read(&bytes);
     if let Some(model) = &named.model {
         record.model(model);
     }
+    let bound = bind(&means.lease.eyes.affinity, &client, named.handle.as_deref(), &bytes)?;
     endpoint.model = named.model.map(Into::into);
     let arrived = Instant::now();
     let call = Call {
@@ -151,10 +163,22 @@ fn call(asked: Asked, setup: &Message, limits: &Limits) -> (Call, Handshake) {
         payload: Payload::Kept(bytes, None),
         client,
         record,
+        bound,
         arrived,
-        deadline: arrived + limits.setup,
+        deadline: arrived + means.limits.setup,
     };
-    (call, handshake)
+    Ok((call, handshake))
+}
+
+/// Which keys may serve it: those of the project where the session began that is to go on, and where what the setup
+/// names lives.
+fn bind(affinity: &Affinity, client: &Client, handle: Option<&str>, setup: &[u8]) -> Result<Bound, Error> {
+    let named = references(setup).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
+    let session = handle.and_then(Resource::session).map(|resource| Reference { resource, certain: true });
+    affinity.bind(session.iter().chain(&named), client).map_err(|conflict| match conflict {
+        Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
+        Conflict::Foreign(resource) => Error::Foreign(resource),
+    })
 }
 
 /// Closes a session that did not begin, and records it as the same answer over HTTP would be.

@@ -82,11 +82,18 @@ pub struct Key {
     bearer: HeaderValue,
     /// For each surface, whether the other form of credential was seen to work where the usual one was refused.
     swapped: [AtomicBool; 2],
-    pub(crate) in_flight: AtomicU32,
+    pub(crate) traffic: Traffic,
     /// Set while the key's life is anything but alive, so that a success looks there only then.
     pub(crate) ailing: AtomicBool,
-    counts: [AtomicU64; verdict::ALL.len()],
     last_error: Mutex<Option<LastError>>,
+}
+
+/// What changes with every attempt, on a cache line of its own: attempts under way beside the successes.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Traffic {
+    pub(crate) in_flight: AtomicU32,
+    counts: [AtomicU64; verdict::ALL.len()],
 }
 
 /// The last failure of a key.
@@ -129,9 +136,8 @@ impl Key {
             header,
             bearer,
             swapped: Default::default(),
-            in_flight: AtomicU32::new(0),
+            traffic: Traffic { in_flight: AtomicU32::new(0), counts: std::array::from_fn(|_| AtomicU64::new(0)) },
             ailing: AtomicBool::new(false),
-            counts: std::array::from_fn(|_| AtomicU64::new(0)),
             last_error: Mutex::new(None),
         })
     }
@@ -159,7 +165,7 @@ impl Key {
 
     /// Attempts under way.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.traffic.in_flight.load(Relaxed)
     }
 
     /// Attempts so far, those under way included.
@@ -169,12 +175,12 @@ impl Key {
 
     /// Counts an attempt that came to `verdict`.
     pub fn count(&self, verdict: Verdict) {
-        self.counts[verdict as usize].fetch_add(1, Relaxed);
+        self.traffic.counts[verdict as usize].fetch_add(1, Relaxed);
     }
 
     /// The attempts counted so far, by verdict.
     pub fn counts(&self) -> impl Iterator<Item = (Verdict, u64)> {
-        verdict::ALL.into_iter().zip(&self.counts).map(|(v, n)| (v, n.load(Relaxed))).filter(|(_, n)| *n > 0)
+        verdict::ALL.into_iter().zip(&self.traffic.counts).map(|(v, n)| (v, n.load(Relaxed))).filter(|(_, n)| *n > 0)
     }
 
     /// Keeps a failure for the operator. `error.message` must be scrubbed.

@@ -120,18 +120,18 @@ impl KeyPool {
         lane
     }
 
-    /// Chooses the key whose turn it is for a model.
-    pub fn select(&self, shared: &Arc<SharedLane>, avoid: Avoid<'_>, now: Instant) -> Choice {
+    /// Chooses the key whose turn it is for a model. The lane goes into the lease: a count less to raise and lower.
+    pub fn select(&self, shared: Arc<SharedLane>, avoid: Avoid<'_>, now: Instant) -> Choice {
         let chosen = shared.pass_time(|lane| {
             if lane.pace.is_some_and(|pace| shared.in_flight.load(Relaxed) >= pace) {
                 let mut outage = Outage::default();
                 outage.add(Reason::Storm, Some(now + Duration::from_secs(1)));
                 return Err(outage);
             }
-            lane.pick(avoid, now).ok_or_else(|| lane.outage(avoid.projects, now))
+            lane.pick(avoid, now).ok_or_else(|| lane.outage(avoid, now))
         });
         match chosen {
-            Ok(index) => Choice::Lease(Lease::new(Arc::clone(shared), index, now)),
+            Ok(index) => Choice::Lease(Lease::new(shared, index, now)),
             Err(outage) => Choice::Out(outage),
         }
     }

@@ -39,6 +39,29 @@ pub struct Avoid<'a> {
     pub keys: &'a [u32],
     /// Projects this request must not go to.
     pub projects: &'a [u32],
+    /// All that it may go to, where it names something that lives there.
+    pub only: Option<Only>,
+}
+
+/// The owner of what a request names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Only {
+    /// Any key of a project.
+    Project(u32),
+    /// One key.
+    Key(u32),
+}
+
+impl Avoid<'_> {
+    /// Whether the key may serve the request, tried or not.
+    fn allows(&self, key: &Key) -> bool {
+        let owner = match self.only {
+            None => true,
+            Some(Only::Project(project)) => key.project == project,
+            Some(Only::Key(index)) => key.index == index,
+        };
+        owner && !self.projects.contains(&key.project)
+    }
 }
 
 /// One model's view of the pool. Lives under a lock of its own.
@@ -121,7 +144,7 @@ impl Lane {
             // Borrowed, not cloned: a count shared by all threads costs more than the choice.
             let key = |index: u32| &keys.list[index as usize];
             let load = |index: u32| key(index).in_flight();
-            let elsewhere = |index: u32| !avoid.projects.contains(&key(index).project);
+            let elsewhere = |index: u32| avoid.allows(key(index));
             let fresh = |index: u32| elsewhere(index) && !avoid.keys.contains(&index);
             let index = schedule.pick(fresh, load).or_else(|| {
                 // Every key was tried: the same one again, where the project may be asked again.
@@ -252,12 +275,13 @@ impl Lane {
         !self.windows.is_empty()
     }
 
-    /// Why nothing can be chosen now, over the keys outside `projects` and those ruled out by what they ask.
-    pub fn outage(&self, projects: &[u32], now: Instant) -> Outage {
+    /// Why nothing can be chosen now, over the keys that a request may go to and those ruled out by what it asks.
+    pub fn outage(&self, avoid: Avoid<'_>, now: Instant) -> Outage {
         let roster = self.roster.lock();
         let mut outage = Outage::default();
-        for key in &self.keys.list {
-            if !projects.contains(&key.project) {
+        let owners = Avoid { projects: &[], ..avoid };
+        for key in self.keys.list.iter().filter(|key| owners.allows(key)) {
+            if avoid.allows(key) {
                 if let Some((reason, until)) = self.blocked(key, &roster, now) {
                     outage.add(reason, until);
                 }

@@ -37,6 +37,8 @@ pub struct SharedLane {
     pub in_flight: AtomicU32,
     /// Requests that wait for a key, the one at the head included.
     pub waiting: AtomicUsize,
+    /// Requests that wait for a key of one project and stand in no line.
+    pub bound: AtomicUsize,
     /// Held by the request at the head of the line: the line is first come, first served.
     pub turn: tokio::sync::Mutex<()>,
     /// Told when a key may have come back.
@@ -54,9 +56,15 @@ impl SharedLane {
             lane: Mutex::new(lane),
             in_flight: AtomicU32::new(0),
             waiting: AtomicUsize::new(0),
+            bound: AtomicUsize::new(0),
             turn: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
+    }
+
+    /// Requests that wait for a key, in the line and beside it.
+    pub fn waits(&self) -> usize {
+        self.waiting.load(Relaxed) + self.bound.load(Relaxed)
     }
 
     /// A look at the lane.
@@ -131,7 +139,7 @@ impl Lease {
     /// A lease from now on of the key at `index`, which has been chosen.
     pub fn new(lane: Arc<SharedLane>, index: u32, now: Instant) -> Self {
         let lease = Self { lane, index, began: now, verdict: Verdict::Abandoned };
-        lease.key().in_flight.fetch_add(1, Relaxed);
+        lease.key().traffic.in_flight.fetch_add(1, Relaxed);
         lease.lane.in_flight.fetch_add(1, Relaxed);
         lease
     }
@@ -225,6 +233,7 @@ impl Lease {
             Verdict::Success
             | Verdict::Empty
             | Verdict::Caller
+            | Verdict::NotOwner
             | Verdict::Abandoned
             | Verdict::DoubleCredential
             | Verdict::Edge
@@ -318,7 +327,7 @@ fn wound(standing: &mut Standing, verdict: Verdict, began: Instant, now: Instant
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.key().in_flight.fetch_sub(1, Relaxed);
+        self.key().traffic.in_flight.fetch_sub(1, Relaxed);
         self.lane.in_flight.fetch_sub(1, Relaxed);
         self.key().count(self.verdict);
         if self.lane.soft.load(Relaxed) {

@@ -38,13 +38,13 @@ impl KeyPool {
         let model = |lane: &Arc<SharedLane>| ModelView {
             model: Arc::clone(&lane.model),
             in_flight: lane.in_flight.load(Relaxed),
-            waiting: lane.waiting.load(Relaxed),
+            waiting: lane.waits(),
             overloads: lane.lock().overloads,
         };
         PoolView {
             usable,
             soonest_return: keys.iter().filter_map(|key| key.returns_at).min(),
-            waiting: lanes.iter().map(|lane| lane.waiting.load(Relaxed)).sum(),
+            waiting: lanes.iter().map(|lane| lane.waits()).sum(),
             models: lanes.iter().map(model).collect(),
             keys,
         }

@@ -55,7 +55,7 @@ impl Stage {
     }
 
     fn choose(&self, model: &str) -> Result<Lease, Outage> {
-        match self.pool.select(&self.pool.lane(model, self.now), Avoid::default(), self.now) {
+        match self.pool.select(self.pool.lane(model, self.now), Avoid::default(), self.now) {
             Choice::Lease(lease) => Ok(lease),
             Choice::Out(outage) => Err(outage),
         }

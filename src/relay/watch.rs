@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use crate::affinity::{Affinity, Witness};
 use crate::answer::last_frame;
 use crate::endpoint::Surface;
 use crate::error::Error;
@@ -25,6 +26,8 @@ const WITHHELD_BYTES_MAX: usize = 64 << 10;
 pub struct Eyes {
     /// Counts attempts.
     pub telemetry: Arc<Telemetry>,
+    /// Learns who owns what.
+    pub affinity: Arc<Affinity>,
     /// Knows every key.
     pub scrubber: Arc<Scrubber>,
 }
@@ -37,6 +40,8 @@ pub struct Watch {
     pub lease: Lease,
     /// What was read in passing.
     pub meter: Meter,
+    /// Of an answer that may name resources.
+    pub witness: Option<Box<Witness>>,
     /// The call's story.
     pub record: Arc<Record>,
     /// The eyes.
@@ -75,6 +80,9 @@ impl Watch {
     pub fn pass(&mut self, chunk: Bytes) -> Bytes {
         if !self.readable {
             return chunk;
+        }
+        if let Some(witness) = &mut self.witness {
+            witness.see(&chunk, self.lease.key(), clock());
         }
         // Chunks that were read ahead were fed then, and an error would stand in the last of them.
         if self.fed == 0 {
@@ -132,6 +140,9 @@ impl Watch {
 
     fn end_in_order(&mut self, now: Instant) -> Bytes {
         self.account(now);
+        if let Some(witness) = self.witness.take().filter(|_| self.status.is_success()) {
+            witness.succeeded();
+        }
         if self.must_finish && self.meter.error() {
             let refusal = Refusal::in_stream(&self.withheld);
             let message = self.eyes.scrubber.scrub_str(refusal.summary()).into_owned();

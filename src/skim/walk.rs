@@ -4,19 +4,20 @@ use crate::skim::bytes::{CLASSES, Class, find, past_escapes};
 use crate::skim::gather::Gather;
 use crate::skim::visitor::{Scalar, Visitor};
 
-/// How deep a visitor can follow. Below it everything is skipped, as deep as it may nest.
-const LEVELS: usize = 16;
+/// The most levels that a walk may have: a bit each.
+const LEVELS_MAX: usize = 16;
 /// What stands before a document in a stream of events.
 const PREFIX: &[u8; 5] = b"data:";
 /// An escape that a search found within so many bytes is one of many.
 const NEAR: usize = 8;
 
 /// A walk over a stream of JSON for a visitor. Of the stream it holds at most one key or wanted scalar of `N` bytes.
+/// It follows `LEVELS` deep; below that everything is skipped, as deep as it may nest.
 ///
 /// It does not check the JSON: rubbish is walked over as well as it can be, never a panic, every byte seen once.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four facts that do not hang together")]
-pub struct Skim<V: Visitor, const N: usize> {
+pub struct Skim<V: Visitor, const N: usize, const LEVELS: usize = 12> {
     state: State,
     /// Whether the document began on a `data:` line, so that the line's end ends it.
     bound: bool,
@@ -67,8 +68,9 @@ enum State {
     Skip,
 }
 
-impl<V: Visitor, const N: usize> Default for Skim<V, N> {
+impl<V: Visitor, const N: usize, const LEVELS: usize> Default for Skim<V, N, LEVELS> {
     fn default() -> Self {
+        const { assert!(LEVELS <= LEVELS_MAX) };
         Self {
             state: State::Line(true),
             bound: false,
@@ -87,7 +89,7 @@ impl<V: Visitor, const N: usize> Default for Skim<V, N> {
     }
 }
 
-impl<V: Visitor, const N: usize> Skim<V, N> {
+impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
     /// Walks on over the next bytes.
     pub fn feed(&mut self, chunk: &[u8], visitor: &mut V) {
         self.start = 0;

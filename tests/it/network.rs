@@ -81,14 +81,14 @@ async fn a_creating_call_is_never_sent_twice_unless_google_says_nothing_happened
     for fault in ["reset:head", "internal", "overloaded", "html_502"] {
         world.reset();
         play(&world, &[&format!("fault={fault}")]);
-        let status = gate.post("/v1beta/batches/echo", &json!({})).await.status();
+        let status = gate.post("/v1beta/echo", &json!({})).await.status();
         assert!(status.is_server_error(), "{fault}: {status}");
         assert_eq!(world.calls().len(), 1, "{fault}");
     }
     for fault in ["quota_day", "api_key_invalid"] {
         world.reset();
         play(&world, &[&format!("fault={fault} times=1")]);
-        let answer = gate.post("/v1beta/batches/echo", &json!({})).await;
+        let answer = gate.post("/v1beta/echo", &json!({})).await;
         let attempts = header(&answer, "x-geminate-attempts");
         assert_eq!((answer.status().as_u16(), world.calls().len()), (200, attempts.parse().unwrap()), "{fault}");
     }

@@ -1,15 +1,16 @@
 //! The line of those who wait for a key: first come, first served, bounded in length and time.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::affinity::Bound;
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
 use crate::layer::lease::limits::Limits;
-use crate::pool::lane::Avoid;
+use crate::pool::lane::{Avoid, Only};
 use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::{Choice, KeyPool};
 
@@ -20,18 +21,19 @@ const GROUNDING: [&[u8]; 2] = [b"\"google_search", b"\"googleSearch"];
 pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limits) -> Result<Lease, Failure> {
     let call = &attempt.call;
     let began = Instant::now();
-    let lane = pool.lane(&call.lane, began);
+    let mut lane = pool.lane(&call.lane, began);
     let shunned = shunned(pool, attempt, began);
-    let avoid = Avoid { keys: &attempt.tried, projects: &shunned };
+    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only: only(&call.bound) };
     let limit = call.deadline.min(began + limits.max_wait);
-    if lane.waiting.load(Relaxed) == 0 {
-        match pool.select(&lane, avoid, began) {
+    // Who may go to one project alone takes nobody's turn by going there, and nobody's is held up by its wait.
+    if lane.waiting.load(Relaxed) == 0 || avoid.only.is_some() {
+        match pool.select(lane, avoid, began) {
             Choice::Lease(lease) => return Ok(lease),
             // Whoever cannot be served in time is told at once, not after a wait.
             Choice::Out(outage) if !attempt.patient || outage.soonest.is_none_or(|at| at > limit) => {
                 return Err(Failure::out(outage));
             }
-            Choice::Out(_) => {}
+            Choice::Out(_) => lane = pool.lane(&call.lane, began),
         }
     }
     let waited = wait(pool, &lane, avoid, limit, limits.queue_max).await;
@@ -47,14 +49,18 @@ async fn wait(
     queue_max: usize,
 ) -> Result<Lease, Failure> {
     let _waiting = Waiting::enter(lane, queue_max, avoid)?;
-    let Ok(_turn) = timeout_at(limit, lane.turn.lock()).await else {
-        return Err(Failure::out(lane.lock().outage(avoid.projects, Instant::now())));
+    let _turn = match avoid.only {
+        Some(_) => None,
+        None => match timeout_at(limit, lane.turn.lock()).await {
+            Ok(turn) => Some(turn),
+            Err(_) => return Err(Failure::out(lane.lock().outage(avoid, Instant::now()))),
+        },
     };
     loop {
         let changed = lane.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let outage = match pool.select(lane, avoid, Instant::now()) {
+        let outage = match pool.select(Arc::clone(lane), avoid, Instant::now()) {
             Choice::Lease(lease) => return Ok(lease),
             Choice::Out(outage) => outage,
         };
@@ -82,18 +88,28 @@ fn grounded(call: &Call) -> bool {
     GROUNDING.iter().any(|name| memchr::memmem::find(call.payload.bytes(), name).is_some())
 }
 
-/// One in the line; leaves it when dropped.
-struct Waiting<'l>(&'l SharedLane);
+/// The owner of what the call names.
+fn only(bound: &Bound) -> Option<Only> {
+    match bound {
+        Bound::Free | Bound::Unknown(_) => None,
+        Bound::Project(project, _) => Some(Only::Project(*project)),
+        Bound::Key(index, _) => Some(Only::Key(*index)),
+    }
+}
+
+/// One of those who wait; leaves them when dropped.
+struct Waiting<'l>(&'l AtomicUsize);
 
 impl<'l> Waiting<'l> {
     fn enter(lane: &'l SharedLane, queue_max: usize, avoid: Avoid<'_>) -> Result<Self, Failure> {
-        let waiting = lane.waiting.fetch_add(1, Relaxed);
-        let entered = Self(lane);
+        let count = if avoid.only.is_some() { &lane.bound } else { &lane.waiting };
+        let waiting = count.fetch_add(1, Relaxed);
+        let entered = Self(count);
         if waiting < queue_max {
             return Ok(entered);
         }
         let now = Instant::now();
-        let soonest = lane.lock().outage(avoid.projects, now).soonest;
+        let soonest = lane.lock().outage(avoid, now).soonest;
         let retry_after =
             soonest.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)).max(Duration::from_secs(1));
         Err(Failure::refused(Error::LineFull { waiting, retry_after }))
@@ -102,6 +118,6 @@ impl<'l> Waiting<'l> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
+use crate::affinity::{Bound, Witness};
 use crate::call::{Answered, Call, Failure};
 use crate::endpoint::Action;
 use crate::error::Error;
@@ -19,6 +20,8 @@ use crate::meter::finish::Finish;
 use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
 use crate::relay::{Eyes, Relay, Watch};
+use crate::resource::Resource;
+use crate::telemetry::clock;
 use crate::upstream::causes;
 use crate::verdict::Verdict;
 
@@ -102,6 +105,11 @@ pub(super) async fn open(
         }
     }
     lease.succeed(Instant::now());
+    if let Bound::Unknown(resources) = &call.bound {
+        // What was served by this key's project lives there.
+        let learn = |resource: &Resource| eyes.affinity.learn(resource.clone(), lease.key(), None, clock());
+        resources.iter().for_each(learn);
+    }
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
         let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, &parts.headers), body };
@@ -110,6 +118,7 @@ pub(super) async fn open(
     let watch = Box::new(Watch {
         lease,
         meter,
+        witness: witness(eyes, call),
         record: Arc::clone(&call.record),
         eyes: eyes.clone(),
         surface: call.endpoint.surface,
@@ -125,6 +134,23 @@ pub(super) async fn open(
     *reply.status_mut() = parts.status;
     *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
     Ok(reply)
+}
+
+/// Who sees what an answer names: where what it makes and names lives is known from then on.
+fn witness(eyes: &Eyes, call: &Call) -> Option<Box<Witness>> {
+    let endpoint = &call.endpoint;
+    if !endpoint.names_resources() {
+        return None;
+    }
+    let client = match &endpoint.resource {
+        // What an operation made is its maker's, whoever looks.
+        Some(resource) if call.method == Method::GET => eyes.affinity.owner(resource).and_then(|owner| owner.client),
+        None if call.method == Method::GET => None,
+        _ => Some(call.client.clone()),
+    };
+    let deletes =
+        endpoint.resource.clone().filter(|resource| call.method == Method::DELETE && endpoint.is_of(resource));
+    Some(Box::new(Witness::new(Arc::clone(&eyes.affinity), endpoint.collection(), client, deletes)))
 }
 
 /// Ended, or about to, with STOP or no reason at all, and nothing but thoughts in it.

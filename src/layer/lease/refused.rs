@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use tokio::time::{Instant, timeout};
 
+use crate::affinity::Bound;
 use crate::call::{Answered, Call, Failure};
 use crate::error::Error;
 use crate::pool::lease::{Lease, Moment};
@@ -79,7 +80,11 @@ pub(super) fn judged(
     body: &[u8],
     mut refusal: Refusal,
 ) -> Failure {
-    let verdict = Verdict::of(&refusal, &call.endpoint);
+    let verdict = match (Verdict::of(&refusal, &call.endpoint), &call.bound) {
+        // Another project may own it.
+        (Verdict::Caller, Bound::Unknown(_)) if matches!(refusal.code, 403 | 404) => Verdict::NotOwner,
+        (verdict, _) => verdict,
+    };
     refusal.message = eyes.scrubber.scrub_str(&refusal.message).into_owned();
     headers.remove(http::header::CONTENT_LENGTH);
     let body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
