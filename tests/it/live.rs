@@ -16,31 +16,31 @@ use crate::house::PATIENCE;
 use crate::stage::{AT_ONCE, K1, K2, K3, calls_of, play, states};
 use crate::world::{Gate, TOKEN, with_keys, with_keys_and};
 
-const PATH: &str = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
+pub(crate) const PATH: &str = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
 /// Google's stand-in sends back whatever comes here.
-const ECHO: &str = "/ws/echo.v1beta.BidiGenerateContent";
-const LIVE: &str = "gemini-3.8-live";
+pub(crate) const ECHO: &str = "/ws/echo.v1beta.BidiGenerateContent";
+pub(crate) const LIVE: &str = "gemini-3.8-live";
 
 /// A client's end of a session.
-struct Session(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Session(pub(crate) WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Session {
     /// Opens the WebSocket with the operator's token; nothing is sent yet.
-    async fn open(gate: &Gate, path: &str) -> Self {
+    pub(crate) async fn open(gate: &Gate, path: &str) -> Self {
         let mut request = format!("ws://{}{path}", gate.data).into_client_request().unwrap();
         request.headers_mut().insert("x-goog-api-key", HeaderValue::from_static(TOKEN));
         Self(connect_async(request).await.unwrap().0)
     }
 
     /// A session that has begun.
-    async fn begun(gate: &Gate, path: &str) -> Self {
+    pub(crate) async fn begun(gate: &Gate, path: &str) -> Self {
         let mut session = Self::open(gate, path).await;
         session.say(&setup()).await;
         assert_eq!(session.hear().await, json!({"setupComplete": {}}));
         session
     }
 
-    async fn say(&mut self, message: &Value) {
+    pub(crate) async fn say(&mut self, message: &Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
@@ -49,23 +49,26 @@ impl Session {
         timeout(PATIENCE, self.0.next()).await.expect("nothing came").expect("it is over").unwrap()
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         let message = self.next().await;
         assert!(!message.is_close(), "{message:?}");
         serde_json::from_slice(&message.into_data()).unwrap()
     }
 
-    /// Hears messages until one of them says so.
-    async fn hear_until(&mut self, wanted: &str) -> String {
-        let mut heard = String::new();
-        while !heard.contains(wanted) {
-            heard += &self.hear().await.to_string();
+    /// Hears a whole turn of the model's: its text.
+    pub(crate) async fn hear_turn(&mut self) -> String {
+        let mut text = String::new();
+        loop {
+            let content = self.hear().await["serverContent"].take();
+            text += content["modelTurn"]["parts"][0]["text"].as_str().unwrap_or("");
+            if content["turnComplete"] == true {
+                return text;
+            }
         }
-        heard
     }
 
     /// The code and the reason by which the other side ends it; 1006 where it just breaks off.
-    async fn ended(&mut self) -> (u16, String) {
+    pub(crate) async fn ended(&mut self) -> (u16, String) {
         loop {
             match timeout(PATIENCE, self.0.next()).await.expect("it goes on") {
                 Some(Ok(Message::Close(frame))) => {
@@ -78,16 +81,16 @@ impl Session {
     }
 }
 
-fn setup() -> Value {
+pub(crate) fn setup() -> Value {
     json!({"setup": {"model": format!("models/{LIVE}"), "generationConfig": {"responseModalities": ["TEXT"]}}})
 }
 
-fn turn(text: &str) -> Value {
+pub(crate) fn turn(text: &str) -> Value {
     json!({"clientContent": {"turns": [{"role": "user", "parts": [{"text": text}]}], "turnComplete": true}})
 }
 
 /// The sessions that Google saw, once the last of them has ended.
-async fn seen(world: &World, count: usize) -> Vec<SeenCall> {
+pub(crate) async fn seen(world: &World, count: usize) -> Vec<SeenCall> {
     let over = |calls: &[SeenCall]| calls.len() == count && calls.iter().all(|call| call.ending != Ending::Open);
     world.until(PATIENCE, over).await.unwrap_or_else(|| panic!("{:#?}", world.calls()))
 }
@@ -97,8 +100,7 @@ async fn a_session_is_relayed_both_ways_over_a_key_of_the_pool() {
     let (world, gate) = with_keys(&[K1]).await;
     let mut session = Session::begun(&gate, PATH).await;
     session.say(&turn("hello there")).await;
-    let heard = session.hear_until("turnComplete").await;
-    assert!(heard.contains("hello") && heard.contains("generationComplete"), "{heard}");
+    assert_eq!(session.hear_turn().await, "You said: hello there");
     session.0.close(None).await.unwrap();
     let call = seen(&world, 1).await.remove(0);
     assert_eq!((call.key.as_deref(), call.credentials.len(), call.model.as_str()), (Some(K1), 1, LIVE));
@@ -113,7 +115,7 @@ async fn a_key_that_is_refused_after_the_setup_is_replaced_unnoticed() {
     play(&world, &[&format!("key={K1} fault=api_key_invalid"), &format!("key={K2} fault=quota_bare")]);
     let mut session = Session::begun(&gate, PATH).await;
     session.say(&turn("hello")).await;
-    session.hear_until("turnComplete").await;
+    session.hear_turn().await;
     assert_eq!(calls_of(&world, K3).len(), 1);
     for call in world.calls() {
         assert_eq!(call.body, setup().to_string(), "the setup is replayed as it was");

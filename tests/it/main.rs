@@ -18,6 +18,8 @@ mod examples;
 mod jwt;
 mod leaks;
 mod live;
+mod live_ends;
+mod live_refusals;
 mod memory;
 mod monitor;
 mod network;
