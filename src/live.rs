@@ -7,12 +7,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -20,12 +19,11 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::layer::admit;
 use crate::layer::record::Open;
-use crate::layer::{admit, lease, retry};
 use crate::record::Record;
 use crate::secret::Secret;
 use crate::sequel::Sequel;
-use crate::settings;
 use crate::upstream::{Handshake, headers};
 
 mod handshake;
@@ -33,62 +31,18 @@ mod message;
 mod close;
 mod socket;
 mod tally;
+mod means;
 mod pump;
 mod books;
 mod connect;
 mod session;
 
-use session::Session;
-
-/// What sessions need. Made once for each worker.
-#[derive(Debug)]
-pub struct Means {
-    /// Shared by all workers.
-    pub places: Arc<admit::Places>,
-    /// How often another key is tried.
-    pub retry: retry::Means,
-    /// The keys, and the worker's connections.
-    pub lease: lease::Means,
-    /// The bounds of a session.
-    pub limits: Limits,
-}
-
-/// How long a session and its parts may take, and how large a message may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    setup: Duration,
-    idle: Duration,
-    whole: Option<Duration>,
-    message_bytes: usize,
-}
-
-impl Limits {
-    /// As configured.
-    pub fn new(settings: &settings::Live) -> Self {
-        Self {
-            setup: Duration::from_millis(settings.setup_timeout_ms),
-            idle: Duration::from_millis(settings.idle_timeout_ms),
-            whole: Some(settings.session_max_ms).filter(|ms| *ms > 0).map(Duration::from_millis),
-            message_bytes: settings.message_bytes_max as usize,
-        }
-    }
-}
+pub use means::{Limits, Means};
+use session::{Asked, Session};
 
 /// The room of sessions, of one worker.
 #[derive(Clone)]
 pub struct Live(Arc<Means>);
-
-/// A session as it was asked for.
-#[derive(Debug)]
-struct Asked {
-    endpoint: Endpoint,
-    client: Client,
-    token: Option<Secret>,
-    record: Arc<Record>,
-    headers: HeaderMap,
-    handshake: Handshake,
-    began: Instant,
-}
 
 impl Live {
     /// A room with `means`.

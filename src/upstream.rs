@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use reqwest::{Body, Proxy, Request, Url};
 
 use crate::call::{Call, Payload};
@@ -111,6 +111,23 @@ impl Upstream {
         request.headers_mut().insert(name, value);
         *request.timeout_mut() = Some(limit);
         self.execute(key, request).await
+    }
+
+    /// Asks for a WebSocket at `target` by the way out number `egress`, with the one `credential`, if the target holds
+    /// none.
+    pub async fn open(
+        &self,
+        target: &PathAndQuery,
+        headers: &HeaderMap,
+        handshake: &Handshake,
+        egress: u32,
+        credential: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Opened, Broken> {
+        let (client, _) = self.socket_ways.get(egress as usize).unwrap_or(&self.socket_ways[0]).take();
+        let mut headers = headers.clone();
+        headers.extend(credential.map(|(name, value)| (Some(name), value)));
+        let opened = sockets::open(&client, self.targets.fresh(target), headers, handshake).await;
+        opened.map_err(|error| broken(&error))
     }
 
     async fn execute(&self, key: &Key, request: Request) -> Result<Response<Body>, Broken> {

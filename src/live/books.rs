@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::error::seconds;
-use crate::live::Limits;
 use crate::live::close::{Close, FAILED, GOING_AWAY, NO_CODE, NORMAL, RESTART};
+use crate::live::means::Limits;
 use crate::live::message::Told;
 use crate::live::pump::{End, Ending};
 use crate::live::socket::Message;

@@ -13,8 +13,8 @@ use crate::affinity::Bound;
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
 use crate::layer::retry::Story;
-use crate::live::Means;
 use crate::live::close::Close;
+use crate::live::means::Means;
 use crate::live::socket::{self, GoogleSocket, Message};
 use crate::pool::key::Form;
 use crate::pool::lease::Lease;
@@ -83,9 +83,9 @@ pub(super) async fn connect_by_token(
     let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None };
     call.record.attempt(&TOKEN.into());
     let began = Instant::now();
-    let begun = timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await;
+    let opened = timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await;
     call.record.add_upstream(began.elapsed());
-    match begun {
+    match opened {
         Ok(Ok((socket, first))) => Ok(Connected { lease: None, socket, first }),
         Ok(Err(failure)) => Err(failure.error.unwrap_or(Error::StreamBroken("it did not begin"))),
         Err(_) => Err(Error::DeadlineExceeded(call.deadline - call.arrived)),
@@ -107,9 +107,9 @@ async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &M
     let key = lease.key();
     let credential = Some(key.credential(Form::ApiKey));
     let target = Target { path: call.endpoint.target.clone(), egress: key.egress, credential };
-    let begun = begin(means, call, target, handshake, setup).await;
+    let opened = begin(means, call, target, handshake, setup).await;
     call.record.add_upstream(began.elapsed());
-    match begun {
+    match opened {
         Ok((socket, first)) => {
             lease.succeed(Instant::now());
             Ok(Connected { lease: Some(lease), socket, first })
@@ -147,6 +147,7 @@ async fn begin(
             let error = Some(Error::Closed { code, reason });
             return Err(Box::new(Failure { answered: None, error, ..failure }));
         }
+        Ok(Opened::Mistaken) => return Err(interrupted("it answered another handshake".to_owned())),
         Err(Broken::Connect(why)) => return Err(failed(Verdict::Connect, Error::Unreachable(clean(why)))),
         Err(Broken::Interrupted(why)) => return Err(interrupted(clean(why))),
         Err(Broken::Body(fault)) => return Err(failed(Verdict::Caller, fault)),

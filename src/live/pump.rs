@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::Error as SocketError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::live::Limits;
+use crate::live::means::Limits;
 use crate::live::socket::{self, Message};
 use crate::phase::Phase;
 
@@ -178,9 +178,10 @@ where
     let (mut notice, mut noticed, mut large) = (pin!(notice), false, None);
     let mut binary = ahead.as_ref().is_some_and(Message::is_binary);
     loop {
-        let message = match ahead.take() {
-            Some(message) => message,
-            None => tokio::select! {
+        let message = if let Some(message) = ahead.take() {
+            message
+        } else {
+            tokio::select! {
                 next = socket::next(from, &mut large) => match next {
                     Some(Ok(Message::Close(frame))) => return Passed::From(End::Closed(frame)),
                     // Both ends answer pings themselves; the pings pass, so that both connections live.
@@ -201,7 +202,7 @@ where
                     // Google's clients read what Google writes: mostly binary frames.
                     if binary { Message::binary(text) } else { Message::text(text) }
                 }
-            },
+            }
         };
         match timeout(clock.limits.idle, socket::send(to, message)).await {
             Ok(Ok(sent)) => large = sent,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::sync::watch;
@@ -15,19 +15,33 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::affinity::{Affinity, Bound, Conflict};
 use crate::call::{Call, Payload};
 use crate::client::Client;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, seconds};
 use crate::live::books::Books;
 use crate::live::close::{Close, NORMAL, POLICY};
 use crate::live::connect::{Connected, connect, connect_by_token};
+use crate::live::means::{Limits, Means};
 use crate::live::message::Setup;
 use crate::live::pump::{self, Clock, Side};
 use crate::live::socket::{self, ClientSocket, Message};
-use crate::live::{Asked, Limits, Means};
 use crate::phase::Phase;
 use crate::record::{Outcome, Record};
 use crate::reference::{REFERENCES_MAX, Reference, references};
 use crate::resource::Resource;
+use crate::secret::Secret;
 use crate::upstream::Handshake;
+
+/// A session as it was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) endpoint: Endpoint,
+    pub(super) client: Client,
+    pub(super) token: Option<Secret>,
+    pub(super) record: Arc<Record>,
+    pub(super) headers: HeaderMap,
+    pub(super) handshake: Handshake,
+    pub(super) began: Instant,
+}
 
 /// A session, its handshake answered.
 pub(super) struct Session {

@@ -5,9 +5,10 @@
 
 mod refused;
 mod script;
-mod session;
-mod setup;
 mod turns;
+mod asker;
+mod setup;
+mod session;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,11 +20,12 @@ use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::mock::answer::{head_of, refuse, respond};
-use crate::mock::auth::{self, Credential, Form};
+use crate::mock::auth::{self, Credential};
 use crate::mock::bodies::{self, Asked};
 use crate::mock::fault::{Fault, Place};
 use crate::mock::journal::Ending;
 use crate::mock::line::Line;
+use crate::mock::live::asker::Asker;
 use crate::mock::refusals::Refusal;
 use crate::mock::route::Route;
 use crate::mock::script::{Script, Subject};
@@ -37,16 +39,6 @@ const HANDSHAKE: &str = "liveHandshake";
 pub(crate) fn owns(request: &Request<Incoming>) -> bool {
     let path = request.uri().path();
     path.trim_start_matches('/').starts_with("ws/") && request.headers().contains_key(UPGRADE)
-}
-
-/// What a handshake brought.
-#[derive(Debug)]
-struct Asker {
-    /// The key or ephemeral token; `None`: no credential came.
-    credential: Option<Credential>,
-    path: String,
-    /// The method's name: `BidiGenerateContent`, ...
-    method: String,
 }
 
 /// Answers the handshake; the session follows on the line.
@@ -93,19 +85,6 @@ pub(crate) async fn answer(
     let session = session::run(world, Arc::clone(&line), call, asker, upgrade);
     line.follow(session.boxed());
     Ok(respond(&answer, [].into(), line, None))
-}
-
-impl Asker {
-    fn key(&self) -> String {
-        self.credential.as_ref().map_or_else(String::new, |credential| credential.value.clone())
-    }
-
-    /// The ephemeral token, where one came in a form that Google takes.
-    fn token(&self) -> Option<&str> {
-        let credential = self.credential.as_ref()?;
-        let form = matches!(credential.form, Form::AccessToken | Form::Authorization);
-        Some(credential.value.as_str()).filter(|value| form && value.starts_with("auth_tokens/"))
-    }
 }
 
 /// Credentials as a WebSocket brings them: `Token` is the scheme of ephemeral ones.

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::mock::journal::{BODY_KEPT_MAX, Ending, OpenCall};
 use crate::mock::line::Line;
-use crate::mock::live::Asker;
+use crate::mock::live::asker::Asker;
 use crate::mock::live::refused::Close;
 use crate::mock::live::script::{self, Turn};
 use crate::mock::live::setup::{self, Begun};
@@ -186,9 +186,9 @@ impl Wire {
         sleep(SETTLE).await;
         self.call.end(Ending::Broken);
         if reset {
-            self.line.reset()
+            self.line.reset();
         } else {
-            self.line.close()
+            self.line.close();
         }
         std::future::pending().await
     }

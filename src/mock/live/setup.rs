@@ -6,7 +6,7 @@ use crate::mock::bodies::{self, Asked};
 use crate::mock::catalogue;
 use crate::mock::journal::OpenCall;
 use crate::mock::ledger::Holder;
-use crate::mock::live::Asker;
+use crate::mock::live::asker::Asker;
 use crate::mock::live::refused::Close;
 use crate::mock::refusals::Refusal;
 use crate::mock::script::{Script, Subject};
@@ -26,30 +26,30 @@ pub(super) struct Begun {
 }
 
 /// Judges a first message.
-pub(super) fn judge(world: &World, call: &OpenCall, asker: &Asker, message: &[u8]) -> Result<Begun, Close> {
+pub(super) fn judge(world: &World, call: &OpenCall, from: &Asker, message: &[u8]) -> Result<Begun, Close> {
     let json: Value = serde_json::from_slice(message).unwrap_or(Value::Null);
     let setup = json["setup"].clone();
     if !setup.is_object() {
         return Err(Close::new(1007, "setup must be the first message and only the first"));
     }
     let model = setup["model"].as_str().unwrap_or("").trim_start_matches("models/").to_owned();
-    let key = asker.key();
+    let key = from.key();
     let asked = Asked {
         key: key.clone(),
         model: model.clone(),
-        version: version(&asker.path),
+        version: version(&from.path),
         action: ACTION.to_owned(),
         ..Asked::default()
     };
     let refuse = |refusal: Refusal, asked: &Asked| Close::of(&refusal.to(asked, None));
     call.note(|call| call.model.clone_from(&model));
-    let holder = holder(world, asker).map_err(|refusal| refuse(refusal, &asked))?;
+    let holder = holder(world, from).map_err(|refusal| refuse(refusal, &asked))?;
     let asked = Asked { tier: holder.tier, consumer: holder.consumer(), ..asked };
     call.note(|call| {
         call.key = Some(key.clone());
         call.project = Some(holder.project.clone());
     });
-    let subject = Subject { key: &key, project: &holder.project, model: &model, action: ACTION, path: &asker.path };
+    let subject = Subject { key: &key, project: &holder.project, model: &model, action: ACTION, path: &from.path };
     let tokens = Some(speech::prompt_tokens(&setup));
     let script = match world.judge(&subject, &holder, tokens) {
         Ok(script) => script.unwrap_or_default(),
@@ -60,7 +60,7 @@ pub(super) fn judge(world: &World, call: &OpenCall, asker: &Asker, message: &[u8
     if let Some((refusal, retry)) = script.refusal() {
         return Err(Close::of(&refusal.to(&asked, retry)));
     }
-    let music = asker.method.contains("Music");
+    let music = from.method.contains("Music");
     if !music && !catalogue::knows(&world.settings().models, &model) {
         return Err(refuse(Refusal::ModelNotFound, &asked));
     }
@@ -73,11 +73,11 @@ pub(super) fn judge(world: &World, call: &OpenCall, asker: &Asker, message: &[u8
 }
 
 /// Who asks: the holder of the key, or of the ephemeral token where the method takes one.
-fn holder(world: &World, asker: &Asker) -> Result<Holder, Refusal> {
-    let Some(credential) = &asker.credential else { return Err(Refusal::Unregistered) };
-    if let Some(token) = asker.token() {
-        let constrained = asker.method.ends_with("Constrained");
-        return world.token_holder(token).filter(|_| constrained).ok_or(Refusal::Unauthenticated);
+fn holder(world: &World, from: &Asker) -> Result<Holder, Refusal> {
+    let Some(credential) = &from.credential else { return Err(Refusal::Unregistered) };
+    if let Some(token) = from.token() {
+        let constrained = from.method.ends_with("Constrained");
+        return constrained.then(|| world.token_holder(token)).ok_or(Refusal::Unauthenticated);
     }
     let key = crate::mock::auth::key(std::slice::from_ref(credential), false)?;
     world.holder(&key).ok_or(Refusal::ApiKeyInvalid)

@@ -82,7 +82,8 @@ impl Talk {
         let mut prompt = self.said.join(" ");
         self.said.clear();
         if self.media_bytes > 0 {
-            prompt = format!("{prompt} [{} bytes of media]", std::mem::take(&mut self.media_bytes)).trim().to_owned();
+            let media = format!("[{} bytes of media]", std::mem::take(&mut self.media_bytes));
+            prompt = if prompt.is_empty() { media } else { format!("{prompt} {media}") };
         }
         self.tokens += speech::prompt_tokens(&json!({"contents": prompt}));
         if !self.called
