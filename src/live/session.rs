@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::affinity::{Affinity, Bound, Conflict};
+use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
@@ -178,6 +179,7 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
         client,
         record,
         bound,
+        wish: Wish::default(),
         arrived,
         deadline: arrived + means.limits.setup,
     };

@@ -10,26 +10,27 @@ mod asker;
 mod setup;
 mod session;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::mock::answer::{head_of, refuse, respond};
+use crate::mock::answer::seen;
 use crate::mock::auth::{self, Credential};
 use crate::mock::bodies::{self, Asked};
+use crate::mock::delivery::{self, Delivered};
 use crate::mock::fault::{Fault, Place};
 use crate::mock::journal::Ending;
 use crate::mock::line::Line;
 use crate::mock::live::asker::Asker;
 use crate::mock::refusals::Refusal;
+use crate::mock::reply;
 use crate::mock::route::Route;
 use crate::mock::script::{Script, Subject};
-use crate::mock::wire::{Answer, AnswerBody};
+use crate::mock::wire::Answer;
 use crate::mock::world::World;
 
 /// The action by which scripts name a handshake.
@@ -42,18 +43,14 @@ pub(crate) fn owns(request: &Request<Incoming>) -> bool {
 }
 
 /// Answers the handshake; the session follows on the line.
-pub(crate) async fn answer(
-    world: Arc<World>,
-    line: Arc<Line>,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<Incoming>) -> Delivered {
     let (mut head, _) = request.into_parts();
     let route = Route::parse(&head.method, &head.uri);
-    let call = world.journal().enter(head_of(&head, &line, &route));
+    let call = world.journal().enter(seen(&head, &line, &route));
     let credentials: Vec<_> = credentials(&head.uri, &head.headers);
     if credentials.len() > 1 {
         let refused = Refusal::MultipleCredentials.to(&Asked::default(), None);
-        return Ok(refuse(refused, &route, line, call));
+        return Ok(delivery::at_once(reply::refusal(refused, false), line, call));
     }
     let asker = Asker {
         credential: credentials.into_iter().next(),
@@ -68,7 +65,7 @@ pub(crate) async fn answer(
             }
         }
         if let Some(refused) = refused::over_http(&script, &asker.key()) {
-            return Ok(refuse(refused, &route, line, call));
+            return Ok(delivery::at_once(reply::refusal(refused, false), line, call));
         }
         if breaks(&script, &line) {
             call.end(Ending::Broken);
@@ -78,13 +75,13 @@ pub(crate) async fn answer(
     let key = head.headers.get(SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
     let Some(upgrade) = head.extensions.remove::<hyper::upgrade::OnUpgrade>().filter(|_| !key.is_empty()) else {
         let refused = bodies::plain(400, "The WebSocket handshake is not one.");
-        return Ok(refuse(refused, &route, line, call));
+        return Ok(delivery::at_once(reply::refusal(refused, false), line, call));
     };
     call.note(|call| call.status = 101);
     let answer = switching(key);
     let session = session::run(world, Arc::clone(&line), call, asker, upgrade);
     line.follow(session.boxed());
-    Ok(respond(&answer, [].into(), line, None))
+    Ok(delivery::respond(&answer, [].into(), line, None))
 }
 
 /// Credentials as a WebSocket brings them: `Token` is the scheme of ephemeral ones.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -15,7 +15,9 @@ use crate::mock::journal::{Journal, SeenCall, held};
 use crate::mock::ledger::{Holder, Ledger, QuotaRule};
 use crate::mock::quota::{Moment, Quota, Shortage};
 use crate::mock::script::{Script, Subject};
+use crate::mock::sessions::Sessions;
 use crate::mock::settings::{MockKey, Settings};
+use crate::mock::store::Store;
 use crate::secret::Digest;
 
 /// Handles of Live sessions that are known at once; beyond them all are forgotten.
@@ -29,6 +31,8 @@ pub struct World {
     /// What time it was when the world began, or what a test says it was.
     dawn: Mutex<Timestamp>,
     ledger: Mutex<Ledger>,
+    store: Mutex<Store>,
+    uploads: Mutex<Sessions>,
     journal: Arc<Journal>,
     connections: AtomicU64,
     connections_open: AtomicU64,
@@ -44,6 +48,8 @@ impl World {
             started: Instant::now(),
             dawn: Mutex::new(Timestamp::now()),
             ledger: Mutex::new(Ledger::new(&settings)),
+            store: Mutex::default(),
+            uploads: Mutex::default(),
             journal: Arc::new(Journal::new(settings.calls_kept)),
             connections: AtomicU64::new(0),
             connections_open: AtomicU64::new(0),
@@ -89,9 +95,12 @@ impl World {
         tokio::time::timeout(within, found).await.ok()
     }
 
-    /// Forgets calls, what was spent and quotas that were set; the scripts are again those of the settings.
+    /// Forgets calls, what projects own, uploads under way, what was spent and quotas that were set; the scripts are
+    /// again those of the settings.
     pub fn reset(&self) {
         self.journal.clear();
+        *held(&self.store) = Store::default();
+        *held(&self.uploads) = Sessions::default();
         *held(&self.ledger) = Ledger::new(&self.settings);
     }
 
@@ -113,6 +122,16 @@ impl World {
 
     pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// What the projects own.
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        held(&self.store)
+    }
+
+    /// Resumable uploads.
+    pub(crate) fn uploads(&self) -> &Mutex<Sessions> {
+        &self.uploads
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -199,13 +218,15 @@ impl World {
         view["keys"] = keys.iter().map(key).collect();
         view["accept_any_key"] = json!(*accept_any_key || keys.is_empty());
         view["quota"] = json!(quota);
+        view["owned"] = json!(self.store().counts());
         view["calls_seen"] = json!(self.journal.seen());
         view["connections_open"] = json!(open);
         view["connections_accepted"] = json!(ever);
         view
     }
 
-    fn now(&self) -> Timestamp {
+    /// What time it is in this world.
+    pub(crate) fn now(&self) -> Timestamp {
         *held(&self.dawn) + age_of(self.started)
     }
 }

@@ -6,7 +6,9 @@ mod world;
 mod stage;
 
 mod admission;
+mod affinity;
 mod broken_streams;
+mod cache;
 mod caller;
 mod configuration;
 mod connections;
@@ -27,6 +29,7 @@ mod overload;
 mod quota;
 mod retry;
 mod shares;
+mod sharing;
 mod streams;
 mod surfaces;
 mod verdicts;
