@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 
 mod text;
+mod choice;
 mod key;
 
+pub use choice::{Algorithm, Format, Protocol};
 pub use key::{Key, KeyTable};
 pub use text::Origin;
 
@@ -73,6 +75,8 @@ pub struct Settings {
     pub upstream: Upstream,
     /// `/monitor/*` and `/metrics`.
     pub monitoring: Monitoring,
+    /// What models are called.
+    pub models: Models,
     /// Which project owns what.
     pub affinity: Affinity,
     /// The response cache.
@@ -96,6 +100,7 @@ impl Default for Settings {
             pool: Pool::default(),
             upstream: Upstream::default(),
             monitoring: Monitoring::default(),
+            models: Models::default(),
             affinity: Affinity::default(),
             cache: Cache::default(),
             log: Log::default(),
@@ -119,6 +124,7 @@ impl Settings {
             ["pool", field] => Pool::bounds(field),
             ["upstream", field] => Upstream::bounds(field),
             ["monitoring", field] => Monitoring::bounds(field),
+            ["models", field] => Models::bounds(field),
             ["affinity", field] => Affinity::bounds(field),
             ["cache", field] => Cache::bounds(field),
             ["log", field] => Log::bounds(field),
@@ -197,19 +203,6 @@ section! {
         /// Seconds by which clocks may differ.
         leeway_s: u64 = 30, in 0..=3_600;
     }
-}
-
-/// How a token is signed.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Algorithm {
-    /// HMAC with SHA-256.
-    HS256,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    RS256,
-    /// ECDSA on P-256 with SHA-256.
-    ES256,
-    /// Ed25519.
-    EdDSA,
 }
 
 /// `[clients]`: how much each client may ask; `[clients.NAME]` for one by its id.
@@ -321,21 +314,19 @@ section! {
     }
 }
 
-/// HTTP's version on the way to Google.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// One request at a time on a connection.
-    Http1,
-    /// Many at once on a connection.
-    Http2,
-}
-
 section! {
     /// `[monitoring]`
     Monitoring {
         /// Serves `/monitor/*` and `/metrics` (`ENABLE_MONITORING`).
         enabled: bool = true;
+    }
+}
+
+section! {
+    /// `[models]`: what clients may call them.
+    Models {
+        /// Further names, and the model that Google knows each one by.
+        aliases: BTreeMap<String, String> = BTreeMap::new();
     }
 }
 
@@ -375,14 +366,4 @@ section! {
         /// `text` or `json` (`LOG_FORMAT`); unset is text on a terminal, else json.
         format: Option<Format> = None;
     }
-}
-
-/// How a line of the log is written.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
 }

@@ -51,7 +51,7 @@ const fn asks_again(action: Action) -> bool {
         | Action::Embeddings
         | Action::ModelList
         | Action::ModelGet => true,
-        Action::StreamSse | Action::StreamArray | Action::Upload | Action::Other => false,
+        Action::StreamSse | Action::StreamArray | Action::Interaction | Action::Upload | Action::Other => false,
     }
 }
 
