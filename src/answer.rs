@@ -159,7 +159,10 @@ mod tests {
         assert_eq!((answer.status().as_u16(), json["error"]["type"].as_str()), (401, Some("authentication_error")));
         assert_eq!(answer.headers()[CONNECTION], "close");
         let (answer, json) = parsed(Surface::Interactions, &error);
-        assert_eq!((answer.status().as_u16(), &json), (401, &json!({"error": {"code": "authentication", "message": "no"}})));
+        assert_eq!(
+            (answer.status().as_u16(), &json),
+            (401, &json!({"error": {"code": "authentication", "message": "no"}}))
+        );
         let out = |reasons| Error::Exhausted { reasons, retry_after: None, fault: false, owner: None };
         for (error, code) in [
             (out(vec![("quota_day", 2)]), "quota_exceeded"),

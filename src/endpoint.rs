@@ -11,8 +11,8 @@ mod surface;
 mod path;
 
 use path::ambiguous;
-pub use query::parameters;
 use query::is_credential;
+pub use query::parameters;
 pub use surface::Surface;
 
 /// The API's versions; whatever path follows one is Google's to know.

@@ -204,7 +204,8 @@ mod tests {
     #[test]
     fn a_word_for_a_code_is_read_in_a_stream_as_well() {
         for (code, status) in [("quota_exceeded", 429), ("safety", 400), ("cancelled", 499), ("api_error", 500)] {
-            let event = format!("event: error\ndata: {{\"event_type\":\"error\",\"error\":{{\"code\":\"{code}\"}}}}\n\n");
+            let event =
+                format!("event: error\ndata: {{\"event_type\":\"error\",\"error\":{{\"code\":\"{code}\"}}}}\n\n");
             let refusal = Refusal::in_stream(event.as_bytes());
             assert_eq!((refusal.code, refusal.status.as_str()), (status, code));
         }

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
-use crate::alias::Aliases;
 use crate::affinity::{Affinity, Bound, Conflict};
+use crate::alias::Aliases;
 use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
 use crate::client::Client;

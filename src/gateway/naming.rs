@@ -20,8 +20,8 @@ pub(super) fn settle(
     payload: &mut Payload,
     aliases: &Aliases,
 ) -> Option<Box<str>> {
-    let in_body = *method == Method::POST
-        && (endpoint.surface == Surface::OpenAi || endpoint.action == Action::Interaction);
+    let in_body =
+        *method == Method::POST && (endpoint.surface == Surface::OpenAi || endpoint.action == Action::Interaction);
     if !in_body {
         if endpoint.renamed || !aliases.is_empty() && endpoint.collection() == CACHES {
             rename(payload, aliases);
@@ -70,7 +70,10 @@ mod tests {
         let names = [("gpt-4o", "gemini-x")].map(|(alias, model)| (alias.to_owned(), model.to_owned()));
         let aliases = Aliases::new(&names.into());
         for (body, expected) in [
-            (r#"{ "model" :"gpt-4o" , "x":[1.0, 2e3],"x":null}"#, Some(r#"{ "model" :"gemini-x" , "x":[1.0, 2e3],"x":null}"#)),
+            (
+                r#"{ "model" :"gpt-4o" , "x":[1.0, 2e3],"x":null}"#,
+                Some(r#"{ "model" :"gemini-x" , "x":[1.0, 2e3],"x":null}"#),
+            ),
             (r#"{"model":"gpt\u002d4o","a":"gpt-4o"}"#, Some(r#"{"model":"gemini-x","a":"gpt-4o"}"#)),
             (r#"{"model":"google\/gemini-x"}"#, Some(r#"{"model":"gemini-x"}"#)),
             (r#"{"model":"google/\"a"}"#, Some(r#"{"model":"\"a"}"#)),

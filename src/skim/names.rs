@@ -118,7 +118,8 @@ mod tests {
         let expected = [("models/a".to_owned(), "\"models/a\""), ("models/b".to_owned(), "\"models/b\"")];
         assert_eq!(told(requests), expected);
         assert_eq!(told(r#"{"generateContentRequest":{"model":"models/a"}}"#).len(), 1);
-        for body in ["", "[{\"model\":\"a\"}]", "--boundary\r\n{\"model\":\"a\"}", "{\"model\":\"a", "{\"model\":null}"] {
+        for body in ["", "[{\"model\":\"a\"}]", "--boundary\r\n{\"model\":\"a\"}", "{\"model\":\"a", "{\"model\":null}"]
+        {
             assert!(told(body).is_empty(), "{body}");
         }
     }

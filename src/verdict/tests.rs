@@ -13,8 +13,7 @@ fn says(code: u16, status: &str, message: &str) -> Verdict {
 }
 
 fn quota(ids: &[(&str, &str)]) -> Verdict {
-    let violations: Vec<Value> =
-        ids.iter().map(|(id, limit)| json!({"quotaId": id, "quotaValue": limit})).collect();
+    let violations: Vec<Value> = ids.iter().map(|(id, limit)| json!({"quotaId": id, "quotaValue": limit})).collect();
     let details = json!([
         {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations},
         {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"},
@@ -88,10 +87,8 @@ fn the_words_of_interactions_say_what_numbers_say_elsewhere() {
 
 #[test]
 fn a_caller_who_speaks_of_keys_kills_none() {
-    let field =
-        json!([{"@type": "x/google.rpc.BadRequest"}, {"@type": "x/google.rpc.ErrorInfo", "reason": "OTHER"}]);
-    let error =
-        json!({"status": "INVALID_ARGUMENT", "message": "Not JSON: \"API key not valid\"", "details": field});
+    let field = json!([{"@type": "x/google.rpc.BadRequest"}, {"@type": "x/google.rpc.ErrorInfo", "reason": "OTHER"}]);
+    let error = json!({"status": "INVALID_ARGUMENT", "message": "Not JSON: \"API key not valid\"", "details": field});
     assert_eq!(judge(400, &error), Verdict::Caller);
     assert_eq!(says(400, "FAILED_PRECONDITION", "The file is not in an ACTIVE state."), Verdict::Caller);
     assert_eq!(says(404, "NOT_FOUND", "Requested entity was not found."), Verdict::Caller);

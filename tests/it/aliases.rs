@@ -25,7 +25,9 @@ async fn openai(gate: &Gate, path: &str, body: &str) -> u16 {
 async fn in_openai_s_body_the_name_is_put_in_place_and_not_a_byte_else_is_touched() {
     let (world, gate) = with_aliases(&[K1]).await;
     let body = |model: &str| {
-        format!("{{ \"x\":1.50, \"model\" :{model}, \"messages\":[{{\"role\":\"user\",\"content\":\"gpt-4.1 \\u00e9\"}}]\n}}")
+        format!(
+            "{{ \"x\":1.50, \"model\" :{model}, \"messages\":[{{\"role\":\"user\",\"content\":\"gpt-4.1 \\u00e9\"}}]\n}}"
+        )
     };
     for (written, sent) in [
         ("\"gpt-4.1\"", "\"gemini-3.8-flash\""),
@@ -49,18 +51,23 @@ async fn in_google_s_paths_and_in_what_their_bodies_repeat_it_is_put_in_place_to
     let (world, gate) = with_aliases(&[K1]).await;
     for (path, sent) in [
         ("/v1beta/models/gpt-4.1:generateContent", "/v1beta/models/gemini-3.8-flash:generateContent"),
-        ("/v1/models/gpt-4.1:streamGenerateContent?alt=sse", "/v1/models/gemini-3.8-flash:streamGenerateContent?alt=sse"),
+        (
+            "/v1/models/gpt-4.1:streamGenerateContent?alt=sse",
+            "/v1/models/gemini-3.8-flash:streamGenerateContent?alt=sse",
+        ),
         ("/v1beta/models/google/gemini-3.8-flash:countTokens", "/v1beta/models/gemini-3.8-flash:countTokens"),
     ] {
         assert_eq!(gate.post(path, &prompt("hi")).await.status(), 200, "{path}");
         assert_eq!(world.calls().pop().unwrap().path_and_query, sent);
     }
     let one = |model: &str| json!({"model": model, "content": {"parts": [{"text": "models/Vector"}]}});
-    let answer = gate.post("/v1beta/models/Vector:batchEmbedContents", &json!({"requests": [one("models/Vector")]})).await;
+    let answer =
+        gate.post("/v1beta/models/Vector:batchEmbedContents", &json!({"requests": [one("models/Vector")]})).await;
     assert_eq!(answer.status(), 200);
     let sent = json!({"requests": [one("models/gemini-embedding-2")]}).to_string();
     assert_eq!(world.calls().pop().unwrap().body, sent);
-    let cache = json!({"model": "models/gpt-4.1", "contents": [{"role": "user", "parts": [{"text": "x".repeat(9000)}]}]});
+    let cache =
+        json!({"model": "models/gpt-4.1", "contents": [{"role": "user", "parts": [{"text": "x".repeat(9000)}]}]});
     gate.post("/v1beta/cachedContents", &cache).await;
     assert!(world.calls().pop().unwrap().body.windows(16).any(|part| part == b"gemini-3.8-flash"));
 }
@@ -86,7 +93,11 @@ async fn what_one_name_has_spent_the_other_one_has_not_left() {
     let (world, gate) = with_aliases(&[K1, K2]).await;
     play(&world, &[&format!("key={K1} fault=quota_day")]);
     for _ in 0..2 {
-        assert_eq!(openai(&gate, "/v1/chat/completions", r#"{"model":"gpt-4.1","messages":[{"role":"user","content":"a"}]}"#).await, 200);
+        assert_eq!(
+            openai(&gate, "/v1/chat/completions", r#"{"model":"gpt-4.1","messages":[{"role":"user","content":"a"}]}"#)
+                .await,
+            200
+        );
     }
     let before = world.calls().len();
     for _ in 0..4 {
@@ -102,10 +113,7 @@ async fn what_one_name_has_spent_the_other_one_has_not_left() {
 
 #[tokio::test]
 async fn a_body_too_large_to_keep_passes_with_the_name_it_has() {
-    let small = [
-        ("GEMINATE__RETRY__REPLAY_BYTES_MAX", "100"),
-        ("GEMINATE__MODELS__ALIASES__GPT-4O", MODEL),
-    ];
+    let small = [("GEMINATE__RETRY__REPLAY_BYTES_MAX", "100"), ("GEMINATE__MODELS__ALIASES__GPT-4O", MODEL)];
     let (world, gate) = with_keys_and(&[K1], &small).await;
     let large = format!(r#"{{"model":"gpt-4o","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(500));
     assert_eq!(openai(&gate, "/v1/chat/completions", &large).await, 404, "Google knows no such model");

@@ -39,7 +39,11 @@ async fn a_turn_s_tokens_are_counted_once_whole_or_streamed() {
             let answer = gate.post(&format!("/{version}/interactions"), &body).await;
             assert_eq!(answer.status(), 200);
             let text = answer.text().await.unwrap();
-            let told = if body["stream"] == true { events(&text).pop().unwrap()["interaction"].clone() } else { serde_json::from_str(&text).unwrap() };
+            let told = if body["stream"] == true {
+                events(&text).pop().unwrap()["interaction"].clone()
+            } else {
+                serde_json::from_str(&text).unwrap()
+            };
             let line = served(&gate).await;
             assert_eq!((&line["surface"], &line["route"]), (&json!("interactions"), &json!("interactions.create")));
             assert_eq!((&line["outcome"], &line["model"]), (&json!("ok"), &json!(MODEL)));
@@ -116,7 +120,9 @@ async fn a_stream_without_its_last_event_is_seen_to_be_unfinished() {
 
 #[tokio::test]
 async fn an_error_of_google_s_within_a_stream_passes_as_it_is_and_counts() {
-    for (fault, outcome) in [("interactions_rate_limit_exceeded", "stream_broken"), ("interactions_cancelled", "caller_error")] {
+    for (fault, outcome) in
+        [("interactions_rate_limit_exceeded", "stream_broken"), ("interactions_cancelled", "caller_error")]
+    {
         let (world, gate) = with_keys(&[K1, K2]).await;
         play(&world, &[&format!("fault=stream_error:{fault}@3")]);
         let (text, _) = heard(gate.post(PATH, &streamed()).await).await;

@@ -126,7 +126,8 @@ async fn pictures_are_made_again_elsewhere_and_films_are_not() {
         let (world, gate) = with_keys(&[K1, K2]).await;
         play(&world, &[&format!("fault={fault} times=1")]);
         let body = json!({"model": "imagen-4", "prompt": "a cat", "instances": [{"prompt": "a cat"}]}).to_string();
-        let request = if path.starts_with("/v1/") { ask(&gate, Method::POST, path) } else { gate.ask(Method::POST, path) };
+        let request =
+            if path.starts_with("/v1/") { ask(&gate, Method::POST, path) } else { gate.ask(Method::POST, path) };
         let answer = request.body(body).send().await.unwrap();
         assert_eq!(header(&answer, "x-geminate-attempts"), attempts, "{path} {fault}");
     }
@@ -135,12 +136,16 @@ async fn pictures_are_made_again_elsewhere_and_films_are_not() {
 #[tokio::test]
 async fn tokens_are_counted_when_they_are_spent_and_not_when_they_are_looked_at() {
     let (world, gate) = with_keys(&[K1]).await;
-    let batch = r#"{"id":"batches/b","object":"batch","usage":{"input_tokens":900,"output_tokens":90,"total_tokens":990}}"#;
+    let batch =
+        r#"{"id":"batches/b","object":"batch","usage":{"input_tokens":900,"output_tokens":90,"total_tokens":990}}"#;
     let picture = r#"{"data":[],"usage":{"input_tokens":20,"output_tokens":30,"total_tokens":50}}"#;
-    play(&world, &[
-        &format!("path=batches/ fault=status:200 body={}", serde_json::to_string(batch).unwrap()),
-        &format!("path=images/ fault=status:200 body={}", serde_json::to_string(picture).unwrap()),
-    ]);
+    play(
+        &world,
+        &[
+            &format!("path=batches/ fault=status:200 body={batch}"),
+            &format!("path=images/ fault=status:200 body={picture}"),
+        ],
+    );
     told(ask(&gate, Method::GET, "/v1/batches/batches%2Fb")).await;
     told(ask(&gate, Method::POST, "/v1/batches/batches%2Fb/cancel")).await;
     told(ask(&gate, Method::POST, "/v1/images/generations").body(json!({"model": MODEL}).to_string())).await;
