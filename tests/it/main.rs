@@ -6,6 +6,7 @@ mod world;
 mod stage;
 
 mod admission;
+mod affinity;
 mod aliases;
 mod broken_streams;
 mod cache;
