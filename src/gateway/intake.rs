@@ -97,8 +97,8 @@ impl Intake {
     /// Which keys may serve what the path and the body name.
     fn bind(&self, endpoint: &Endpoint, client: &Client, payload: &Payload) -> Result<Bound, Error> {
         // What is uploaded names nothing.
-        let names = endpoint.action != Action::Upload && endpoint.collection() != "files";
-        if !payload.is_kept() && names && self.affinity.isolates(client) {
+        let refers = endpoint.action != Action::Upload && endpoint.collection() != "files";
+        if !payload.is_kept() && refers && self.affinity.isolates(client) {
             return Err(Error::Unchecked);
         }
         let named = references(payload.bytes()).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;

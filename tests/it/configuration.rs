@@ -89,7 +89,10 @@ const OF_FILES: &[(&str, &str)] = &[
     ("[clients.alice]\nrate = 1", "config.toml:2: clients.alice.rate is not known"),
     ("[clients]\nalice = 1", "config.toml:2: clients.alice is a section"),
     ("[models.aliases]\n\"a b\" = \"m\"", "config.toml:2: models.aliases: read the name \"a b\", allowed are letters"),
-    ("[models.aliases]\na = \"models/m\"", "config.toml:2: models.aliases.a: read \"models/m\", allowed is a model's name"),
+    (
+        "[models.aliases]\na = \"models/m\"",
+        "config.toml:2: models.aliases.a: read \"models/m\", allowed is a model's name",
+    ),
     ("[models.aliases]\na = 1", "config.toml:2: models.aliases.a: read 1, allowed is a text in quotes"),
     ("[models]\naliases = 1", "config.toml:2: models.aliases is a section"),
     ("[models.aliases]\n\"gpt-4.1\" = \"b\"\nb = \"m\"", "config.toml:2: models.aliases.gpt-4.1: b is an alias itself"),
