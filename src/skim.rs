@@ -5,10 +5,10 @@ use crate::skim::walk::Skim;
 
 mod bytes;
 mod gather;
-pub mod names;
 pub mod visitor;
 pub mod walk;
 pub mod constancy;
+pub mod names;
 
 /// The longest model name that [`peek`] reads.
 const MODEL_BYTES_MAX: usize = 256;

@@ -129,8 +129,7 @@ pub(super) async fn open(
         readable: head.readable,
         events: head.events,
         must_finish: head.must_finish,
-        // To look at what was made, or to stop it, spends nothing: its tokens were counted when they were spent.
-        spends: call.method == Method::POST && call.endpoint.resource.is_none(),
+        spends: spends(call),
         status: parts.status,
         withheld: Vec::new(),
         fed: if head.readable { ahead.len() } else { 0 },
@@ -148,6 +147,12 @@ fn learn_owner(eyes: &Eyes, call: &Call, lease: &Lease) {
     for resource in resources.iter() {
         eyes.affinity.learn(resource.clone(), lease.key(), None, clock());
     }
+}
+
+/// Whether a call spends the tokens that its answer tells of. To look at what was made, or to stop it, spends nothing: its
+/// tokens were counted when they were spent.
+fn spends(call: &Call) -> bool {
+    call.method == Method::POST && call.endpoint.resource.is_none()
 }
 
 /// Who sees what an answer names: where what it makes and names lives is known from then on.
