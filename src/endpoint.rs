@@ -5,6 +5,11 @@ use http::{HeaderMap, Method, Uri, header};
 
 use crate::resource::Resource;
 
+mod query;
+
+use query::is_credential;
+pub use query::parameters;
+
 /// The two shapes of requests, answers and errors that geminate speaks.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Surface {
@@ -44,8 +49,6 @@ const OPENAI_ONLY: [&str; 8] =
 const SHARED: [&str; 3] = ["models", "files", "batches"];
 /// The API's versions; whatever path follows one is Google's to know.
 const VERSIONS: [&str; 3] = ["v1", "v1beta", "v1alpha"];
-/// Parameters by which Google knows a caller: none of a client's own goes up beside the pool's key.
-const CREDENTIALS: [&str; 3] = ["key", "access_token", "oauth_token"];
 /// The longest target that is passed on.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
 
@@ -72,8 +75,12 @@ pub enum Action {
     Chat,
     /// OpenAI's `embeddings`
     Embeddings,
-    /// Below `/upload`: a body that is streamed and never sent twice.
+    /// Below `/upload`: a file in one request.
     Upload,
+    /// Below `/upload`: the beginning of a resumable upload.
+    UploadStart,
+    /// Below `/upload`, with an `upload_id`: whatever goes on with a resumable upload.
+    UploadChunk,
     /// Everything else that Google may know.
     Other,
 }
@@ -92,6 +99,8 @@ impl Action {
             Self::Chat => "chat.completions",
             Self::Embeddings => "embeddings",
             Self::Upload => "upload",
+            Self::UploadStart => "upload.start",
+            Self::UploadChunk => "upload.chunk",
             Self::Other => "other",
         }
     }
@@ -106,7 +115,7 @@ pub struct Endpoint {
     pub action: Action,
     /// The model named in the path, without `models/`.
     pub model: Option<Box<str>>,
-    /// The resource of one project that the path names.
+    /// The resource of one project that the path names, or the upload that it goes on with.
     pub resource: Option<Resource>,
     /// Path and query for the upstream, without the client's credential.
     pub target: PathAndQuery,
@@ -142,7 +151,7 @@ impl Endpoint {
         }
         let (head, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
         let below = match head {
-            "upload" => VERSIONS.contains(&rest.split('/').next().unwrap_or("")),
+            "upload" | "download" => VERSIONS.contains(&rest.split('/').next().unwrap_or("")),
             "ws" => !rest.is_empty(),
             _ => VERSIONS.contains(&head) && !rest.is_empty(),
         };
@@ -153,20 +162,45 @@ impl Endpoint {
             Surface::Gemini => gemini(method, head, rest, asked.query()),
             Surface::OpenAi => openai(method, rest.strip_prefix("openai/").unwrap_or(rest)),
         };
-        let replayable =
-            matches!(*method, Method::GET | Method::HEAD) || !matches!(action, Action::Upload | Action::Other);
+        let creates = matches!(action, Action::Upload | Action::UploadStart | Action::UploadChunk | Action::Other);
+        let replayable = matches!(*method, Method::GET | Method::HEAD) || !creates;
         let target = target(asked, path, surface == Surface::OpenAi && !rest.starts_with("openai/"));
         let resource = match (head, action) {
-            ("upload", _) => rest.split_once('/').and_then(|(_, rest)| Resource::of_path(rest)),
+            (_, Action::UploadChunk) => query::upload_id(asked.query()).and_then(|id| Resource::upload(&id)),
+            ("upload" | "download", _) => rest.split_once('/').and_then(|(_, rest)| Resource::of_path(rest)),
             (_, Action::Other) => Resource::of_path(rest),
             _ => None,
         };
         Ok(Self { surface, action, model: model.map(Into::into), resource, target, replayable })
     }
 
+    /// The same, where a header says that a resumable upload begins with it.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
+        let command = headers.get("x-goog-upload-command").and_then(|value| value.to_str().ok()).unwrap_or("");
+        if self.action == Action::Upload && command.split(',').any(|word| word.trim().eq_ignore_ascii_case("start")) {
+            self.action = Action::UploadStart;
+        }
+        self
+    }
+
+    /// Whether its body is a file, or a part of one, and not a request to be read.
+    pub const fn is_upload(&self) -> bool {
+        matches!(self.action, Action::Upload | Action::UploadStart | Action::UploadChunk)
+    }
+
+    /// Whether its answer is a file's content, which says nothing of the call.
+    pub fn is_download(&self) -> bool {
+        let (path, query) = (self.target.path(), self.target.query());
+        let media = path.starts_with("/download/") || path.ends_with("/content");
+        self.action == Action::Other && (media || parameters(query).any(|p| p == "alt=media"))
+    }
+
     /// The collection that the path leads to, such as `files` or `interactions`.
     pub fn collection(&self) -> &str {
-        let path = self.target.path().trim_start_matches("/upload").trim_start_matches('/');
+        let path = self.target.path();
+        let path = path.strip_prefix("/upload").or_else(|| path.strip_prefix("/download")).unwrap_or(path);
+        let path = path.trim_start_matches('/');
         let below = path.split_once('/').map_or("", |(_, rest)| rest);
         let below = below.strip_prefix("openai/").unwrap_or(below);
         &below[..below.find(['/', ':']).unwrap_or(below.len())]
@@ -179,7 +213,7 @@ impl Endpoint {
 
     /// Whether its answers may name resources that its project owns.
     pub const fn names_resources(&self) -> bool {
-        matches!(self.action, Action::Upload | Action::Other)
+        self.is_upload() || matches!(self.action, Action::Other)
     }
 
     /// Whether the model stands in the body: OpenAI's calls.
@@ -193,10 +227,19 @@ impl Endpoint {
     }
 }
 
+/// The `upload_id` of a request that goes on with a resumable upload, by which it is known without a credential; empty
+/// where there are several. Exactly those are [`Action::UploadChunk`].
+pub fn upload_id(uri: &Uri) -> Option<String> {
+    let path = uri.path();
+    let path = if path.starts_with("//") { &path[1..] } else { path };
+    query::upload_id(uri.query()).filter(|_| path.starts_with("/upload/"))
+}
+
 /// What a Gemini path names, `head` being its first segment.
 fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -> (Action, Option<&'p str>) {
     if head == "upload" {
-        return (Action::Upload, None);
+        let goes_on = query::upload_id(query).is_some();
+        return (if goes_on { Action::UploadChunk } else { Action::Upload }, None);
     }
     let Some(name) = rest.strip_prefix("models").map(|name| name.strip_prefix('/').unwrap_or(name)) else {
         let tuned = rest.strip_prefix("tunedModels/").and_then(|name| name.split_once(':'));
@@ -253,18 +296,6 @@ fn target(asked: &PathAndQuery, path: &str, compat: bool) -> PathAndQuery {
     }
     // Made of pieces of a valid target, so it is one.
     PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/"))
-}
-
-/// The query's parameters as they stand.
-pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
-    query.unwrap_or("").split('&').filter(|p| !p.is_empty())
-}
-
-fn is_credential(parameter: &str) -> bool {
-    let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-    // A name may be written percent-encoded.
-    let is = |known: &str| name.contains('%') && percent_encoding::percent_decode_str(name).eq(known.bytes());
-    CREDENTIALS.iter().any(|known| name == *known || is(known))
 }
 
 /// Whether another reader of this path could see another path in it.

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -26,6 +27,7 @@ use crate::pool::KeyPool;
 use crate::record::Record;
 use crate::relay::{Eyes, Relay};
 use crate::settings::Settings;
+use crate::upload::Uploads;
 use crate::upstream::Upstream;
 
 mod intake;
@@ -53,6 +55,8 @@ pub struct Shared {
     pub budget: Arc<retry::Budget>,
     /// The memory for bodies that may be sent again.
     pub intake: Arc<Intake>,
+    /// What goes on with the key that began it.
+    pub uploads: Arc<Uploads>,
 }
 
 impl Shared {
@@ -61,7 +65,9 @@ impl Shared {
         let places = Arc::new(admit::Places::new(&settings.admit));
         let budget = Arc::new(retry::Budget::new(&settings.retry));
         let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
-        Self { settings, pool, clients, eyes, places, budget, intake }
+        let public_url = settings.server.public_url.clone();
+        let uploads = Arc::new(Uploads::new(public_url, Arc::clone(&pool), Arc::clone(&eyes.affinity)));
+        Self { settings, pool, clients, eyes, places, budget, intake, uploads }
     }
 }
 
@@ -100,7 +106,8 @@ impl<S> Path for S where
 
 /// The data plane of one worker: every path that is not the house's own.
 pub fn router(shared: &Shared, upstream: Upstream) -> Router {
-    let state = (path(shared, upstream), Arc::clone(&shared.intake));
+    let (intake, uploads) = (Arc::clone(&shared.intake), Arc::clone(&shared.uploads));
+    let state = Walk { path: path(shared, upstream), intake, uploads };
     Router::new()
         .fallback(handle)
         .with_state(state)
@@ -112,12 +119,20 @@ pub fn router(shared: &Shared, upstream: Upstream) -> Router {
                 // One request's panic is that request's 500.
                 .layer(CatchPanicLayer::custom(panicked))
                 // Who asks is known before anything is read of what they ask.
-                .layer(authenticate::layer(Arc::clone(&shared.clients), denied)),
+                .layer(authenticate::layer(Arc::clone(&shared.clients), Arc::clone(&shared.eyes.affinity), denied)),
         )
 }
 
+/// What a request is walked by.
+#[derive(Clone)]
+struct Walk<P> {
+    path: P,
+    intake: Arc<Intake>,
+    uploads: Arc<Uploads>,
+}
+
 /// Reads the request, walks it down the path, and answers.
-async fn handle<P: Path>(State((path, intake)): State<(P, Arc<Intake>)>, request: Request) -> Response<Body> {
+async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let (Some(caller), Some(record)) = (parts.extensions.get::<Caller>(), parts.extensions.get::<Arc<Record>>()) else {
         // Both layers stand above this handler.
@@ -129,9 +144,10 @@ async fn handle<P: Path>(State((path, intake)): State<(P, Arc<Intake>)>, request
     let operator = client.operator();
     let reply = match Endpoint::parse(&parts.method, &parts.uri, surface) {
         Ok(endpoint) => {
+            let endpoint = endpoint.with_headers(&parts.headers);
             record.endpoint(&endpoint);
-            match intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
-                Ok(call) => path.oneshot(call).await,
+            match walk.intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
+                Ok(call) => send(walk, call, &parts).await,
                 Err(error) => Err(error),
             }
         }
@@ -149,6 +165,15 @@ async fn handle<P: Path>(State((path, intake)): State<(P, Arc<Intake>)>, request
     answer
 }
 
+async fn send<P: Path>(walk: Walk<P>, call: Call, head: &Parts) -> Result<Response<Relay>, Error> {
+    let upload = walk.uploads.of(&call, head)?;
+    let reply = walk.path.oneshot(call).await?;
+    match upload {
+        Some(upload) => upload.answered(reply),
+        None => Ok(reply),
+    }
+}
+
 /// Streams are told to every proxy on the way as such.
 fn decorate(mut reply: Response<Relay>) -> Response<Body> {
     let headers = reply.headers_mut();
@@ -162,7 +187,11 @@ fn decorate(mut reply: Response<Relay>) -> Response<Body> {
 }
 
 fn denied(surface: Surface, denied: Denied) -> Response<Body> {
-    answer::refuse(surface, &Error::Unauthenticated(denied.to_string()))
+    let error = match denied {
+        Denied::Upload => Error::NoUpload,
+        denied => Error::Unauthenticated(denied.to_string()),
+    };
+    answer::refuse(surface, &error)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]

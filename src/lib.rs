@@ -24,6 +24,7 @@ pub mod meter;
 pub mod record;
 pub mod pool;
 pub mod affinity;
+pub mod flow;
 pub mod call;
 pub mod answer;
 
@@ -39,6 +40,7 @@ pub mod relay;
 pub mod layer;
 
 // Rooms: what a listener serves.
+pub mod upload;
 pub mod gateway;
 pub mod monitor;
 

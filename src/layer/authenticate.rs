@@ -9,8 +9,9 @@ use http::{Request, Response};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
+use crate::affinity::Affinity;
 use crate::client::{Caller, Clients, Denied, Presented};
-use crate::endpoint::Surface;
+use crate::endpoint::{self, Surface};
 
 /// How a refusal looks.
 pub type Refuse<C> = fn(Surface, Denied) -> Response<C>;
@@ -19,12 +20,22 @@ pub type Refuse<C> = fn(Surface, Denied) -> Response<C>;
 pub struct Authenticate<S, C> {
     inner: S,
     clients: Arc<Clients>,
+    affinity: Arc<Affinity>,
     refuse: Refuse<C>,
 }
 
-/// The layer; `refuse` makes the 401 in the shape of the surface.
-pub fn layer<S, C>(clients: Arc<Clients>, refuse: Refuse<C>) -> impl Layer<S, Service = Authenticate<S, C>> + Clone {
-    layer_fn(move |inner| Authenticate { inner, clients: Arc::clone(&clients), refuse })
+/// The layer; `refuse` makes the 401 in the shape of the surface. Who goes on with an upload is let in by its id.
+pub fn layer<S, C>(
+    clients: Arc<Clients>,
+    affinity: Arc<Affinity>,
+    refuse: Refuse<C>,
+) -> impl Layer<S, Service = Authenticate<S, C>> + Clone {
+    layer_fn(move |inner| Authenticate {
+        inner,
+        clients: Arc::clone(&clients),
+        affinity: Arc::clone(&affinity),
+        refuse,
+    })
 }
 
 impl<S, B, C> Service<Request<B>> for Authenticate<S, C>
@@ -44,7 +55,13 @@ where
         let surface = Surface::of(request.uri(), request.headers());
         let uri = request.uri().clone();
         let presented = Presented::take(request.headers_mut(), &uri);
-        match self.clients.identify(&presented) {
+        let identified = self.clients.identify(&presented);
+        // SDKs send no credential with the parts of an upload: its id is one.
+        let identified = match endpoint::upload_id(&uri) {
+            Some(id) => self.affinity.continues(&id, identified.as_ref().ok()).ok_or(Denied::Upload),
+            None => identified,
+        };
+        match identified {
             Ok(client) => {
                 request.extensions_mut().insert(Caller { client, surface });
                 Either::Left(self.inner.call(request))
@@ -56,7 +73,8 @@ where
 
 impl<S: Clone, C> Clone for Authenticate<S, C> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), clients: Arc::clone(&self.clients), refuse: self.refuse }
+        let (clients, affinity) = (Arc::clone(&self.clients), Arc::clone(&self.affinity));
+        Self { inner: self.inner.clone(), clients, affinity, refuse: self.refuse }
     }
 }
 
@@ -75,12 +93,13 @@ mod tests {
 
     use super::*;
     use crate::secret::Secret;
-    use crate::settings::{Auth, Clients as Limits};
+    use crate::settings::{self, Auth, Clients as Limits};
 
     /// Asks for `uri` with `headers`: the status, and what the inner service saw.
     async fn ask(uri: &str, headers: &[(&'static str, &str)]) -> (StatusCode, String) {
         let auth = Auth { tokens: vec![Secret::new("good-token".into())], ..Auth::default() };
         let clients = Arc::new(Clients::new(&auth, &Limits::default(), None, true).unwrap());
+        let affinity = Arc::new(Affinity::new(&settings::Affinity::default()));
         let refuse: Refuse<String> = |surface, denied| {
             let text = format!("{} {denied:?}", surface.name());
             Response::builder().status(StatusCode::UNAUTHORIZED).body(text).unwrap()
@@ -93,7 +112,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = layer(clients, refuse).layer(inner).oneshot(request.body(()).unwrap()).await.unwrap();
+        let answer = layer(clients, affinity, refuse).layer(inner).oneshot(request.body(()).unwrap()).await.unwrap();
         (answer.status(), answer.into_body())
     }
 
@@ -124,6 +143,7 @@ mod tests {
             ("/v1beta/models", &[("authorization", "good-token")], "gemini Missing"),
             ("/v1beta/models?key=good-toke", &[], "gemini Unknown"),
             ("/v1beta/models?key=good-token1", &[], "gemini Unknown"),
+            ("/v1beta/models?upload_id=x", &[], "gemini Missing"),
         ] {
             assert_eq!(ask(uri, headers).await, (StatusCode::UNAUTHORIZED, told.to_owned()), "{uri} {headers:?}");
         }

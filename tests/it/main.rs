@@ -4,6 +4,7 @@
 mod house;
 mod world;
 mod stage;
+mod sender;
 
 mod admission;
 mod broken_streams;
@@ -26,4 +27,5 @@ mod retry;
 mod shares;
 mod streams;
 mod surfaces;
+mod uploads;
 mod verdicts;

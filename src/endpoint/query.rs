@@ -1,0 +1,32 @@
+//! A target's query, parameter by parameter.
+
+/// Parameters by which Google knows a caller: none of a client's own goes up beside the pool's key.
+const CREDENTIALS: [&str; 3] = ["key", "access_token", "oauth_token"];
+
+/// The query's parameters as they stand.
+pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
+    query.unwrap_or("").split('&').filter(|p| !p.is_empty())
+}
+
+/// Whether the parameter is a credential.
+pub(super) fn is_credential(parameter: &str) -> bool {
+    CREDENTIALS.iter().any(|known| value(parameter, known).is_some())
+}
+
+/// The `upload_id`, decoded. Of several it cannot be said which one Google would take: then it is empty.
+pub(super) fn upload_id(query: Option<&str>) -> Option<String> {
+    // Most targets have no query, and most queries no such word.
+    let query = query.filter(|query| query.contains("upload") || query.contains('%'))?;
+    let mut all = parameters(Some(query)).filter_map(|parameter| value(parameter, "upload_id"));
+    let (first, second) = (all.next()?, all.next());
+    let decoded = percent_encoding::percent_decode_str(first).decode_utf8().unwrap_or_default();
+    Some(if second.is_some() { String::new() } else { decoded.into_owned() })
+}
+
+/// The value of the parameter as it stands, where it is called `known`.
+fn value<'p>(parameter: &'p str, known: &str) -> Option<&'p str> {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    // A name may be written percent-encoded.
+    let encoded = || name.contains('%') && percent_encoding::percent_decode_str(name).eq(known.bytes());
+    (name == known || encoded()).then_some(value)
+}
