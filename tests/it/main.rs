@@ -27,5 +27,6 @@ mod retry;
 mod shares;
 mod streams;
 mod surfaces;
+mod transfers;
 mod uploads;
 mod verdicts;
