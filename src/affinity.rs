@@ -55,6 +55,8 @@ pub enum Bound {
     Project(u32, Resource),
     /// One key and no other: what it began, it must end, and may even while it rests.
     Key(u32, Resource),
+    /// It asks for one project's part of a list.
+    Part(u32),
     /// It names resources of which nobody is known to own any.
     Unknown(Arc<[Resource]>),
 }
@@ -265,7 +267,7 @@ impl Bound {
     pub fn resource(&self) -> Option<&Resource> {
         match self {
             Self::Project(_, resource) | Self::Key(_, resource) => Some(resource),
-            Self::Free | Self::Prefers(_) | Self::Unknown(_) => None,
+            Self::Free | Self::Prefers(_) | Self::Part(_) | Self::Unknown(_) => None,
         }
     }
 }

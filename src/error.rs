@@ -78,6 +78,9 @@ pub enum Error {
         /// How many it may.
         max: usize,
     },
+    /// A page token that is none of geminate's.
+    #[error("the page token is not valid: begin the list anew")]
+    PageToken,
     /// What the body names must be checked, and it is too large for that.
     #[error("the request body is too large to be checked for the resources it names (retry.replay_bytes_max)")]
     Unchecked,
@@ -138,6 +141,7 @@ impl Error {
             Self::UploadUrl => "upload_url",
             Self::NoOrigin => "no_origin",
             Self::TooManyResources { .. } => "too_many_resources",
+            Self::PageToken => "page_token",
             Self::Unchecked => "unchecked_body",
             Self::LineFull { .. } => "line_full",
             Self::DeadlineExceeded(_) => "deadline_exceeded",
@@ -156,8 +160,12 @@ impl Error {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Unroutable(Unroutable::Unknown) | Self::Foreign(_) | Self::NoUpload => StatusCode::NOT_FOUND,
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
-            Self::Unroutable(Unroutable::Ambiguous) | Self::BodyBroken | Self::TwoOwners(..) => StatusCode::BAD_REQUEST,
-            Self::TooManyResources { .. } | Self::NoOrigin => StatusCode::BAD_REQUEST,
+            Self::Unroutable(Unroutable::Ambiguous)
+            | Self::BodyBroken
+            | Self::TwoOwners(..)
+            | Self::TooManyResources { .. }
+            | Self::NoOrigin
+            | Self::PageToken => StatusCode::BAD_REQUEST,
             Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
             Self::RateLimited { .. } | Self::Exhausted { fault: false, .. } | Self::LineFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
@@ -196,6 +204,7 @@ impl Error {
             Self::Exhausted { .. }
                 | Self::TwoOwners(..)
                 | Self::TooManyResources { .. }
+                | Self::PageToken
                 | Self::LineFull { .. }
                 | Self::DeadlineExceeded(_)
                 | Self::Unreachable(_)

@@ -3,6 +3,8 @@
 pub mod record;
 pub mod authenticate;
 pub mod admit;
+pub mod spread;
 pub mod deadline;
+pub mod remember;
 pub mod retry;
 pub mod lease;

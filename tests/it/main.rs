@@ -7,7 +7,9 @@ mod stage;
 mod sender;
 
 mod admission;
+mod affinity;
 mod broken_streams;
+mod cache;
 mod caller;
 mod configuration;
 mod connections;
@@ -25,6 +27,7 @@ mod overload;
 mod quota;
 mod retry;
 mod shares;
+mod sharing;
 mod streams;
 mod surfaces;
 mod transfers;

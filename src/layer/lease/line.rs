@@ -122,7 +122,7 @@ fn preferred(
 fn only(bound: &Bound) -> Option<Only> {
     match bound {
         Bound::Free | Bound::Prefers(_) | Bound::Unknown(_) => None,
-        Bound::Project(project, _) => Some(Only::Project(*project)),
+        Bound::Project(project, _) | Bound::Part(project) => Some(Only::Project(*project)),
         Bound::Key(index, _) => Some(Only::Key(*index)),
     }
 }
