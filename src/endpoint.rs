@@ -5,8 +5,10 @@ use http::{HeaderMap, Method, Uri, header};
 
 use crate::resource::Resource;
 
+mod path;
 mod query;
 
+use path::ambiguous;
 use query::is_credential;
 pub use query::parameters;
 
@@ -298,20 +300,6 @@ fn target(asked: &PathAndQuery, path: &str, compat: bool) -> PathAndQuery {
     PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/"))
 }
 
-/// Whether another reader of this path could see another path in it.
-fn ambiguous(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.')) && memchr::memmem::find(bytes, b"//").is_none() {
-        return !path.starts_with('/');
-    }
-    let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
-    let slashes = |text: &[u8]| memchr::memchr_iter(b'/', text).count();
-    decoded.contains(&b'\\')
-        || decoded.iter().any(u8::is_ascii_control)
-        || slashes(&decoded) != slashes(bytes)
-        || decoded[1..].split(|b| *b == b'/').any(|part| part.is_empty() || part == b"." || part == b"..")
-}
-
 /// A Bearer credential and none of Google's forms beside it.
 fn bearer_alone(uri: &Uri, headers: &HeaderMap) -> bool {
     headers.contains_key(header::AUTHORIZATION)
@@ -346,6 +334,8 @@ mod tests {
             ("POST", "/v1/chat/completions", Action::Chat, None),
             ("POST", "/v1beta/openai/chat/completions", Action::Chat, None),
             ("POST", "/upload/v1beta/files", Action::Upload, None),
+            ("PUT", "//upload/v1/files?a=1&upload_id=u", Action::UploadChunk, None),
+            ("GET", "/download/v1beta/files/f:download?alt=media", Action::Other, None),
             ("PATCH", "/v1beta/somethingNew/of/google:undreamtOf", Action::Other, None),
         ] {
             let endpoint = parse(method, uri).unwrap();

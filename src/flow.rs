@@ -1,6 +1,5 @@
 //! Flow: how far a body that is passed on as it comes has come, and what may take how long because of it.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -38,11 +37,14 @@ impl Flow {
 
 /// What `work` comes to by `due`, or by as long as `patience` after the last byte of the body that it passes on: an
 /// upload may take hours as long as it flows. `None` when it is too late.
-pub async fn in_time<W: Future>(flow: Option<&Flow>, due: Instant, patience: Duration, work: W) -> Option<W::Output> {
-    let mut work = pin!(work);
-    let mut due = due;
+pub async fn in_time<W: Future + Unpin>(
+    flow: Option<&Flow>,
+    mut due: Instant,
+    patience: Duration,
+    mut work: W,
+) -> Option<W::Output> {
     loop {
-        if let Ok(done) = timeout_at(due, work.as_mut()).await {
+        if let Ok(done) = timeout_at(due, &mut work).await {
             return Some(done);
         }
         due = flow.map(|flow| flow.last() + patience).filter(|later| *later > due)?;
@@ -51,6 +53,8 @@ pub async fn in_time<W: Future>(flow: Option<&Flow>, due: Instant, patience: Dur
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use tokio::time::sleep;
 
     use super::*;
@@ -66,13 +70,13 @@ mod tests {
             }
             sleep(then).await;
         };
-        let done = in_time(Some(&flow), began + patience, patience, work(100, Duration::from_secs(9))).await;
+        let done = in_time(Some(&flow), began + patience, patience, pin!(work(100, Duration::from_secs(9)))).await;
         assert_eq!((done, began.elapsed().as_secs()), (Some(()), 909));
         let began = Instant::now();
-        let late = in_time(Some(&flow), began + patience, patience, work(3, Duration::MAX / 4)).await;
+        let late = in_time(Some(&flow), began + patience, patience, pin!(work(3, Duration::from_hours(9)))).await;
         assert_eq!((late, began.elapsed().as_secs()), (None, 37));
         let began = Instant::now();
-        assert_eq!(in_time(None, began + patience, patience, work(3, Duration::ZERO)).await, None);
+        assert_eq!(in_time(None, began + patience, patience, pin!(work(3, Duration::ZERO))).await, None);
         assert_eq!(began.elapsed(), patience);
     }
 }

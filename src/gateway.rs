@@ -115,8 +115,8 @@ impl<S> Path for S where
 
 /// The data plane of one worker: every path that is not the house's own.
 pub fn router(shared: &Shared, upstream: Upstream) -> Router {
-    let (intake, uploads) = (Arc::clone(&shared.intake), Arc::clone(&shared.uploads));
-    let state = Walk { path: path(shared, upstream), intake, uploads };
+    let rooms = Rooms { intake: Arc::clone(&shared.intake), uploads: Arc::clone(&shared.uploads) };
+    let state = Walk { path: path(shared, upstream), rooms: Arc::new(rooms) };
     Router::new()
         .fallback(handle)
         .with_state(state)
@@ -136,6 +136,11 @@ pub fn router(shared: &Shared, upstream: Upstream) -> Router {
 #[derive(Clone)]
 struct Walk<P> {
     path: P,
+    /// Counted by this worker's requests alone, so that no two threads write one count.
+    rooms: Arc<Rooms>,
+}
+
+struct Rooms {
     intake: Arc<Intake>,
     uploads: Arc<Uploads>,
 }
@@ -155,7 +160,7 @@ async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Respo
         Ok(endpoint) => {
             let endpoint = endpoint.with_headers(&parts.headers);
             record.endpoint(&endpoint);
-            match walk.intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
+            match walk.rooms.intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
                 Ok(call) => send(walk, call, &parts).await,
                 Err(error) => Err(error),
             }
@@ -175,7 +180,7 @@ async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Respo
 }
 
 async fn send<P: Path>(walk: Walk<P>, call: Call, head: &Parts) -> Result<Response<Relay>, Error> {
-    let upload = walk.uploads.of(&call, head)?;
+    let upload = walk.rooms.uploads.of(&call, head)?;
     let reply = walk.path.oneshot(call).await?;
     match upload {
         Some(upload) => upload.answered(reply),

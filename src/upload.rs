@@ -68,9 +68,8 @@ impl Uploads {
         let step = match (call.endpoint.action, &call.endpoint.resource) {
             (Action::UploadChunk, Some(upload)) => Step::On(upload.clone()),
             (Action::UploadStart | Action::Upload, _) => {
-                let begins = call.endpoint.action == Action::UploadStart;
-                let origin = origin(self.public_url.as_ref(), head).filter(|_| begins);
-                if begins && origin.is_none() {
+                let origin = origin(self.public_url.as_ref(), head);
+                if call.endpoint.action == Action::UploadStart && origin.is_none() {
                     return Err(Error::NoOrigin);
                 }
                 let sticks = matches!(call.bound, Bound::Free | Bound::Prefers(_));

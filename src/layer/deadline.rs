@@ -2,6 +2,7 @@
 //!
 //! While a body streams up, each of its bytes begins that time anew.
 
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ where
         let flow = call.payload.flow().cloned();
         let answer = self.inner.call(call);
         Box::pin(async move {
-            let answered = in_time(flow.as_ref(), deadline, whole, answer).await;
+            let answered = in_time(flow.as_ref(), deadline, whole, pin!(answer)).await;
             let mut reply = answered.ok_or(Error::DeadlineExceeded(whole))??;
             reply.body_mut().keep_pace(idle, heartbeat, Instant::now());
             Ok(reply)

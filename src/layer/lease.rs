@@ -1,5 +1,6 @@
 //! Lease: one attempt. A key is leased, waited for in order of arrival when all rest, and its answer judged.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -112,7 +113,10 @@ impl Means {
         let began = Instant::now();
         let first_byte = self.limits.first_byte.unwrap_or(FOREVER);
         let flow = call.payload.flow();
-        let sent = in_time(flow, began + first_byte, first_byte, self.upstream.send(call, lease.key(), form)).await;
+        let sent = {
+            let sending = pin!(self.upstream.send(call, lease.key(), form));
+            in_time(flow, began + first_byte, first_byte, sending).await
+        };
         let answer = match sent {
             Some(Ok(answer)) => answer,
             broken => {

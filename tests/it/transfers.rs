@@ -90,17 +90,20 @@ async fn an_upstream_that_does_not_read_holds_the_client_back() {
 
 #[tokio::test]
 async fn the_length_that_was_told_is_told_on() {
-    let (world, gate) = with_keys(&[K1]).await;
-    let url = begun(&gate).await;
-    let told = step(&gate, &url, "upload", 0).header("content-length", 3 * MIB).body(mebibytes(3));
-    assert_eq!(told.send().await.unwrap().status(), 200);
-    let untold = step(&gate, &url, "upload, finalize", 3 * MIB).body(mebibytes(1)).send().await.unwrap();
-    assert_eq!(state(&untold), (200, "final".to_owned()));
-    let calls = world.calls();
-    let of = |at: usize, name: &str| calls[at].headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-    assert_eq!((of(1, "content-length"), of(1, "transfer-encoding")), (Some((3 * MIB).to_string()), None));
-    assert_eq!((of(2, "content-length"), of(2, "transfer-encoding")), (None, Some("chunked".to_owned())));
-    assert_eq!(calls[1].body_digest, Some(Digest::of(&vec![b'x'; 3 * MIB])));
+    for protocol in ["http1", "http2"] {
+        let (world, gate) = with_keys_and(&[K1], &[("GEMINATE__UPSTREAM__PROTOCOL", protocol)]).await;
+        let url = begun(&gate).await;
+        let told = step(&gate, &url, "upload", 0).header("content-length", 3 * MIB).body(mebibytes(3));
+        assert_eq!(told.send().await.unwrap().status(), 200);
+        let untold = step(&gate, &url, "upload, finalize", 3 * MIB).body(mebibytes(1)).send().await.unwrap();
+        assert_eq!(state(&untold), (200, "final".to_owned()));
+        let calls = world.calls();
+        let of = |at: usize, name: &str| calls[at].headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let chunked = (protocol == "http1").then(|| "chunked".to_owned());
+        assert_eq!((of(1, "content-length"), of(1, "transfer-encoding")), (Some((3 * MIB).to_string()), None));
+        assert_eq!((of(2, "content-length"), of(2, "transfer-encoding")), (None, chunked));
+        assert_eq!(calls[1].body_digest, Some(Digest::of(&vec![b'x'; 3 * MIB])));
+    }
 }
 
 #[tokio::test]

@@ -43,10 +43,10 @@ struct Head {
 impl Head {
     fn of(call: &Call, headers: &HeaderMap) -> Self {
         let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let events = kind.starts_with(b"text/event-stream");
-        let text = (events || kind.starts_with(b"application/json")) && !headers.contains_key(CONTENT_ENCODING);
         // What a file says is the client's own affair.
-        let readable = text && !call.endpoint.is_download();
+        let kind = if call.endpoint.is_download() { b"" } else { kind };
+        let events = kind.starts_with(b"text/event-stream");
+        let readable = (events || kind.starts_with(b"application/json")) && !headers.contains_key(CONTENT_ENCODING);
         let action = call.endpoint.action;
         let generation = matches!(action, Action::Generate | Action::StreamSse | Action::StreamArray | Action::Chat);
         let must_finish = matches!(action, Action::StreamSse | Action::StreamArray) || action == Action::Chat && events;
