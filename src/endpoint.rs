@@ -129,7 +129,9 @@ pub struct Endpoint {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unroutable {
     /// Outside every surface.
-    #[error("no such path: the Gemini API is served under /v1beta, /v1, /v1alpha, /upload and /ws, OpenAI's under /v1")]
+    #[error(
+        "no such path: the Gemini API is under /v1beta, /v1, /v1alpha, /upload, /download and /ws, OpenAI's under /v1"
+    )]
     Unknown,
     /// A path that could be read in two ways.
     #[error("the path is ambiguous: dot segments, empty segments, backslashes and encoded slashes are refused")]
