@@ -126,11 +126,20 @@ async fn an_upload_may_take_longer_than_any_answer_while_it_flows() {
 
 #[tokio::test]
 async fn a_client_that_leaves_in_a_chunk_goes_on_later() {
+    let http1 = reqwest::Client::builder().no_proxy().tls_certs_only([]).http1_only();
+    let http2 = reqwest::Client::builder().no_proxy().tls_certs_only([]).http2_prior_knowledge();
+    for client in [http1, http2] {
+        leaves_and_goes_on(&client.build().unwrap()).await;
+    }
+}
+
+async fn leaves_and_goes_on(client: &reqwest::Client) {
     let (world, gate) = with_keys(&[K1, K2]).await;
     let url = begun(&gate).await;
     let first = stream::iter([Ok::<_, std::io::Error>("abcd")]);
     let body = Body::wrap_stream(first.chain(stream::once(future::pending())));
-    let sending = step(&gate, &url, "upload", 0).body(body).send();
+    let chunk = client.post(&url).header("x-goog-upload-command", "upload").header("x-goog-upload-offset", 0);
+    let sending = chunk.body(body).send();
     tokio::select! {
         answer = sending => panic!("{answer:?}"),
         calls = world.until(PATIENCE, |calls| calls.len() == 2) => assert!(calls.is_some()),
@@ -144,6 +153,25 @@ async fn a_client_that_leaves_in_a_chunk_goes_on_later() {
     assert!(states(&gate).await.iter().all(|(state, _)| state == "usable"));
     let keys = gate.monitor("/monitor/keys").await;
     assert!(keys["keys"].as_array().unwrap().iter().all(|key| key["last_error"].is_null()), "{keys}");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_has_passed_reaches_the_client() {
+    let google = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", google.local_addr().unwrap());
+    let gate = Gate::open(&[("GEMINI_API_KEY", K1), ("GEMINI_BASE_URL", &origin)]).await;
+    let mut wire = Wire::to(gate.data).await;
+    wire.say(&format!(
+        "POST {FILES} HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\ncontent-length: {}\r\n\r\nbegin",
+        100 * MIB
+    ))
+    .await;
+    let (connection, _) = google.accept().await.unwrap();
+    let mut upstream = Wire(connection);
+    upstream.hear("\r\n\r\n").await;
+    upstream.say("HTTP/1.1 400 Bad Request\r\nx-goog-upload-status: final\r\ncontent-length: 2\r\n\r\n{}").await;
+    let answer = wire.hear("{}").await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("x-goog-upload-status: final"), "{answer}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Uploads: what is begun through the gate goes on through the gate, on the key that began it, for whoever has its id.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use geminate::mock::{self, World};
@@ -9,8 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::sender::{FILES, begin, begun, finalize, id_of, start, state, step, upload, url_of};
-use crate::stage::{K1, K2, K3, calls_of, play, told};
-use crate::world::{Gate, google, header, json_of, with_keys, with_keys_and};
+use crate::stage::{K1, K2, K3, calls_of, play, told, with_config};
+use crate::world::{Gate, TOKEN, google, header, json_of, with_keys, with_keys_and};
 
 const JWT_SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NO_STICKING: (&str, &str) = ("GEMINATE__AFFINITY__UPLOADS_STICK_MS", "0");
@@ -35,6 +36,8 @@ async fn an_upload_goes_on_without_a_credential_on_the_key_that_began_it() {
         assert_eq!(state(&chunk), (200, "active".to_owned()));
         let asked = step(&gate, &url, "query", 0).send().await.unwrap();
         assert_eq!((state(&asked).1.as_str(), header(&asked, "x-goog-upload-size-received").as_str()), ("active", "4"));
+        let astray = step(&gate, &url, "upload", 9).body("efgh").send().await.unwrap();
+        assert_eq!(state(&astray), (400, "active".to_owned()), "Google's own words, and where the upload stands");
         let file = finalize(&gate, &url, 4, "efgh").await;
         assert_eq!(file["sizeBytes"], "8");
         assert!(file["uri"].as_str().unwrap().starts_with("https://generativelanguage.googleapis.com/v1beta/files/"));
@@ -42,9 +45,9 @@ async fn an_upload_goes_on_without_a_credential_on_the_key_that_began_it() {
         assert_eq!(gate.ask(Method::GET, &path).send().await.unwrap().status(), 200, "the file's owner is known");
     }
     let begun = keys_of(&world, "upload.start");
-    assert_eq!(begun.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "{begun:?}");
+    assert_eq!(begun.iter().collect::<BTreeSet<_>>().len(), 3, "{begun:?}");
     assert_eq!(keys_of(&world, "upload.query"), begun);
-    assert_eq!(keys_of(&world, "upload.chunk"), begun.iter().flat_map(|key| [key, key]).cloned().collect::<Vec<_>>());
+    assert_eq!(keys_of(&world, "upload.chunk"), begun.iter().flat_map(|key| [key; 3]).cloned().collect::<Vec<_>>());
     gate.logged(|line| line["route"] == "upload.start" && line["client"] == "operator").await;
     gate.logged(|line| line["route"] == "upload.chunk" && line["client"] == "operator").await;
 }
@@ -82,7 +85,7 @@ async fn the_url_leads_to_the_gate_and_holds_no_key() {
 async fn over_http2_the_authority_is_the_host() {
     let (_world, gate) = with_keys(&[K1]).await;
     let http2 = reqwest::Client::builder().no_proxy().tls_certs_only([]).http2_prior_knowledge().build().unwrap();
-    let request = http2.post(format!("http://{}{FILES}", gate.data)).header("x-goog-api-key", crate::world::TOKEN);
+    let request = http2.post(format!("http://{}{FILES}", gate.data)).header("x-goog-api-key", TOKEN);
     let url = url_of(&begin(request).send().await.unwrap());
     assert!(url.starts_with(&format!("http://{}{FILES}?", gate.data)), "{url}");
     let last = http2.put(&url).header("x-goog-upload-command", "upload, finalize").header("x-goog-upload-offset", 0);
@@ -160,9 +163,9 @@ async fn a_client_goes_on_with_its_own_uploads_alone_where_clients_are_isolated(
     let before = world.calls().len();
     let foreign = step(&gate, &url, "upload", 0).bearer_auth(&bob).body("mine").send().await.unwrap();
     assert_eq!((foreign.status().as_u16(), world.calls().len()), (404, before));
-    for own in [None, Some(&alice), Some(&crate::world::TOKEN.to_owned())] {
+    for own in [None, Some(&alice), Some(&TOKEN.to_owned())] {
         let request = step(&gate, &url, "query", 0);
-        let request = own.iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = own.iter().fold(request, reqwest::RequestBuilder::bearer_auth);
         assert_eq!(state(&request.send().await.unwrap()), (200, "active".to_owned()));
     }
     let name = finalize(&gate, &url, 0, "abcd").await["name"].as_str().unwrap().to_owned();
@@ -211,18 +214,13 @@ async fn an_upload_goes_on_while_its_key_rests() {
 
 #[tokio::test]
 async fn a_clients_files_go_to_one_project_until_it_cools() {
-    let (world, gate) = with_keys(&["fake-key-0001@a", "fake-key-0002@a", "fake-key-0003@b"]).await;
-    let projects = |world: &World| {
-        let calls = world.calls().into_iter().filter(|call| call.action.starts_with("upload.") && call.status == 200);
-        calls.filter_map(|call| call.project).collect::<std::collections::BTreeSet<_>>()
-    };
-    drop(gate);
     let config = "[[keys]]\nkey = \"fake-key-0001\"\nproject = \"a\"\n[[keys]]\nkey = \"fake-key-0002\"\nproject = \"a\"\n\
                   [[keys]]\nkey = \"fake-key-0003\"\nproject = \"b\"\n";
     let keys = ["fake-key-0001@a", "fake-key-0002@a", "fake-key-0003@b"];
-    let (world, gate) = {
-        drop(world);
-        crate::stage::with_config(&keys, config, &[]).await
+    let (world, gate) = with_config(&keys, config, &[]).await;
+    let projects = |world: &World| {
+        let calls = world.calls().into_iter().filter(|call| call.action.starts_with("upload.") && call.status == 200);
+        calls.filter_map(|call| call.project).collect::<BTreeSet<_>>()
     };
     for _ in 0..3 {
         upload(&gate, "abcd").await;

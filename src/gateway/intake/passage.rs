@@ -80,11 +80,12 @@ impl HttpBody for Passage {
             };
             this.quiet = None;
             match frame {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => return Poll::Ready(Some(this.give(data))),
-                    // Trailers: Google reads none.
-                    Err(_) => {}
-                },
+                // Trailers: Google reads none.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(this.give(data)));
+                    }
+                }
                 Some(Err(_)) => return Poll::Ready(Some(Err(Error::BodyBroken))),
                 None => {
                     this.flow.passed(Instant::now());
@@ -121,7 +122,7 @@ mod tests {
             sleep(Duration::from_secs(after_s)).await;
             Ok::<_, std::io::Error>(Bytes::from(text))
         });
-        let limits = Limits { max: 10, patience: Duration::from_secs(60) };
+        let limits = Limits { max: 10, patience: Duration::from_mins(1) };
         Passage::new(Bytes::from_static(b"ab"), Body::from_stream(pieces), limits, Flow::new(Instant::now()))
     }
 
@@ -130,7 +131,7 @@ mod tests {
         let whole = passage(vec![(59, "cd"), (59, "ef"), (0, "gh"), (59, "ij")]).collect().await.unwrap();
         assert_eq!(whole.to_bytes(), "abcdefghij");
         let silent = passage(vec![(0, "cd"), (61, "ef")]).collect().await;
-        assert_eq!(silent.unwrap_err(), Error::BodyTimeout(Duration::from_secs(60)));
+        assert_eq!(silent.unwrap_err(), Error::BodyTimeout(Duration::from_mins(1)));
         let large = passage(vec![(0, "cdefghijk")]).collect().await;
         assert_eq!(large.unwrap_err(), Error::BodyTooLarge { max: 10 });
     }
