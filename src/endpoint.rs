@@ -1,112 +1,26 @@
 //! Which operation of which surface a request names, parsed once at the edge.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri};
 
+use crate::alias::Aliases;
 use crate::resource::Resource;
 
-mod path;
+mod action;
 mod query;
+mod surface;
+mod path;
 
+pub use action::Action;
 use path::ambiguous;
 use query::is_credential;
 pub use query::parameters;
+pub use surface::Surface;
 
-/// The two shapes of requests, answers and errors that geminate speaks.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Surface {
-    /// Google's own: `{"error":{"code","message","status","details"}}`.
-    Gemini,
-    /// OpenAI's, as Google's compatible endpoint serves it: `{"error":{"message","type","param","code"}}`.
-    OpenAi,
-}
-
-impl Surface {
-    /// The label in metrics and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gemini => "gemini",
-            Self::OpenAi => "openai",
-        }
-    }
-
-    /// The surface of a path that may not parse, so that even its refusal has the right shape.
-    pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
-        let path = uri.path().trim_start_matches('/');
-        let mut parts = path.splitn(3, '/');
-        let (version, first, rest) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        match version {
-            Some(_) if first == "openai" => Self::OpenAi,
-            Some("v1") if OPENAI_ONLY.contains(&first) => Self::OpenAi,
-            Some("v1") if SHARED.contains(&first) && !rest.contains(':') && bearer_alone(uri, headers) => Self::OpenAi,
-            _ => Self::Gemini,
-        }
-    }
-}
-
-/// First path segments below `/v1` that only OpenAI has.
-const OPENAI_ONLY: [&str; 8] =
-    ["chat", "completions", "embeddings", "images", "videos", "audio", "responses", "moderations"];
-/// First path segments below `/v1` that both have: the credential's form decides.
-const SHARED: [&str; 3] = ["models", "files", "batches"];
 /// The API's versions; whatever path follows one is Google's to know.
 const VERSIONS: [&str; 3] = ["v1", "v1beta", "v1alpha"];
 /// The longest target that is passed on.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
-
-/// What a request asks for, as far as geminate must tell operations apart.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Action {
-    /// `:generateContent`
-    Generate,
-    /// `:streamGenerateContent?alt=sse`: frames of `data: {json}`.
-    StreamSse,
-    /// `:streamGenerateContent`: one JSON array that arrives piece by piece.
-    StreamArray,
-    /// `:countTokens`
-    CountTokens,
-    /// `:embedContent`
-    Embed,
-    /// `:batchEmbedContents`
-    BatchEmbed,
-    /// `GET /models`
-    ModelList,
-    /// `GET /models/{m}`
-    ModelGet,
-    /// OpenAI's `chat/completions`
-    Chat,
-    /// OpenAI's `embeddings`
-    Embeddings,
-    /// Below `/upload`: a file in one request.
-    Upload,
-    /// Below `/upload`: the beginning of a resumable upload.
-    UploadStart,
-    /// Below `/upload`, with an `upload_id`: whatever goes on with a resumable upload.
-    UploadChunk,
-    /// Everything else that Google may know.
-    Other,
-}
-
-impl Action {
-    /// The label in metrics and logs: a bounded set.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Generate => "generateContent",
-            Self::StreamSse | Self::StreamArray => "streamGenerateContent",
-            Self::CountTokens => "countTokens",
-            Self::Embed => "embedContent",
-            Self::BatchEmbed => "batchEmbedContents",
-            Self::ModelList => "models.list",
-            Self::ModelGet => "models.get",
-            Self::Chat => "chat.completions",
-            Self::Embeddings => "embeddings",
-            Self::Upload => "upload",
-            Self::UploadStart => "upload.start",
-            Self::UploadChunk => "upload.chunk",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// A parsed target.
 #[derive(Clone, Debug)]
@@ -123,6 +37,8 @@ pub struct Endpoint {
     pub target: PathAndQuery,
     /// Whether sending it twice can do no harm beyond its price: reads, generations, counts, embeddings.
     pub replayable: bool,
+    /// Whether the path called its model by another name than Google's: the body may do so as well.
+    pub renamed: bool,
 }
 
 /// Why a target is no endpoint.
@@ -150,7 +66,7 @@ impl Endpoint {
         }
         // A doubled leading slash is one: Google's JS SDK sends `//ws/...`.
         let path = if asked.path().starts_with("//") { &asked.path()[1..] } else { asked.path() };
-        if ambiguous(path) {
+        if ambiguous(path, surface == Surface::OpenAi) {
             return Err(Unroutable::Ambiguous);
         }
         let (head, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
@@ -163,11 +79,15 @@ impl Endpoint {
             return Err(Unroutable::Unknown);
         }
         let (action, model) = match surface {
-            Surface::Gemini => gemini(method, head, rest, asked.query()),
+            Surface::Gemini | Surface::Interactions => gemini(method, head, rest, asked.query()),
             Surface::OpenAi => openai(method, rest.strip_prefix("openai/").unwrap_or(rest)),
         };
-        let creates = matches!(action, Action::Upload | Action::UploadStart | Action::UploadChunk | Action::Other);
-        let replayable = matches!(*method, Method::GET | Method::HEAD) || !creates;
+        let replayable = match action {
+            _ if matches!(*method, Method::GET | Method::HEAD) => true,
+            Action::Upload | Action::UploadStart | Action::UploadChunk | Action::Interaction => false,
+            Action::Other => makes_nothing(rest),
+            _ => true,
+        };
         let target = target(asked, path, surface == Surface::OpenAi && !rest.starts_with("openai/"));
         let resource = match (head, action) {
             (_, Action::UploadChunk) => query::upload_id(asked.query()).and_then(|id| Resource::upload(&id)),
@@ -175,7 +95,16 @@ impl Endpoint {
             (_, Action::Other) => Resource::of_path(rest),
             _ => None,
         };
-        Ok(Self { surface, action, model: model.map(Into::into), resource, target, replayable })
+        Ok(Self { surface, action, model: model.map(Into::into), resource, target, replayable, renamed: false })
+    }
+
+    /// The same, a model in the path that has another name for Google going by that.
+    pub fn named(method: &Method, uri: &Uri, surface: Surface, aliases: &Aliases) -> Result<Self, Unroutable> {
+        let endpoint = Self::parse(method, uri, surface)?;
+        let Some(model) = endpoint.model.as_deref() else { return Ok(endpoint) };
+        let target = aliases.real(model).and_then(|real| retargeted(&endpoint.target, model, real));
+        let Some(target) = target else { return Ok(endpoint) };
+        Ok(Self { renamed: true, ..Self::parse(method, &target.into(), surface)? })
     }
 
     /// The same, where a header says that a resumable upload begins with it.
@@ -217,12 +146,13 @@ impl Endpoint {
 
     /// Whether its answers may name resources that its project owns.
     pub const fn names_resources(&self) -> bool {
-        self.is_upload() || matches!(self.action, Action::Other)
+        self.is_upload() || matches!(self.action, Action::Other | Action::Interaction)
     }
 
-    /// Whether the model stands in the body: OpenAI's calls.
-    pub const fn names_model_in_body(&self) -> bool {
-        matches!(self.action, Action::Chat | Action::Embeddings)
+    /// Whether the model stands in the body: OpenAI's generations, and interactions.
+    pub fn names_model_in_body(&self) -> bool {
+        matches!(self.action, Action::Chat | Action::Embeddings | Action::Interaction)
+            || self.surface == Surface::OpenAi && MODEL_IN_BODY.contains(&self.collection())
     }
 
     /// The operation's text for logs: never a string of the client's.
@@ -239,11 +169,37 @@ pub fn upload_id(uri: &Uri) -> Option<String> {
     query::upload_id(uri.query()).filter(|_| path.starts_with("/upload/"))
 }
 
+/// Of OpenAI's further calls, those whose body names a model.
+const MODEL_IN_BODY: [&str; 6] = ["images", "videos", "audio", "responses", "completions", "moderations"];
+
+/// Whether a call that is not told apart leaves nothing behind, as its path says: sending it twice costs its price.
+fn makes_nothing(rest: &str) -> bool {
+    const CALLS: [&str; 3] = ["images/generations", "completions", "moderations"];
+    rest.ends_with(":predict")
+        || rest.ends_with(":generateAnswer")
+        || CALLS.contains(&rest.strip_prefix("openai/").unwrap_or(rest))
+}
+
+/// The target of another model: `real` in the place of `model`.
+fn retargeted(target: &PathAndQuery, model: &str, real: &str) -> Option<PathAndQuery> {
+    const MODELS: &str = "/models/";
+    let text = target.as_str();
+    let after = &text[text.find(MODELS)? + MODELS.len()..];
+    let tail = bare(after);
+    let rest = tail.strip_prefix(model)?;
+    PathAndQuery::try_from([&text[..text.len() - tail.len()], real, rest].concat()).ok()
+}
+
 /// What a Gemini path names, `head` being its first segment.
 fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -> (Action, Option<&'p str>) {
-    if head == "upload" {
-        let goes_on = query::upload_id(query).is_some();
-        return (if goes_on { Action::UploadChunk } else { Action::Upload }, None);
+    match head {
+        "upload" if query::upload_id(query).is_some() => return (Action::UploadChunk, None),
+        "upload" => return (Action::Upload, None),
+        "ws" => return (Action::Live, None),
+        _ => {}
+    }
+    if rest == "interactions" && *method == Method::POST {
+        return (Action::Interaction, None);
     }
     let Some(name) = rest.strip_prefix("models").map(|name| name.strip_prefix('/').unwrap_or(name)) else {
         let tuned = rest.strip_prefix("tunedModels/").and_then(|name| name.split_once(':'));
@@ -275,12 +231,19 @@ fn openai<'p>(method: &Method, rest: &'p str) -> (Action, Option<&'p str>) {
         ("chat/completions", &Method::POST) => (Action::Chat, None),
         ("embeddings", &Method::POST) => (Action::Embeddings, None),
         ("models", &Method::GET) => (Action::ModelList, None),
+        (path, _) if path == "realtime" || path.starts_with("realtime/") => (Action::Realtime, None),
         (_, &Method::GET) => match rest.strip_prefix("models/") {
-            Some(model) => (Action::ModelGet, Some(model.strip_prefix("models/").unwrap_or(model))),
+            Some(model) => (Action::ModelGet, Some(bare(model))),
             None => (Action::Other, None),
         },
         _ => (Action::Other, None),
     }
+}
+
+/// A model's name in OpenAI's path, without `models/`, whose slash may be encoded.
+fn bare(model: &str) -> &str {
+    let prefixes = ["models/", "models%2F", "models%2f"];
+    prefixes.iter().find_map(|prefix| model.strip_prefix(prefix)).unwrap_or(model)
 }
 
 /// The target without the client's credential, below Google's compatible endpoint when `compat` says so.
@@ -300,13 +263,6 @@ fn target(asked: &PathAndQuery, path: &str, compat: bool) -> PathAndQuery {
     }
     // Made of pieces of a valid target, so it is one.
     PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/"))
-}
-
-/// A Bearer credential and none of Google's forms beside it.
-fn bearer_alone(uri: &Uri, headers: &HeaderMap) -> bool {
-    headers.contains_key(header::AUTHORIZATION)
-        && !headers.contains_key("x-goog-api-key")
-        && !parameters(uri.query()).any(is_credential)
 }
 
 #[cfg(test)]

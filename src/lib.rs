@@ -7,6 +7,7 @@
 pub mod secret;
 pub mod settings;
 pub mod scrub;
+pub mod alias;
 pub mod resource;
 pub mod endpoint;
 pub mod usage;
@@ -31,6 +32,8 @@ pub mod answer;
 // Outside: one foreign system each.
 pub mod telemetry;
 pub mod tasks;
+pub mod phase;
+pub mod sequel;
 pub mod readiness;
 pub mod upstream;
 pub mod state;
@@ -40,6 +43,7 @@ pub mod relay;
 pub mod layer;
 
 // Rooms: what a listener serves.
+pub mod live;
 pub mod upload;
 pub mod gateway;
 pub mod monitor;

@@ -9,40 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
+#[macro_use]
+mod section;
 mod text;
+mod choice;
 mod place;
 mod key;
 
+pub use choice::{Algorithm, Format, Protocol};
 pub use key::{Key, KeyTable};
 pub use place::{Network, Origin, PublicUrl};
-
-/// A section: every field with its default, and its bounds where it is a number.
-macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty = $default:expr $(, in $bounds:expr)?;)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize, Serialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct $name {
-            $($(#[$meta])* pub $field: $type,)*
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: $default,)* }
-            }
-        }
-
-        impl $name {
-            /// The least and the greatest value of a number.
-            fn bounds(field: &str) -> Option<RangeInclusive<u64>> {
-                match field {
-                    $($(stringify!($field) => Some($bounds),)?)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -72,8 +48,12 @@ pub struct Settings {
     pub pool: Pool,
     /// Google's side.
     pub upstream: Upstream,
+    /// WebSocket sessions.
+    pub live: Live,
     /// `/monitor/*` and `/metrics`.
     pub monitoring: Monitoring,
+    /// What models are called.
+    pub models: Models,
     /// Which project owns what.
     pub affinity: Affinity,
     /// The response cache.
@@ -96,7 +76,9 @@ impl Default for Settings {
             retry: Retry::default(),
             pool: Pool::default(),
             upstream: Upstream::default(),
+            live: Live::default(),
             monitoring: Monitoring::default(),
+            models: Models::default(),
             affinity: Affinity::default(),
             cache: Cache::default(),
             log: Log::default(),
@@ -119,7 +101,9 @@ impl Settings {
             ["retry", field] => Retry::bounds(field),
             ["pool", field] => Pool::bounds(field),
             ["upstream", field] => Upstream::bounds(field),
+            ["live", field] => Live::bounds(field),
             ["monitoring", field] => Monitoring::bounds(field),
+            ["models", field] => Models::bounds(field),
             ["affinity", field] => Affinity::bounds(field),
             ["cache", field] => Cache::bounds(field),
             ["log", field] => Log::bounds(field),
@@ -203,19 +187,6 @@ section! {
         /// Seconds by which clocks may differ.
         leeway_s: u64 = 30, in 0..=3_600;
     }
-}
-
-/// How a token is signed.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Algorithm {
-    /// HMAC with SHA-256.
-    HS256,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    RS256,
-    /// ECDSA on P-256 with SHA-256.
-    ES256,
-    /// Ed25519.
-    EdDSA,
 }
 
 /// `[clients]`: how much each client may ask; `[clients.NAME]` for one by its id.
@@ -327,14 +298,18 @@ section! {
     }
 }
 
-/// HTTP's version on the way to Google.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// One request at a time on a connection.
-    Http1,
-    /// Many at once on a connection.
-    Http2,
+section! {
+    /// `[live]`: WebSocket sessions, the Live API's.
+    Live {
+        /// Milliseconds for a client's setup message to come, and again for its answer, all attempts and waits included.
+        setup_timeout_ms: u64 = 30 * SECOND, in 1..=10 * MINUTE;
+        /// Milliseconds without a message either way.
+        idle_timeout_ms: u64 = 10 * MINUTE, in 1..=DAY;
+        /// Milliseconds a session may last; 0 leaves it to Google, which ends a connection after some ten minutes.
+        session_max_ms: u64 = 0, in 0..=7 * DAY;
+        /// Bytes of one message, either way; a longer one closes the session by 1009.
+        message_bytes_max: u32 = 16 << 20, in 1_024..=GIB;
+    }
 }
 
 section! {
@@ -342,6 +317,14 @@ section! {
     Monitoring {
         /// Serves `/monitor/*` and `/metrics` (`ENABLE_MONITORING`).
         enabled: bool = true;
+    }
+}
+
+section! {
+    /// `[models]`: what clients may call them.
+    Models {
+        /// Further names, and the model that Google knows each one by.
+        aliases: BTreeMap<String, String> = BTreeMap::new();
     }
 }
 
@@ -381,14 +364,4 @@ section! {
         /// `text` or `json` (`LOG_FORMAT`); unset is text on a terminal, else json.
         format: Option<Format> = None;
     }
-}
-
-/// How a line of the log is written.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
 }

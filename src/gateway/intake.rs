@@ -13,16 +13,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::affinity::{Affinity, Bound, Conflict};
+use crate::alias::Aliases;
 use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
 use crate::client::Client;
-use crate::endpoint::{Action, Endpoint, Surface};
+use crate::endpoint::{Action, Endpoint};
 use crate::error::Error;
 use crate::flow::Flow;
+use crate::gateway::naming;
 use crate::record::Record;
 use crate::reference::{REFERENCES_MAX, Reference, references};
 use crate::settings::Settings;
-use crate::skim;
 use crate::upstream::headers;
 
 mod passage;
@@ -47,6 +48,7 @@ pub struct Intake {
     timeout: Duration,
     timeout_ceiling: Duration,
     affinity: Arc<Affinity>,
+    aliases: Aliases,
 }
 
 impl Intake {
@@ -61,28 +63,29 @@ impl Intake {
             timeout: Duration::from_millis(settings.deadline.request_timeout_ms),
             timeout_ceiling: Duration::from_millis(settings.deadline.request_timeout_ceiling_ms),
             affinity,
+            aliases: Aliases::new(&settings.models.aliases),
         }
+    }
+
+    /// What clients may call a model.
+    pub const fn aliases(&self) -> &Aliases {
+        &self.aliases
     }
 
     /// Reads a request. Its time begins now.
     pub async fn read(
         &self,
-        endpoint: Endpoint,
+        mut endpoint: Endpoint,
         client: Client,
         record: Arc<Record>,
         head: &Parts,
         body: Body,
     ) -> Result<Call, Error> {
-        if endpoint.target.path().starts_with("/ws/") {
-            return Err(Error::NoWebSocket);
-        }
         let arrived = Instant::now();
-        let payload = self.body(&endpoint, &head.headers, body).await?;
+        let mut payload = self.body(&endpoint, &head.headers, body).await?;
         record.add_wait(arrived.elapsed());
-        let mut model = endpoint.model.clone().unwrap_or_default();
-        if endpoint.surface == Surface::OpenAi && head.method == Method::POST {
-            let named = skim::peek(payload.bytes()).model.unwrap_or_default();
-            model = bare_model(&named).into();
+        let model = naming::settle(&mut endpoint, &head.method, &mut payload, &self.aliases).unwrap_or_default();
+        if !model.is_empty() {
             record.model(&model);
         }
         let bound = self.bind(&endpoint, &client, &payload)?;
@@ -99,12 +102,13 @@ impl Intake {
             let known = endpoint.resource.as_ref().and_then(|upload| Some((self.affinity.owner(upload)?.key, upload)));
             return known.map(|(key, upload)| Bound::Key(key, upload.clone())).ok_or(Error::NoUpload);
         }
+        // What is uploaded may hold anything, and names nothing.
         let upload = endpoint.is_upload();
-        if !payload.is_kept() && !upload && self.affinity.isolates(client) {
+        let refers = !upload && endpoint.collection() != "files";
+        if !payload.is_kept() && refers && self.affinity.isolates(client) {
             return Err(Error::Unchecked);
         }
-        // A file may hold anything, and refers to nothing.
-        let body = if upload { &[] } else { payload.bytes() };
+        let body = if refers { payload.bytes() } else { &[] };
         let named = references(body).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
         let of_path = endpoint.resource.clone().map(|resource| Reference { resource, certain: true });
         if named.is_empty() && of_path.is_none() {
@@ -215,9 +219,4 @@ fn lane(action: Action, method: &Method, model: Box<str>) -> Box<str> {
         Action::Other if *method != Method::POST => "".into(),
         _ => model,
     }
-}
-
-/// The model's own name: `models/x` and `google/x` are `x`.
-fn bare_model(name: &str) -> &str {
-    name.strip_prefix("models/").or_else(|| name.strip_prefix("google/")).unwrap_or(name)
 }

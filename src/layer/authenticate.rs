@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
 use crate::affinity::Affinity;
-use crate::client::{Caller, Clients, Denied, Presented};
+use crate::client::{Caller, Client, Clients, Denied, Presented};
 use crate::endpoint::{self, Surface};
+use crate::resource::Resource;
 
 /// How a refusal looks.
 pub type Refuse<C> = fn(Surface, Denied) -> Response<C>;
@@ -24,7 +25,8 @@ pub struct Authenticate<S, C> {
     refuse: Refuse<C>,
 }
 
-/// The layer; `refuse` makes the 401 in the shape of the surface. Who goes on with an upload is let in by its id.
+/// The layer; `refuse` makes the 401 in the shape of the surface. `affinity` knows who made an ephemeral token, and who
+/// began an upload.
 pub fn layer<S, C>(
     clients: Arc<Clients>,
     affinity: Arc<Affinity>,
@@ -36,6 +38,21 @@ pub fn layer<S, C>(
         affinity: Arc::clone(&affinity),
         refuse,
     })
+}
+
+impl<S, C> Authenticate<S, C> {
+    /// The client of a credential of its own; without one, the client who made the ephemeral token that came. Whoever
+    /// goes on with an upload is let in by its id: SDKs send no credential with its parts.
+    fn identify(&self, presented: &Presented, uri: &Uri) -> Result<Client, Denied> {
+        let identified = self.clients.identify(presented);
+        if let Some(id) = endpoint::upload_id(uri) {
+            return self.affinity.continues(&id, identified.as_ref().ok()).ok_or(Denied::Upload);
+        }
+        identified.or_else(|denied| {
+            let made = presented.token().and_then(|token| Resource::of_value(token.expose()));
+            made.and_then(|token| self.affinity.owner(&token)?.client).ok_or(denied)
+        })
+    }
 }
 
 impl<S, B, C> Service<Request<B>> for Authenticate<S, C>
@@ -55,15 +72,10 @@ where
         let surface = Surface::of(request.uri(), request.headers());
         let uri = request.uri().clone();
         let presented = Presented::take(request.headers_mut(), &uri);
-        let identified = self.clients.identify(&presented);
-        // SDKs send no credential with the parts of an upload: its id is one.
-        let identified = match endpoint::upload_id(&uri) {
-            Some(id) => self.affinity.continues(&id, identified.as_ref().ok()).ok_or(Denied::Upload),
-            None => identified,
-        };
-        match identified {
+        match self.identify(&presented, &uri) {
             Ok(client) => {
-                request.extensions_mut().insert(Caller { client, surface });
+                let token = presented.token().cloned();
+                request.extensions_mut().insert(Caller { client, surface, token });
                 Either::Left(self.inner.call(request))
             }
             Err(denied) => Either::Right(ready(Ok((self.refuse)(surface, denied)))),
@@ -93,13 +105,12 @@ mod tests {
 
     use super::*;
     use crate::secret::Secret;
-    use crate::settings::{self, Auth, Clients as Limits};
+    use crate::settings::{Affinity as Index, Auth, Clients as Limits};
 
     /// Asks for `uri` with `headers`: the status, and what the inner service saw.
     async fn ask(uri: &str, headers: &[(&'static str, &str)]) -> (StatusCode, String) {
         let auth = Auth { tokens: vec![Secret::new("good-token".into())], ..Auth::default() };
         let clients = Arc::new(Clients::new(&auth, &Limits::default(), None, true).unwrap());
-        let affinity = Arc::new(Affinity::new(&settings::Affinity::default()));
         let refuse: Refuse<String> = |surface, denied| {
             let text = format!("{} {denied:?}", surface.name());
             Response::builder().status(StatusCode::UNAUTHORIZED).body(text).unwrap()
@@ -112,6 +123,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        let affinity = Arc::new(Affinity::new(&Index::default()));
         let answer = layer(clients, affinity, refuse).layer(inner).oneshot(request.body(()).unwrap()).await.unwrap();
         (answer.status(), answer.into_body())
     }

@@ -56,9 +56,12 @@ const fn asks_again(action: Action) -> bool {
         | Action::ModelGet => true,
         Action::StreamSse
         | Action::StreamArray
+        | Action::Interaction
         | Action::Upload
         | Action::UploadStart
         | Action::UploadChunk
+        | Action::Live
+        | Action::Realtime
         | Action::Other => false,
     }
 }
