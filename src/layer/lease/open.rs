@@ -83,8 +83,7 @@ pub(super) async fn open(
     let head = Head::of(call, &parts.headers);
     let mut meter = Meter::default();
     let mut ahead = VecDeque::new();
-    let mut len = 0;
-    let mut whole = false;
+    let (mut len, mut whole) = (0, false);
     let interrupted = |error| refused::failure(Verdict::Interrupted, error);
     loop {
         let chunk = match timeout(patience, next_chunk(&mut body)).await {
@@ -121,7 +120,17 @@ pub(super) async fn open(
         let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, &parts.headers), body };
         return Err((lease, Failure { answered: Some(answered), ..refused::failure(Verdict::Empty, Error::Busy) }));
     }
-    let watch = Box::new(Watch {
+    let fed = if head.readable { ahead.len() } else { 0 };
+    let watch = Watch { status: parts.status, fed, ..watch(eyes, call, &head, lease, meter) };
+    let mut reply = Response::new(Relay::stream(ahead, body, Box::new(watch)));
+    *reply.status_mut() = parts.status;
+    *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
+    Ok(reply)
+}
+
+/// The watch over an answer of which nothing was passed on yet.
+fn watch(eyes: &Eyes, call: &Call, head: &Head, lease: Lease, meter: Meter) -> Watch {
+    Watch {
         lease,
         meter,
         witness: witness(eyes, call),
@@ -132,15 +141,11 @@ pub(super) async fn open(
         events: head.events,
         must_finish: head.must_finish,
         spends: spends(call),
-        status: parts.status,
+        status: StatusCode::OK,
         withheld: Vec::new(),
-        fed: if head.readable { ahead.len() } else { 0 },
+        fed: 0,
         over: false,
-    });
-    let mut reply = Response::new(Relay::stream(ahead, body, watch));
-    *reply.status_mut() = parts.status;
-    *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
-    Ok(reply)
+    }
 }
 
 /// What was served by this key's project lives there.
