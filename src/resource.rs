@@ -236,7 +236,10 @@ mod tests {
         let token = || Resource::of_value("auth_tokens/fake-id");
         assert_eq!(token(), Resource::recall(token().unwrap().name()));
         for bearer in [Resource::upload("fake-id"), Resource::session("fake-id"), token()] {
-            assert!(!format!("{bearer:?} {}", bearer.as_ref().unwrap()).contains("fake-id"), "who has the id may use it");
+            assert!(
+                !format!("{bearer:?} {}", bearer.as_ref().unwrap()).contains("fake-id"),
+                "who has the id may use it"
+            );
         }
     }
 }
