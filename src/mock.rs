@@ -4,6 +4,8 @@
 //! it on a listener. Tests run it in process on port 0, people run it to develop without spending quota.
 
 mod span;
+mod base64;
+mod mint;
 mod pages;
 mod refusals;
 mod quota;
@@ -14,16 +16,32 @@ mod settings;
 mod auth;
 mod journal;
 mod ledger;
+mod content;
+mod store;
+mod operations;
+mod files;
+mod sessions;
 mod world;
 mod line;
+mod wire;
+mod reply;
+mod shelf;
+mod references;
 mod route;
+mod multipart;
 mod speech;
 mod generate;
 mod openai;
 mod catalogue;
-mod wire;
 mod control;
+mod door;
+mod delivery;
+mod question;
+mod resources;
+mod batches;
+mod pictures;
 mod methods;
+mod upload;
 mod answer;
 
 use std::sync::Arc;
@@ -84,4 +102,10 @@ async fn connection(stream: TcpStream, world: Arc<World>) {
 }
 
 #[cfg(test)]
+mod trial;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod resource_tests;
+#[cfg(test)]
+mod upload_tests;

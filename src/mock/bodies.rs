@@ -18,6 +18,8 @@ const TOKEN_LIMIT: u64 = 250_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) key: String,
+    /// The project as the mock's settings name it.
+    pub(crate) project: String,
     /// `projects/N`.
     pub(crate) consumer: String,
     pub(crate) tier: Tier,
@@ -70,10 +72,7 @@ impl Refusal {
             Self::LimitZero => limit_zero(asked, retry),
             Self::Html502 => Refused { status: 502, body: Page::Html(pages::BAD_GATEWAY) },
             Self::HtmlBlocked => Refused { status: 429, body: Page::Html(pages::AUTOMATED_QUERIES) },
-            Self::Interactions(status, code) => {
-                let error = json!({"code": code, "message": format!("The interaction failed: {code}.")});
-                Refused { status, body: Page::Json(json!({"error": error})) }
-            }
+            Self::Interactions(status, code) => worded(status, code, &format!("The interaction failed: {code}.")),
             Self::InvalidArgument | Self::TooManyTokens | Self::ThoughtSignature | Self::MultipleCredentials => {
                 plain(400, words(self))
             }
@@ -195,7 +194,13 @@ pub(crate) fn plain(code: u16, message: &str) -> Refused {
     envelope(code, status_word(code), message, Value::Null)
 }
 
-fn envelope(code: u16, word: &str, message: &str, details: Value) -> Refused {
+/// A refusal of the Interactions API, whose codes are words.
+pub(crate) fn worded(status: u16, code: &str, message: &str) -> Refused {
+    Refused { status, body: Page::Json(json!({"error": {"code": code, "message": message}})) }
+}
+
+/// A refusal whose status word is not the usual one of its code.
+pub(crate) fn envelope(code: u16, word: &str, message: &str, details: Value) -> Refused {
     let mut error = json!({"code": code, "message": message, "status": word});
     if !details.is_null() {
         error["details"] = details;
@@ -209,6 +214,7 @@ fn status_word(code: u16) -> &'static str {
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
         404 => "NOT_FOUND",
+        409 => "ALREADY_EXISTS",
         429 => "RESOURCE_EXHAUSTED",
         499 => "CANCELLED",
         500 => "INTERNAL",

@@ -29,7 +29,8 @@ const MODELS: [&str; 20] = [
     "text-embedding-004",
 ];
 
-const FAMILIES: [&str; 6] = ["gemini-", "gemma-", "text-embedding-", "embedding-", "learnlm-", "deep-research-"];
+const FAMILIES: [&str; 9] =
+    ["gemini-", "gemma-", "text-embedding-", "embedding-", "learnlm-", "deep-research-", "imagen-", "veo-", "lyria-"];
 
 /// The names to list.
 pub(crate) fn names(listed: &[String]) -> Vec<&str> {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::mock::reply::pretty;
 use crate::mock::route::Framing;
 use crate::mock::speech::Speech;
 
@@ -61,6 +62,10 @@ fn envelope(speech: &Speech, pieces: usize, model: &str, id: &str) -> Value {
         "totalTokenCount": prompt + answer + thoughts,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
     });
+    if speech.cached_tokens > 0 {
+        usage["cachedContentTokenCount"] = json!(speech.cached_tokens);
+        usage["cacheTokensDetails"] = json!([{"modality": "TEXT", "tokenCount": speech.cached_tokens}]);
+    }
     if answer > 0 {
         usage["candidatesTokenCount"] = json!(answer);
     }
@@ -98,11 +103,6 @@ pub(crate) fn frames(framing: Framing, values: &[Value], error: Option<&Value>, 
             data.chain(done).collect()
         }
     }
-}
-
-/// JSON as Google's front end prints it.
-pub(crate) fn pretty(value: &Value) -> Bytes {
-    Bytes::from(format!("{value:#}\n"))
 }
 
 /// The answer of `countTokens`.

@@ -1,34 +1,26 @@
 //! The methods of the API when nothing stands in their way.
 
-use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::mock::auth;
+use crate::mock::batches;
 use crate::mock::bodies::{self, Asked, Refused};
 use crate::mock::catalogue;
 use crate::mock::fault::Fault;
 use crate::mock::generate;
 use crate::mock::openai;
+use crate::mock::pictures;
+use crate::mock::question::Question;
+use crate::mock::references;
 use crate::mock::refusals::Refusal;
-use crate::mock::route::{Call, Framing, Route};
+use crate::mock::reply::whole;
+use crate::mock::resources;
+use crate::mock::route::{Call, Framing};
+use crate::mock::shelf::Verb;
 use crate::mock::speech::{self, Speech};
 use crate::mock::wire::Answer;
 use crate::mock::world::World;
-
-/// The kind of everything but streams and pages.
-pub(crate) const JSON: &str = "application/json; charset=UTF-8";
-
-/// A call, read.
-#[derive(Debug)]
-pub(crate) struct Question<'a> {
-    pub(crate) head: &'a Parts,
-    pub(crate) route: &'a Route,
-    pub(crate) body: Bytes,
-    /// The body as JSON; null when it is none.
-    pub(crate) json: Value,
-}
 
 /// What Google objects to in the call itself.
 pub(crate) fn objection(world: &World, question: &Question<'_>, asked: &Asked) -> Option<Refused> {
@@ -40,21 +32,36 @@ pub(crate) fn objection(world: &World, question: &Question<'_>, asked: &Asked) -
     if route.call == Call::Unknown {
         return Some(bodies::plain(404, &format!("Requested entity was not found: {}", head.uri.path())));
     }
-    if !matches!(route.call, Call::Echo) && head.method == Method::POST && !json.is_object() {
+    let free = matches!(route.call, Call::Echo | Call::Resource(Verb::Cancel | Verb::Custom));
+    if !free && head.method == Method::POST && !json.is_object() {
         return Some(bodies::plain(400, "Invalid JSON payload received. Expected an object."));
     }
-    let has_model = !matches!(route.call, Call::Echo | Call::Models | Call::ModelsOpenai);
+    let has_model = !matches!(route.call, Call::Echo | Call::Models | Call::ModelsOpenai | Call::Resource(_));
     if has_model && !catalogue::knows(&world.settings().models, &asked.model) {
         return Some(Refusal::ModelNotFound.to(asked, None));
     }
-    match route.call {
+    let fault = match route.call {
         Call::Generate(_) => missing("contents", "* GenerateContentRequest.contents: contents is not specified\n"),
         Call::Embed => missing("content", "* EmbedContentRequest.content: content is not specified\n"),
         Call::BatchEmbed => missing("requests", "* BatchEmbedContentsRequest.requests: requests is not specified\n"),
+        Call::BatchGenerate | Call::AsyncBatchEmbed => missing("batch", "* batch: batch is not specified\n"),
+        Call::Predict | Call::PredictLong => missing("instances", "* instances: instances is not specified\n"),
         Call::ChatOpenai => missing("messages", "Missing required field: messages"),
         Call::EmbedOpenai => missing("input", "Missing required field: input"),
         _ => None,
+    };
+    fault.or_else(|| foreign(world, question, asked))
+}
+
+/// The refusal for the first resource named in the body that is not the project's.
+fn foreign(world: &World, question: &Question<'_>, asked: &Asked) -> Option<Refused> {
+    if question.route.call == Call::Echo {
+        return None;
     }
+    let (store, now) = (world.store(), world.now());
+    let names = references::names(&question.json);
+    let name = names.iter().find(|name| store.find(&asked.project, name, now).is_none())?;
+    Some(references::missing(name))
 }
 
 /// The input tokens that a call takes from the quota; `None` for one that takes nothing.
@@ -100,12 +107,16 @@ pub(crate) fn answer(world: &World, question: &Question<'_>, asked: &Asked, faul
             whole(&json!({"object": "list", "data": all}))
         }
         Call::ModelOpenai => whole(&openai::model(&route.model)),
-        Call::Echo | Call::Unknown | Call::Nowhere => whole(&echo(question)),
+        Call::BatchGenerate | Call::AsyncBatchEmbed => batches::answer(world, question, asked),
+        Call::Predict => whole(&pictures::predictions(json)),
+        Call::PredictLong => whole(&pictures::film(world, asked)),
+        Call::Resource(_) => resources::answer(world, question, asked),
+        Call::Echo | Call::Unknown | Call::Upload | Call::Nowhere => whole(&echo(question)),
     }
 }
 
 fn generated(world: &World, question: &Question<'_>, framing: Framing, asked: &Asked, faults: &[Fault]) -> Answer {
-    let speech = say(world, question, faults);
+    let speech = say(world, question, asked, faults);
     let mut values = generate::content(&speech, framing, &question.route.model, &world.answer_id());
     let error = stream_error(asked, faults, framing, &mut values);
     let lf = faults.contains(&Fault::Lf);
@@ -120,7 +131,7 @@ fn generated(world: &World, question: &Question<'_>, framing: Framing, asked: &A
 }
 
 fn chatted(world: &World, question: &Question<'_>, asked: &Asked, faults: &[Fault]) -> Answer {
-    let speech = say(world, question, faults);
+    let speech = say(world, question, asked, faults);
     let (model, id, created) = (&question.route.model, world.answer_id(), world.unix());
     if question.json["stream"] != true {
         return whole(&openai::completion(&speech, model, &id, created));
@@ -137,10 +148,21 @@ fn chatted(world: &World, question: &Question<'_>, asked: &Asked, faults: &[Faul
     answer
 }
 
-fn say(world: &World, question: &Question<'_>, faults: &[Fault]) -> Speech {
+fn say(world: &World, question: &Question<'_>, asked: &Asked, faults: &[Fault]) -> Speech {
     let settings = world.settings();
+    let cached = cached_tokens(world, question, asked);
     let (prompt, tokens) = (speech::prompt(&question.json), speech::prompt_tokens(&question.json));
-    Speech::new(&prompt, tokens, settings.chunks.max(1), settings.answer_bytes, faults)
+    let speech = Speech::new(&prompt, tokens + cached, settings.chunks.max(1), settings.answer_bytes, faults);
+    Speech { cached_tokens: cached, ..speech }
+}
+
+/// The tokens of the cached content that a prompt stands on.
+fn cached_tokens(world: &World, question: &Question<'_>, asked: &Asked) -> u64 {
+    let names = references::names(&question.json);
+    let Some(name) = names.iter().find(|name| name.starts_with("cachedContents/")) else { return 0 };
+    let (store, now) = (world.store(), world.now());
+    let cache = store.find(&asked.project, name, now);
+    cache.and_then(|cache| cache.value["usageMetadata"]["totalTokenCount"].as_u64()).unwrap_or(0)
 }
 
 /// The error that ends a stream, which loses its last frames to it; nothing for an answer that does not stream.
@@ -173,25 +195,4 @@ fn echo(question: &Question<'_>) -> Value {
         "body": if json.is_null() { json!(String::from_utf8_lossy(body)) } else { json.clone() },
         "body_bytes": body.len(),
     })
-}
-
-fn whole(value: &Value) -> Answer {
-    let mut headers = headers();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    Answer { status: StatusCode::OK, headers, frames: vec![generate::pretty(value)], streams: false }
-}
-
-/// What Google's front end puts on every answer.
-pub(crate) fn headers() -> HeaderMap {
-    [
-        ("server", "scaffolding on HTTPServer2"),
-        ("vary", "Origin, X-Origin, Referer"),
-        ("x-xss-protection", "0"),
-        ("x-frame-options", "SAMEORIGIN"),
-        ("x-content-type-options", "nosniff"),
-        ("server-timing", "gfet4t7; dur=42"),
-    ]
-    .into_iter()
-    .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-    .collect()
 }

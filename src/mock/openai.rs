@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::mock::base64;
 use crate::mock::generate;
 use crate::mock::speech::Speech;
 
@@ -73,11 +74,15 @@ fn finish(speech: &Speech) -> Option<&'static str> {
 fn usage(speech: &Speech) -> Value {
     let prompt = speech.prompt_tokens;
     let answer = if speech.blocked.is_some() { 0 } else { speech.answer_tokens(speech.pieces.len()) };
-    json!({
+    let mut usage = json!({
         "prompt_tokens": prompt,
         "completion_tokens": answer,
         "total_tokens": prompt + answer + speech.thought_tokens(),
-    })
+    });
+    if speech.cached_tokens > 0 {
+        usage["prompt_tokens_details"] = json!({"cached_tokens": speech.cached_tokens});
+    }
+    usage
 }
 
 /// Embeddings of one text or several, as floats or as base64 of little-endian floats.
@@ -95,7 +100,7 @@ pub(crate) fn embeddings(body: &Value, model: &str, tokens: u64) -> Value {
             let values = generate::embedding(text, length);
             let embedding = if body["encoding_format"] == "base64" {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                json!(base64(&bytes))
+                json!(base64::encode(&bytes))
             } else {
                 json!(values)
             };
@@ -111,30 +116,9 @@ pub(crate) fn model(name: &str) -> Value {
     json!({"id": format!("models/{name}"), "object": "model", "owned_by": "google", "display_name": name})
 }
 
-/// Base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = group.iter().enumerate().fold(0_u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
-        for at in 0..4 {
-            let sextet = (bits >> (18 - 6 * at)) & 63;
-            text.push(if at <= group.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_the_standard_one() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-    }
 
     #[test]
     fn usage_comes_in_a_stream_only_when_asked_for() {

@@ -3,6 +3,7 @@
 use http::{Method, Uri};
 
 use crate::mock::auth;
+use crate::mock::shelf::{Place, Verb};
 
 /// What is called.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,6 +18,18 @@ pub(crate) enum Call {
     EmbedOpenai,
     ModelsOpenai,
     ModelOpenai,
+    /// A batch of prompts is taken, to be answered later.
+    BatchGenerate,
+    /// The same for texts to be embedded.
+    AsyncBatchEmbed,
+    /// Pictures, at once.
+    Predict,
+    /// A film, later.
+    PredictLong,
+    /// Something is done to a resource or a collection of them.
+    Resource(Verb),
+    /// Bytes come, by whichever protocol; the action says what for.
+    Upload,
     /// Answers with what arrived.
     Echo,
     /// Below a version of the API, but nothing that is mocked.
@@ -45,13 +58,19 @@ pub(crate) struct Route {
     pub(crate) version: String,
     pub(crate) openai: bool,
     pub(crate) model: String,
-    /// The action's name as Google writes it in a URL.
+    /// The action: as Google writes it in a URL (`generateContent`), a word of its own (`chat`, `embeddings`, `models`,
+    /// `model`, `echo`, `upload.start`, `upload.chunk`, `upload.query`, `upload.cancel`, `upload.multipart`,
+    /// `upload.raw`), or collection and verb (`files.create|list|get|delete|download|register`,
+    /// `cachedContents.patch`, `batches.cancel`, `documents.list`, `operations.get`, `interactions.create` and so on).
     pub(crate) action: String,
+    /// The resource or collection that is named, whole: `files/abc`, `fileSearchStores/s/documents`.
+    pub(crate) name: String,
 }
 
 impl Route {
     pub(crate) fn parse(method: &Method, uri: &Uri) -> Self {
         let path = uri.path().trim_start_matches('/');
+        let (path, uploads) = path.strip_prefix("upload/").map_or((path, false), |path| (path, true));
         let (version, rest) = path.split_once('/').unwrap_or((path, ""));
         let versioned = version.starts_with('v') && version[1..].starts_with(|c: char| c.is_ascii_digit());
         let mut route = Self {
@@ -60,11 +79,14 @@ impl Route {
             openai: false,
             model: String::new(),
             action: "unknown".to_owned(),
+            name: String::new(),
         };
         if path.contains("echo") {
             route.set(Call::Echo, "echo");
         } else if !versioned {
             return route;
+        } else if uploads {
+            route.parse_upload(method, rest);
         } else if let Some(rest) = rest.strip_prefix("openai/") {
             route.openai = true;
             route.parse_openai(method, rest);
@@ -77,6 +99,11 @@ impl Route {
 
     fn parse_native(&mut self, method: &Method, rest: &str, uri: &Uri) {
         let get = method == Method::GET;
+        if let Some(place) = Place::parse(method, rest) {
+            self.call = Call::Resource(place.verb);
+            (self.name, self.action) = (place.name, place.action);
+            return;
+        }
         let Some(model) = rest.strip_prefix("models") else { return };
         let model = model.trim_start_matches('/');
         let (model, action) = model.split_once(':').map_or((model, None), |(model, action)| (model, Some(action)));
@@ -93,11 +120,24 @@ impl Route {
                     "countTokens" => Call::CountTokens,
                     "embedContent" => Call::Embed,
                     "batchEmbedContents" => Call::BatchEmbed,
+                    "batchGenerateContent" => Call::BatchGenerate,
+                    "asyncBatchEmbedContent" => Call::AsyncBatchEmbed,
+                    "predict" => Call::Predict,
+                    "predictLongRunning" => Call::PredictLong,
                     _ => Call::Unknown,
                 },
                 action,
             ),
             _ => {}
+        }
+    }
+
+    /// Any verb below an upload's path: later chunks come by POST or by PUT.
+    fn parse_upload(&mut self, method: &Method, rest: &str) {
+        let store = rest.strip_suffix(":uploadToFileSearchStore").filter(|it| it.starts_with("fileSearchStores/"));
+        if (rest == "files" || store.is_some()) && (method == Method::POST || method == Method::PUT) {
+            self.call = Call::Upload;
+            store.unwrap_or(rest).clone_into(&mut self.name);
         }
     }
 
@@ -144,7 +184,13 @@ mod tests {
             ("GET /v1beta/openai/models/models/m", Call::ModelOpenai, "m"),
             ("PATCH /v1beta/some/echo", Call::Echo, ""),
             ("GET /v1beta/models/m:generateContent", Call::Unknown, "m"),
-            ("GET /v1beta/files", Call::Unknown, ""),
+            ("GET /v1beta/files", Call::Resource(Verb::List), ""),
+            ("GET /v1beta/models/m/operations/o", Call::Resource(Verb::Get), ""),
+            ("POST /upload/v1beta/files", Call::Upload, ""),
+            ("PUT /upload/v1beta/fileSearchStores/s:uploadToFileSearchStore", Call::Upload, ""),
+            ("GET /upload/v1beta/files", Call::Unknown, ""),
+            ("POST /v1beta/models/m:predictLongRunning", Call::PredictLong, "m"),
+            ("POST /v1beta/batches", Call::Unknown, ""),
             ("GET /video", Call::Nowhere, ""),
         ] {
             let (method, uri) = line.split_once(' ').unwrap();

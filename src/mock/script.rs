@@ -25,7 +25,7 @@ pub struct Script {
     /// Pattern of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Pattern of the action, such as `streamGenerateContent`, `models`, `chat` or `embeddings`.
+    /// Pattern of the action, such as `streamGenerateContent`, `files.*` or `upload.chunk`; `route.rs` lists them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
     /// What the path and query must contain.
@@ -122,6 +122,11 @@ impl Script {
         })
     }
 
+    /// Whether it does anything; the one that stands for none does not.
+    pub(crate) fn plays(&self) -> bool {
+        !self.faults.is_empty() || !self.headers.is_empty() || self.body.is_some()
+    }
+
     fn check(self) -> Result<Self, String> {
         if !(0.0..=1.0).contains(&self.probability) {
             return Err(format!("probability={} is not between 0 and 1", self.probability));
@@ -131,7 +136,7 @@ impl Script {
                 return Err(format!("`{name}: {value}` is not a header"));
             }
         }
-        if self.faults.is_empty() && self.headers.is_empty() && self.body.is_none() {
+        if !self.plays() {
             return Err("a script needs fault=, header= or body=".to_owned());
         }
         Ok(self)

@@ -71,6 +71,11 @@ pub struct Settings {
     pub seed: u64,
     /// How many calls are remembered.
     pub calls_kept: usize,
+    /// Where upload URLs lead, such as `https://generativelanguage.googleapis.com`; without one, to the host that was
+    /// called.
+    pub upload_origin: Option<String>,
+    /// Whether upload URLs carry the key they were asked for with, as Google's do.
+    pub upload_key: bool,
     /// Scripts that stand from the start.
     pub scripts: Vec<Script>,
 }
@@ -91,6 +96,8 @@ impl Default for Settings {
             max_concurrent_streams: 100,
             seed: 1,
             calls_kept: 10_000,
+            upload_origin: None,
+            upload_key: true,
             scripts: Vec::new(),
         }
     }

@@ -12,7 +12,10 @@ const THOUGHT: &str = "**Thinking** The caller said something; nothing comes of 
 pub(crate) struct Speech {
     /// The text, in as many pieces as frames were asked for.
     pub(crate) pieces: Vec<String>,
+    /// All of the prompt's, those that were cached too.
     pub(crate) prompt_tokens: u64,
+    /// Those of them that a cached content holds.
+    pub(crate) cached_tokens: u64,
     pub(crate) thought: Option<&'static str>,
     /// Bytes of inline data in the first frame.
     pub(crate) huge: Option<usize>,

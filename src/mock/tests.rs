@@ -1,55 +1,13 @@
 //! The mocked API, tried over real connections.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-
-const SOON: Duration = Duration::from_secs(10);
-
-struct Trial {
-    world: Arc<World>,
-    address: SocketAddr,
-    client: reqwest::Client,
-    serving: JoinSet<()>,
-}
-
-impl Trial {
-    async fn new(settings: Settings) -> Self {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let world = Arc::new(World::new(settings));
-        let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Arc::clone(&world)));
-        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        Self { world, address, client, serving }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn post(&self, path: &str, key: &str, body: &Value) -> reqwest::RequestBuilder {
-        self.client.post(self.url(path)).header("x-goog-api-key", key).body(body.to_string())
-    }
-
-    async fn ask(&self, path: &str, body: &Value) -> reqwest::Response {
-        self.post(path, "k1", body).send().await.unwrap()
-    }
-
-    async fn text(&self, path: &str, body: &Value) -> String {
-        self.ask(path, body).await.text().await.unwrap()
-    }
-
-    fn script(&self, text: &str) {
-        self.world.script(text.parse().unwrap());
-    }
-}
+use crate::mock::trial::{SOON, Trial, parse};
 
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const SSE: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
@@ -64,10 +22,6 @@ fn chat() -> Value {
     let messages = json!([{"role": "user", "content": "one two three four"}]);
     let options = json!({"include_usage": true});
     json!({"model": "gemini-2.5-flash", "messages": messages, "stream": true, "stream_options": options})
-}
-
-fn parse(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
 }
 
 #[tokio::test]
@@ -99,7 +53,7 @@ async fn models_counts_and_embeddings_answer_in_googles_shapes() {
     assert_eq!(get("/v1/models/gemini-2.5-pro").await["name"], "models/gemini-2.5-pro");
     assert_eq!(get("/v1beta/models/nonsense").await["error"]["code"], 404);
     assert_eq!(get("/v1beta/openai/models").await["object"], "list");
-    assert_eq!(get("/v1beta/files").await["error"]["status"], "NOT_FOUND");
+    assert_eq!(get("/v1beta/nothing").await["error"]["status"], "NOT_FOUND");
     let counted = parse(&trial.text("/v1beta/models/gemini-2.5-flash:countTokens", &hello()).await);
     assert_eq!(counted["totalTokens"], 5);
     let request = json!({"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 8});

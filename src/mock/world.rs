@@ -1,7 +1,7 @@
 //! The mocked world's state: who is known, what is spent, which faults are to come, what was seen.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -14,7 +14,9 @@ use crate::mock::journal::{Journal, SeenCall, held};
 use crate::mock::ledger::{Holder, Ledger, QuotaRule};
 use crate::mock::quota::{Moment, Quota, Shortage};
 use crate::mock::script::{Script, Subject};
+use crate::mock::sessions::Sessions;
 use crate::mock::settings::{MockKey, Settings};
+use crate::mock::store::Store;
 use crate::secret::Digest;
 
 /// Google as far as its API can show it.
@@ -25,6 +27,8 @@ pub struct World {
     /// What time it was when the world began, or what a test says it was.
     dawn: Mutex<Timestamp>,
     ledger: Mutex<Ledger>,
+    store: Mutex<Store>,
+    uploads: Mutex<Sessions>,
     journal: Arc<Journal>,
     connections: AtomicU64,
     connections_open: AtomicU64,
@@ -38,6 +42,8 @@ impl World {
             started: Instant::now(),
             dawn: Mutex::new(Timestamp::now()),
             ledger: Mutex::new(Ledger::new(&settings)),
+            store: Mutex::default(),
+            uploads: Mutex::default(),
             journal: Arc::new(Journal::new(settings.calls_kept)),
             connections: AtomicU64::new(0),
             connections_open: AtomicU64::new(0),
@@ -82,9 +88,12 @@ impl World {
         tokio::time::timeout(within, found).await.ok()
     }
 
-    /// Forgets calls, what was spent and quotas that were set; the scripts are again those of the settings.
+    /// Forgets calls, what projects own, uploads under way, what was spent and quotas that were set; the scripts are
+    /// again those of the settings.
     pub fn reset(&self) {
         self.journal.clear();
+        *held(&self.store) = Store::default();
+        *held(&self.uploads) = Sessions::default();
         *held(&self.ledger) = Ledger::new(&self.settings);
     }
 
@@ -106,6 +115,16 @@ impl World {
 
     pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// What the projects own.
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        held(&self.store)
+    }
+
+    /// Resumable uploads.
+    pub(crate) fn uploads(&self) -> &Mutex<Sessions> {
+        &self.uploads
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -166,13 +185,15 @@ impl World {
         view["keys"] = keys.iter().map(key).collect();
         view["accept_any_key"] = json!(*accept_any_key || keys.is_empty());
         view["quota"] = json!(quota);
+        view["owned"] = json!(self.store().counts());
         view["calls_seen"] = json!(self.journal.seen());
         view["connections_open"] = json!(open);
         view["connections_accepted"] = json!(ever);
         view
     }
 
-    fn now(&self) -> Timestamp {
+    /// What time it is in this world.
+    pub(crate) fn now(&self) -> Timestamp {
         *held(&self.dawn) + age_of(self.started)
     }
 }
