@@ -18,6 +18,10 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::verdict::Verdict;
 
+pub mod wish;
+
+use self::wish::Wish;
+
 /// A request that was read at the edge. Shared by all its attempts.
 #[derive(Debug)]
 pub struct Call {
@@ -31,6 +35,8 @@ pub struct Call {
     pub payload: Payload,
     /// Who asks.
     pub client: Client,
+    /// What it wishes of answers that are kept.
+    pub wish: Wish,
     /// Where its story is written.
     pub record: Arc<Record>,
     /// The lane whose limits it meets: its model's, or the empty one where Google counts nothing for a model.

@@ -144,8 +144,10 @@ impl Error {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Unroutable(Unroutable::Unknown) | Self::Foreign(_) => StatusCode::NOT_FOUND,
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
-            Self::Unroutable(Unroutable::Ambiguous) | Self::BodyBroken | Self::TwoOwners(..) => StatusCode::BAD_REQUEST,
-            Self::TooManyResources { .. } => StatusCode::BAD_REQUEST,
+            Self::Unroutable(Unroutable::Ambiguous)
+            | Self::BodyBroken
+            | Self::TwoOwners(..)
+            | Self::TooManyResources { .. } => StatusCode::BAD_REQUEST,
             Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
             Self::RateLimited { .. } | Self::Exhausted { fault: false, .. } | Self::LineFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS

@@ -3,7 +3,7 @@
 //! ```text
 //! listener -> router -> [record, catch panic, authenticate] -> handle
 //!   handle: Endpoint::parse, read -> path(call) -> Reply or Error -> answer
-//!   path:   Admit -> Deadline -> Retry -> Lease -> upstream
+//!   path:   Admit -> Deadline -> Remember -> Retry -> Lease -> upstream
 //! ```
 
 use std::sync::Arc;
@@ -21,11 +21,12 @@ use crate::call::Call;
 use crate::client::{Caller, Clients, Denied};
 use crate::endpoint::{Endpoint, Surface};
 use crate::error::Error;
-use crate::layer::{admit, authenticate, deadline, lease, record, retry};
+use crate::layer::{admit, authenticate, deadline, lease, record, remember, retry};
 use crate::pool::KeyPool;
 use crate::record::Record;
 use crate::relay::{Eyes, Relay};
 use crate::settings::Settings;
+use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 
 mod intake;
@@ -49,6 +50,8 @@ pub struct Shared {
     pub eyes: Eyes,
     /// The places of the data plane.
     pub places: Arc<admit::Places>,
+    /// The answers that are kept; `None` keeps none.
+    pub answers: Option<Arc<remember::Answers>>,
     /// The retries of the data plane.
     pub budget: Arc<retry::Budget>,
     /// The memory for bodies that may be sent again.
@@ -57,11 +60,12 @@ pub struct Shared {
 
 impl Shared {
     /// What is derived from the settings, around a pool and its clients.
-    pub fn new(settings: Arc<Settings>, pool: Arc<KeyPool>, clients: Arc<Clients>, eyes: Eyes) -> Self {
+    pub fn new(settings: Arc<Settings>, pool: Arc<KeyPool>, clients: Arc<Clients>, eyes: Eyes, tasks: &Tasks) -> Self {
         let places = Arc::new(admit::Places::new(&settings.admit));
+        let answers = remember::Answers::new(&settings, tasks.clone());
         let budget = Arc::new(retry::Budget::new(&settings.retry));
         let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
-        Self { settings, pool, clients, eyes, places, budget, intake }
+        Self { settings, pool, clients, eyes, places, answers, budget, intake }
     }
 }
 
@@ -84,6 +88,8 @@ fn path(shared: &Shared, upstream: Upstream) -> impl Path {
         .layer(admit::layer(Arc::clone(&shared.places)))
         // The clock spans all attempts and the pauses between them.
         .layer(deadline::layer(&settings.deadline))
+        // What is known already costs no key; below the clock, which also bounds the wait for another's answer.
+        .option_layer(shared.answers.clone().map(remember::layer))
         // Another key where this one failed: innermost but one, so that everything above sees one call.
         .layer(retry::layer(means))
         // One attempt: a key, the upstream, a verdict.

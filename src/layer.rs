@@ -4,5 +4,6 @@ pub mod record;
 pub mod authenticate;
 pub mod admit;
 pub mod deadline;
+pub mod remember;
 pub mod retry;
 pub mod lease;

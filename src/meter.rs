@@ -72,6 +72,11 @@ impl Meter {
         self.reading.finish != Finish::Open
     }
 
+    /// Whether every candidate ended because the model was done: none was blocked, truncated, or waits for a tool.
+    pub fn all_stopped(&self) -> bool {
+        self.reading.finish == Finish::Stop && !self.reading.cut_short
+    }
+
     /// Whether a generation held anything beside thoughts: text, a call, an image, code, ...
     pub fn has_content(&self) -> bool {
         self.reading.content

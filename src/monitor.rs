@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::client::{Clients, Presented};
 use crate::endpoint::parameters;
+use crate::layer::remember::Answers;
 use crate::pool::KeyPool;
 use crate::pool::memory::Clocks;
 use crate::pool::view::PoolView;
@@ -54,6 +55,8 @@ pub struct Monitor {
     pub clients: Arc<Clients>,
     /// The listeners.
     pub readiness: Arc<Readiness>,
+    /// The answers that are kept, where any are.
+    pub answers: Option<Arc<Answers>>,
     /// Whether an operator's or an admin's token is set.
     pub tokens: bool,
     /// Whether `/monitor/*` and `/metrics` exist.
@@ -143,7 +146,7 @@ async fn metrics_json(State(door): State<Door>, uri: Uri) -> Response {
 
 async fn metrics_text(State(door): State<Door>) -> impl IntoResponse {
     let monitor = &door.monitor;
-    let text = metrics::text(&monitor.telemetry, &monitor.readiness, &monitor.view());
+    let text = metrics::text(&monitor.telemetry, &monitor.readiness, &monitor.view(), monitor.answers.as_deref());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], text)
 }
 
@@ -208,7 +211,7 @@ impl Monitor {
     }
 
     fn metrics(&self, view: &PoolView) -> Metrics {
-        Metrics::now(&self.telemetry, &self.readiness, view)
+        Metrics::now(&self.telemetry, &self.readiness, view, self.answers.as_deref())
     }
 }
 
@@ -255,6 +258,7 @@ mod tests {
             pool: Arc::new(KeyPool::new(&specs, Clocks { now, wall: clock() }).unwrap()),
             clients: Arc::new(Clients::new(&auth, &crate::settings::Clients::default(), None, true).unwrap()),
             readiness: Arc::default(),
+            answers: None,
             tokens: token.is_some(),
             enabled: true,
         })

@@ -11,8 +11,10 @@ use crate::endpoint::{Action, Endpoint, Surface};
 use crate::usage::Usage;
 
 pub use self::outcome::Outcome;
+pub use self::remembered::Remembered;
 
 mod outcome;
+mod remembered;
 
 /// One call, written by the layers it passes and read by whoever watches. Every setter may be called from any thread.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub struct Record {
     bytes: AtomicU64,
     chunks: AtomicU64,
     seat: OnceLock<(usize, usize)>,
+    remembered: OnceLock<Remembered>,
 }
 
 /// What is written a few times a call and is no number.
@@ -69,6 +72,7 @@ impl Record {
             bytes: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
             seat: OnceLock::new(),
+            remembered: OnceLock::new(),
         }
     }
 
@@ -130,9 +134,18 @@ impl Record {
         self.last_chunk.store(at, Relaxed);
     }
 
-    /// What the answer has cost so far. Google's counts are cumulative: the last one stands.
+    /// What the answer has cost so far. Google's counts are cumulative: the last one stands, until the record is closed.
     pub fn usage(&self, usage: Usage) {
-        self.rare().usage = usage;
+        let mut rare = self.rare();
+        // Under the lock that closes it: what stands after the close is what was counted.
+        if !self.closed.load(Relaxed) {
+            rare.usage = usage;
+        }
+    }
+
+    /// Where the answer comes from, of a call that may be answered from memory. The first word stands.
+    pub fn remembered(&self, remembered: Remembered) {
+        let _first_stands = self.remembered.set(remembered);
     }
 
     /// How the call ended. The last word stands, until the record is closed.
@@ -149,7 +162,8 @@ impl Record {
 
     /// Ends the record and says whether this call was the one that did. Afterwards its outcome is known.
     pub fn close(&self) -> bool {
-        self.outcome_unless_known(Outcome::of_status(self.status()));
+        let mut rare = self.rare();
+        rare.outcome.get_or_insert(Outcome::of_status(self.status()));
         !self.closed.swap(true, Relaxed)
     }
 
@@ -247,6 +261,11 @@ impl Record {
         self.time_to_first_byte().map(|total| total.saturating_sub(others))
     }
 
+    /// Where the answer comes from; `None` of a call that nobody looked up.
+    pub fn source(&self) -> Option<Remembered> {
+        self.remembered.get().copied()
+    }
+
     /// Where the list of live calls keeps this one: shard and place. `None` when it does not.
     pub fn seat(&self) -> Option<(usize, usize)> {
         self.seat.get().copied()
@@ -305,6 +324,15 @@ mod tests {
         record.outcome(Outcome::Ok);
         assert!(!record.close());
         assert_eq!(record.ended(), Some(Outcome::StreamBroken));
+    }
+
+    #[test]
+    fn what_is_told_after_the_close_is_not_counted() {
+        let record = record(Instant::now());
+        record.usage(Usage { prompt_tokens: 7, ..Usage::default() });
+        assert!(record.close());
+        record.usage(Usage { prompt_tokens: 9, ..Usage::default() });
+        assert_eq!(record.used().prompt_tokens, 7);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub use watch::{Ending, Eyes, Watch};
 /// An answer's body. Dropped before its end, it aborts the upstream at once.
 #[derive(Debug, Default)]
 pub struct Relay {
+    /// Passed once already and put back: it goes out first, unseen by the watch.
+    passed: VecDeque<Bytes>,
     /// Read already: the beginning of a stream, or the whole of an answer in memory.
     held: VecDeque<Bytes>,
     upstream: Option<reqwest::Body>,
@@ -61,6 +63,11 @@ impl Relay {
     /// Holds a place until the last byte.
     pub fn hold(&mut self, place: OwnedSemaphorePermit) {
         self.place = Some(place);
+    }
+
+    /// Puts chunks back that were taken before the end: they go out again, before the rest.
+    pub fn put_back(&mut self, chunks: VecDeque<Bytes>) {
+        self.passed = chunks;
     }
 
     fn next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, String>>> {
@@ -120,6 +127,9 @@ impl Body for Relay {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
+        if let Some(chunk) = this.passed.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
         loop {
             let Poll::Ready(next) = this.next_chunk(cx) else {
                 let waited = this.pace.as_mut().map_or(Poll::Pending, |pace| pace.poll_wait(cx));
@@ -155,11 +165,11 @@ impl Body for Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && self.upstream.is_none() && self.watch.is_none()
+        self.passed.is_empty() && self.held.is_empty() && self.upstream.is_none() && self.watch.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held: u64 = self.held.iter().map(|chunk| chunk.len() as u64).sum();
+        let held: u64 = self.passed.iter().chain(&self.held).map(|chunk| chunk.len() as u64).sum();
         match &self.upstream {
             None => SizeHint::with_exact(held),
             Some(_) => SizeHint::new(),

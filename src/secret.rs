@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// The SHA-256 of a secret. Says nothing of it, so it may be written to disk.
+/// The SHA-256 of a secret or of a text. Says nothing of it, so it may be written to disk.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Digest([u8; 32]);
 
@@ -54,6 +54,18 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         let mut out = [0; 32];
         out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Self(out)
+    }
+
+    /// Digests `parts` with their lengths, so that no two lists of parts are the same text.
+    pub fn of_parts<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(context.finish().as_ref());
         Self(out)
     }
 
@@ -99,5 +111,12 @@ mod tests {
         assert!(Secret::new("a".into()).digest().matches(&Digest::of(b"a")));
         assert!(!Secret::new("a".into()).digest().matches(&Digest::of(b"b")));
         assert_eq!(Digest::of(b"").to_string().len(), 64);
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let of = |parts: &[&'static str]| Digest::of_parts(parts.iter().map(|part| part.as_bytes()));
+        assert_eq!(of(&["ab", "c"]), of(&["ab", "c"]));
+        assert!(of(&["ab", "c"]) != of(&["a", "bc"]) && of(&["a", ""]) != of(&["a"]));
     }
 }

@@ -353,10 +353,16 @@ section! {
 }
 
 section! {
-    /// `[cache]`
+    /// `[cache]`: answers that are kept in memory to be given again.
     Cache {
-        /// Keeps answers to be given again (`ENABLE_CACHING`). This build has no cache: it warns and serves without.
+        /// Whether any are (`ENABLE_CACHING`).
         enabled: bool = false;
+        /// Milliseconds for which one is kept.
+        ttl_ms: u64 = 60 * MINUTE, in 1..=30 * DAY;
+        /// Bytes that all of them take; at most as many are gathered at once.
+        bytes_max: u64 = 64 * MIB, in MIB..=64 * GIB;
+        /// Bytes of one answer up to which it is kept and shared.
+        answer_bytes_max: u64 = MIB, in 1_024..=256 * MIB;
     }
 }
 

@@ -7,6 +7,7 @@ mod bytes;
 mod gather;
 pub mod visitor;
 pub mod walk;
+pub mod constancy;
 
 /// The longest model name that [`peek`] reads.
 const MODEL_BYTES_MAX: usize = 256;

@@ -23,7 +23,7 @@ const PLACES: [(&str, &[&str]); 15] = [
     ("jsonwebtoken", &["client", "command::token"]),
     ("metrics", &["telemetry"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
-    ("moka", &["affinity", "client"]),
+    ("moka", &["affinity", "client", "layer::remember"]),
     // The body of an answer stays reqwest's from the upstream to the relay, so that no chunk is boxed twice.
     ("reqwest", &["upstream", "relay", "layer::lease", "command"]),
     ("rlimit", &["server", "command"]),

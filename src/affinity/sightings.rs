@@ -60,8 +60,7 @@ impl Visitor for Seen {
         match (at, first) {
             (Place::Root | Place::Top, b'{') => Some(Place::Top),
             (_, b'{') => Some(Place::Any),
-            (_, b'[') => Some(at),
-            (Place::Name | Place::Id | Place::Interaction, b'"') => Some(at),
+            (_, b'[') | (Place::Name | Place::Id | Place::Interaction, b'"') => Some(at),
             _ => None,
         }
     }

@@ -65,6 +65,7 @@ impl House {
         configuration: Configuration,
         scrubber: Arc<Scrubber>,
         readiness: Arc<Readiness>,
+        tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let Configuration { settings, keys, clients, .. } = configuration;
         let mut egresses = Egresses::default();
@@ -82,23 +83,24 @@ impl House {
         let weights: Vec<String> = specs.iter().map(|spec| spec.weight.to_string()).collect();
         info!("loaded {} keys (weights {})", specs.len(), weights.join(", "));
         let telemetry = Telemetry::new(clocks.now);
-        let auth = &settings.auth;
-        let monitor = Arc::new(Monitor {
-            telemetry: Arc::clone(&telemetry),
-            pool: Arc::clone(&pool),
-            clients: Arc::clone(&clients),
-            readiness,
-            tokens: !auth.tokens.is_empty() || auth.admin_token.is_some(),
-            enabled: settings.monitoring.enabled,
-        });
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
         let affinity = Arc::new(Affinity::new(&settings.affinity));
         let index = StateFile::new(&settings.data_dir, "affinity.json");
         if let Some(remembered) = index.load::<affinity::Memory>() {
             affinity.recall(remembered, pool.keys(), clocks.wall, |name| clients.named(name));
         }
-        let eyes = Eyes { telemetry, affinity, scrubber };
-        let shared = Shared::new(Arc::new(settings), pool, clients, eyes);
+        let eyes = Eyes { telemetry: Arc::clone(&telemetry), affinity, scrubber };
+        let shared = Shared::new(Arc::new(settings), Arc::clone(&pool), Arc::clone(&clients), eyes, tasks);
+        let auth = &shared.settings.auth;
+        let monitor = Arc::new(Monitor {
+            telemetry,
+            pool,
+            clients,
+            readiness,
+            answers: shared.answers.clone(),
+            tokens: !auth.tokens.is_empty() || auth.admin_token.is_some(),
+            enabled: shared.settings.monitoring.enabled,
+        });
         // Whatever is wrong with a proxy is told now, not by the first worker.
         Upstream::new(&shared.settings.upstream, &egresses, &authorities)?;
         Ok(Self { shared, monitor, egresses, authorities, memory, index })

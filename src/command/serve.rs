@@ -38,7 +38,7 @@ pub(super) async fn serve(
     let stops = stops().context("signals cannot be received")?;
     let (readiness, tasks) = (Arc::new(Readiness::default()), Tasks::new());
     let server = Server::bind(configuration.settings.server.clone(), Arc::clone(&readiness), tasks.clone())?;
-    let house = Arc::new(House::new(configuration, scrubber, readiness)?);
+    let house = Arc::new(House::new(configuration, scrubber, readiness, &tasks)?);
     house.start(&tasks)?;
     let (data, admin) = (server.data_address()?, server.admin_address()?);
     info!(%data, %admin, "listening");

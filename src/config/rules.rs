@@ -100,9 +100,6 @@ pub(super) fn exposure(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fa
 /// What the operator should know.
 pub(super) fn warnings(settings: &Settings, keys: &[Key]) -> Vec<String> {
     let mut warnings = Vec::new();
-    if settings.cache.enabled {
-        warnings.push("ENABLE_CACHING: this build has no response cache; every request goes to Google".to_owned());
-    }
     let origin = settings.upstream.base_url.as_str();
     let host = origin.strip_prefix("http://").map(|rest| rest.rsplit_once(':').map_or(rest, |(host, _)| host));
     if host.is_some_and(|host| !matches!(host, "127.0.0.1" | "localhost" | "[::1]")) {

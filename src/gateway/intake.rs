@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use crate::affinity::{Affinity, Bound, Conflict};
+use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
 use crate::client::Client;
 use crate::endpoint::{Action, Endpoint, Surface};
@@ -83,7 +84,8 @@ impl Intake {
         let lane = lane(endpoint.action, &head.method, model);
         let deadline = Instant::now() + self.time(&endpoint, &head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
-        Ok(Call { endpoint, method, headers, payload, client, record, lane, bound, arrived, deadline })
+        let wish = Wish::of(&head.headers);
+        Ok(Call { endpoint, method, headers, payload, client, wish, record, lane, bound, arrived, deadline })
     }
 
     /// Which keys may serve what the path and the body name.

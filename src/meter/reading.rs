@@ -6,10 +6,12 @@ use crate::usage::Usage;
 
 /// What was read of an answer so far.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts that do not hang together")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts that do not hang together")]
 pub(crate) struct Reading {
     pub(crate) usage: Option<Usage>,
     pub(crate) finish: Finish,
+    /// Whether any reason was another than that the model was done.
+    pub(crate) cut_short: bool,
     pub(crate) content: bool,
     pub(crate) error: bool,
     /// Where in the chunk the document that is being read began; 0 if before it.
@@ -183,10 +185,10 @@ impl Visitor for Reading {
             (Place::Count(count), Scalar::Word(digits) | Scalar::Text(digits)) => {
                 self.counts[count as usize] = whole(digits);
             }
-            (Place::Finish, Scalar::Text(reason)) if !reason.is_empty() => self.finish = Finish::of(reason),
-            (Place::Finish, Scalar::Long) => self.finish = Finish::Other(Word::of(b"LONG")),
-            (Place::BlockReason, Scalar::Text(reason)) => self.finish = Finish::Blocked(Word::of(reason)),
-            (Place::BlockReason, Scalar::Long) => self.finish = Finish::Blocked(Word::of(b"LONG")),
+            (Place::Finish, Scalar::Text(reason)) if !reason.is_empty() => self.finished(Finish::of(reason)),
+            (Place::Finish, Scalar::Long) => self.finished(Finish::Other(Word::of(b"LONG"))),
+            (Place::BlockReason, Scalar::Text(reason)) => self.finished(Finish::Blocked(Word::of(reason))),
+            (Place::BlockReason, Scalar::Long) => self.finished(Finish::Blocked(Word::of(b"LONG"))),
             (Place::PartText, Scalar::Text(text)) => self.part_content |= !text.is_empty(),
             (Place::PartText, Scalar::Long) => self.part_content = true,
             (Place::PartThought, Scalar::Word(word)) => self.part_thought = word == b"true",
@@ -222,6 +224,11 @@ impl Reading {
             (Place::Message, b"tool_calls" | b"function_call" | b"audio") => Place::Items,
             _ => return None,
         })
+    }
+
+    fn finished(&mut self, finish: Finish) {
+        self.finish = finish;
+        self.cut_short |= finish != Finish::Stop;
     }
 
     /// The usage being read is whole; if it has a count known here, it stands for all before it.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::layer::remember::Answers;
 use crate::monitor::prometheus::Page;
 use crate::pool::view::PoolView;
 use crate::readiness::Readiness;
@@ -21,14 +22,45 @@ pub(crate) struct Metrics {
     connections_accepted: u64,
     accept_failures: u64,
     pool_waiting: usize,
+    cache: Cache,
     #[serde(flatten)]
     counts: Counts,
     process: Process,
 }
 
+/// The answers that are kept.
+#[derive(Debug, Serialize)]
+struct Cache {
+    enabled: bool,
+    hits: u64,
+    misses: u64,
+    shared: u64,
+    /// Of the requests that may be answered from memory, the share that cost no call of their own.
+    hit_ratio: Option<f64>,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Cache {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    fn now(counts: &Counts, answers: Option<&Answers>) -> Self {
+        let [hits, misses, shared] = counts.remembered;
+        let all = hits + misses + shared;
+        let hit_ratio = (all > 0).then(|| (hits + shared) as f64 / all as f64);
+        let (entries, bytes) = answers.map_or((0, 0), Answers::size);
+        Self { enabled: answers.is_some(), hits, misses, shared, hit_ratio, entries, bytes }
+    }
+}
+
 impl Metrics {
     /// As it stands.
-    pub(crate) fn now(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView) -> Self {
+    pub(crate) fn now(
+        telemetry: &Telemetry,
+        readiness: &Readiness,
+        view: &PoolView,
+        answers: Option<&Answers>,
+    ) -> Self {
+        let counts = telemetry.counts();
         Self {
             started_at: telemetry.started_at(),
             uptime_seconds: telemetry.uptime(Instant::now()).as_secs(),
@@ -38,15 +70,17 @@ impl Metrics {
             connections_accepted: readiness.accepted(),
             accept_failures: readiness.accept_failed(),
             pool_waiting: view.waiting,
-            counts: telemetry.counts(),
+            cache: Cache::now(&counts, answers),
+            counts,
             process: Process::now(),
         }
     }
 }
 
 /// The text form: what the calls counted, then what is read just now.
-pub(crate) fn text(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView) -> String {
+pub(crate) fn text(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView, answers: Option<&Answers>) -> String {
     let mut page = Page::from(telemetry.render());
+    let (entries, bytes) = answers.map_or((0, 0), Answers::size);
     page.family("geminate_build_info", "gauge", "Always 1; the version is a label");
     page.sample("geminate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     for (name, help, value) in [
@@ -54,6 +88,8 @@ pub(crate) fn text(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView
         ("geminate_streams_open", "Streamed answers that are not over", telemetry.streams_open()),
         ("geminate_connections_open", "Connections of clients", readiness.open()),
         ("geminate_pool_waiting", "Requests that wait for a key", view.waiting as u64),
+        ("geminate_cache_entries", "Answers that are kept", entries),
+        ("geminate_cache_bytes", "Bytes that kept answers take", bytes),
         ("geminate_keys", "Keys configured", view.keys.len() as u64),
         ("geminate_keys_usable", "Keys that can serve", view.usable as u64),
     ] {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::endpoint::{Action, Surface};
-use crate::record::{Outcome, Record};
+use crate::record::{Outcome, Record, Remembered};
 use crate::telemetry::meters::{Meters, OTHER, RequestLabels, TOKEN_KINDS};
 use crate::telemetry::tally::{Samples, Tally};
 use crate::telemetry::windows::{Lap, Window};
@@ -24,6 +24,8 @@ pub(crate) struct Desk {
     pub(crate) outcomes: [u64; Outcome::COUNT],
     /// Pieces and bytes of streams.
     pub(crate) streamed: [Tally; 2],
+    /// Calls that may be answered from memory, by where their answer came from.
+    pub(crate) remembered: [Tally; Remembered::NAMES.len()],
     /// The slice of time that runs, with its number.
     pub(crate) slice: (u64, Window),
     overhead: [Samples; 2],
@@ -61,6 +63,7 @@ impl Desk {
             refusals: Vec::new(),
             outcomes: [0; Outcome::COUNT],
             streamed: meters.streamed(),
+            remembered: meters.remembered(),
             slice: (0, Window::new()),
             overhead: [Surface::Gemini, Surface::OpenAi].map(|surface| Samples::new(meters.overhead(surface.name()))),
             places: HashMap::new(),
@@ -84,6 +87,9 @@ impl Desk {
         if record.streaming() {
             self.streamed[0].count += record.chunks();
             self.streamed[1].count += record.bytes();
+        }
+        if let Some(source) = record.source() {
+            self.remembered[source.index()].count += 1;
         }
         let answered = outcome == Outcome::Ok && record.attempts() > 0;
         let model = self.model(record.model_asked(), answered, meters);
@@ -118,7 +124,7 @@ impl Desk {
 
     /// Tells the metrics what was counted since the last time.
     pub(crate) fn flush(&mut self) {
-        self.refusals.iter_mut().chain(&mut self.streamed).for_each(Tally::flush);
+        self.refusals.iter_mut().chain(&mut self.streamed).chain(&mut self.remembered).for_each(Tally::flush);
         self.overhead.iter_mut().for_each(Samples::flush);
         for model in &mut self.models {
             let attempts = model.attempts.values_mut().flatten().map(|(_, tally)| tally);

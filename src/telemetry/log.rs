@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-use crate::record::{Outcome, Record};
+use crate::record::{Outcome, Record, Remembered};
 use crate::scrub::Scrubber;
 use crate::settings::{Format, Log};
 
@@ -76,6 +76,7 @@ pub(crate) fn call(record: &Record, outcome: Outcome, now: Instant) {
         status = record.status(),
         outcome = outcome.name(),
         reason = outcome.reason(),
+        cache = record.source().map(Remembered::name),
         attempts = record.attempts(),
         key = key.as_deref(),
         first_byte_ms = record.time_to_first_byte().map(millis),

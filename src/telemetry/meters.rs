@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::record::Remembered;
 use crate::telemetry::tally::Tally;
 
 /// The label of every model that was not admitted, and of every key beyond the bound.
@@ -28,17 +29,19 @@ const REQUESTS: &str = "geminate_requests_total";
 const ATTEMPTS: &str = "geminate_attempts_total";
 const TOKENS: &str = "geminate_tokens_total";
 const REFUSALS: &str = "geminate_refusals_total";
+const CACHE: &str = "geminate_cache_requests_total";
 const CHUNKS: &str = "geminate_stream_chunks_total";
 const BYTES: &str = "geminate_stream_bytes_total";
 const DURATION: &str = "geminate_request_duration_seconds";
 const FIRST_BYTE: &str = "geminate_first_byte_seconds";
 const OVERHEAD: &str = "geminate_overhead_seconds";
 
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 7] = [
     (REQUESTS, "Requests that ended, by how they ended"),
     (ATTEMPTS, "Attempts at the upstream, by key, model and verdict"),
     (TOKENS, "Tokens the upstream reported"),
     (REFUSALS, "Requests that geminate itself refused, by reason"),
+    (CACHE, "Requests that may be answered from memory, by where their answer came from"),
     (CHUNKS, "Pieces of streamed answers that were passed on"),
     (BYTES, "Bytes of streamed answers that were passed on"),
 ];
@@ -165,6 +168,12 @@ impl Meters {
     /// Refusals of geminate's own.
     pub(crate) fn refusals(&self, reason: &'static str) -> Counter {
         self.counter(REFUSALS, vec![Label::from_static_parts("reason", reason)])
+    }
+
+    /// Requests that may be answered from memory, by [`Remembered::NAMES`].
+    pub(crate) fn remembered(&self) -> [Tally; Remembered::NAMES.len()] {
+        Remembered::NAMES
+            .map(|result| Tally::new(result, self.counter(CACHE, vec![Label::from_static_parts("result", result)])))
     }
 
     /// Pieces and bytes of streams.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::record::Outcome;
+use crate::record::{Outcome, Remembered};
 use crate::telemetry::desk::Desk;
 use crate::usage::Usage;
 use crate::verdict::Verdict;
@@ -26,6 +26,9 @@ pub struct Counts {
     pub stream_chunks: u64,
     /// Bytes of streamed answers.
     pub stream_bytes: u64,
+    /// Calls that may be answered from memory, by where their answer came from: in the order of [`Remembered::NAMES`].
+    #[serde(skip)]
+    pub remembered: [u64; Remembered::NAMES.len()],
     /// By model label.
     pub models: BTreeMap<Arc<str>, ModelSummary>,
     /// Attempts, by key, model and verdict.
@@ -72,6 +75,7 @@ impl Counts {
             }
             sum.stream_chunks += desk.streamed[0].count;
             sum.stream_bytes += desk.streamed[1].count;
+            sum.remembered.iter_mut().zip(&desk.remembered).for_each(|(sum, tally)| *sum += tally.count);
             for counts in &desk.models {
                 let label = &counts.label;
                 let model = sum.models.entry(Arc::clone(label)).or_default();

@@ -200,12 +200,6 @@ fn open_doors_need_a_word() {
     good(&[KEY, ("HOST", "0.0.0.0"), ("JWT_SECRET", "0123456789abcdef0123456789abcdef")], "");
 }
 
-#[test]
-fn the_cache_that_is_not_there_is_a_warning() {
-    let warnings = good(&[KEY, ("ENABLE_CACHING", "true")], "").warnings;
-    assert!(warnings.iter().any(|warning| warning.starts_with("ENABLE_CACHING")), "{warnings:?}");
-}
-
 fn geminate(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_geminate"));
     command.env_clear().current_dir(directory);

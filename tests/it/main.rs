@@ -7,6 +7,7 @@ mod stage;
 
 mod admission;
 mod broken_streams;
+mod cache;
 mod caller;
 mod configuration;
 mod connections;
@@ -24,6 +25,7 @@ mod overload;
 mod quota;
 mod retry;
 mod shares;
+mod sharing;
 mod streams;
 mod surfaces;
 mod verdicts;

@@ -39,6 +39,7 @@ fn open() -> (House, Arc<Telemetry>) {
         pool: Arc::new(KeyPool::new(&[], Clocks { now, wall: clock() }).unwrap()),
         clients: Arc::new(Clients::new(&Auth::default(), &Limits::default(), None, true).unwrap()),
         readiness: Arc::default(),
+        answers: None,
         tokens: false,
         enabled: true,
     };

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,10 @@ use hdrhistogram::Histogram;
 const STACK_BYTES: usize = 128 << 10;
 /// Between the openings of two streams, so that what is measured is open streams and not their opening.
 const RAMP: Duration = Duration::from_millis(2);
+/// The width of the number that makes a question another one.
+const NUMBER_DIGITS: usize = 16;
+/// The number of the next such question.
+static QUESTIONS: AtomicU64 = AtomicU64::new(1);
 /// For an answer to go on.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,6 +33,8 @@ pub enum Load {
     Closed { connections: usize },
     /// So many requests a second over all connections, whatever the answers do.
     Rate { connections: usize, per_second: f64 },
+    /// As `Closed`, at temperature 0: always the same question, or each time another one.
+    Cold { connections: usize, fresh: bool },
     /// Streams, one after the other on each connection. A stream that has begun is read to its end.
     Streams { connections: usize, chunks: u64, pause_ms: u64 },
 }
@@ -66,9 +73,10 @@ impl Load {
     /// Runs for `time`, then waits for the answers that are on their way.
     pub fn run(&self, address: &Address, time: Duration) -> Seen {
         let connections = match self {
-            Self::Closed { connections } | Self::Rate { connections, .. } | Self::Streams { connections, .. } => {
-                *connections
-            }
+            Self::Closed { connections }
+            | Self::Rate { connections, .. }
+            | Self::Cold { connections, .. }
+            | Self::Streams { connections, .. } => *connections,
         };
         let request = self.request(address);
         let begin = Instant::now();
@@ -90,8 +98,11 @@ impl Load {
     }
 
     fn request(&self, address: &Address) -> Vec<u8> {
-        let body =
-            r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue? Answer in two sentences."}]}]}"#;
+        let number = if matches!(self, Self::Cold { .. }) { "0".repeat(NUMBER_DIGITS) } else { String::new() };
+        let config = if number.is_empty() { "" } else { r#","generationConfig":{"temperature":0}"# };
+        let body = format!(
+            r#"{{"contents":[{{"role":"user","parts":[{{"text":"Why is the sky blue? Answer in two sentences.{number}"}}]}}]{config}}}"#
+        );
         let method = match self {
             Self::Streams { chunks, pause_ms, .. } => {
                 format!("streamGenerateContent?alt=sse&chunks={chunks}&pause_ms={pause_ms}")
@@ -114,6 +125,9 @@ impl Load {
     fn one(&self, address: &Address, request: &[u8], begin: Instant, time: Duration, share: (usize, usize)) -> Seen {
         let (mut seen, mut connection) = (Seen::new(), Connection::open(address.at));
         let (index, of) = share;
+        let mut request = request.to_vec();
+        let number_at = memchr::memmem::find(&request, "0".repeat(NUMBER_DIGITS).as_bytes());
+        let fresh = number_at.filter(|_| matches!(self, Self::Cold { fresh: true, .. }));
         let pace = match self {
             Self::Rate { per_second, .. } => Some(Duration::from_secs_f64(of as f64 / per_second)),
             _ => None,
@@ -133,7 +147,12 @@ impl Load {
                 }
                 due += pace;
             }
-            let (first, chunks) = connection.ask(request);
+            if let Some(at) = fresh {
+                // No two connections and no two rounds ask the same.
+                let number = QUESTIONS.fetch_add(1, Ordering::Relaxed);
+                request[at..at + NUMBER_DIGITS].copy_from_slice(format!("{number:0NUMBER_DIGITS$}").as_bytes());
+            }
+            let (first, chunks) = connection.ask(&request);
             seen.requests += 1;
             seen.chunks += chunks;
             let nanoseconds = |at: Instant| u64::try_from((at - from).as_nanos()).expect("a short time");

@@ -44,6 +44,9 @@ fn main() {
     if wanted("protocols") {
         plan.protocols();
     }
+    if wanted("cache") {
+        plan.cache();
+    }
 }
 
 struct Plan {
@@ -138,6 +141,28 @@ impl Plan {
         print("requests of 1.5 KB, 64 connections, by the protocol upstream", &rivals, &figures, &all);
         let shares = ratio(&all[1][0], &all[0][0]);
         println!("http2 takes {shares:.2} of http1's CPU a request");
+    }
+
+    /// One gateway that keeps answers: questions that are new each time, and one that is always the same.
+    fn cache(&self) {
+        let rival = self.programs.start(Kind::GeminateCaching);
+        let mut all = [Vec::new(), Vec::new()];
+        for round in 0..=self.rounds {
+            for (fresh, column) in [true, false].into_iter().zip(&mut all) {
+                let before = rival.cpu();
+                let seen = Load::Cold { connections: CONNECTIONS, fresh }.run(rival.address(), self.seconds);
+                let figure = Figure::CpuPerRequest.of(&seen, rival.cpu() - before);
+                // The first round warms up, and is the one in which the same question is new.
+                if round > 0 {
+                    column.push(figure);
+                }
+            }
+        }
+        let [miss, hit] = &all;
+        println!("\nrequests of 1.5 KB at temperature 0, 64 connections, with the cache on");
+        println!("{:<12}{:>18}", "", "CPU us/request");
+        println!("{:<12}{:>18.1}\n{:<12}{:>18.1}", "miss", median(miss), "hit", median(hit));
+        println!("a miss takes {:.1} times the CPU of a hit (wanted: 5)", ratio(miss, hit));
     }
 }
 

@@ -22,6 +22,7 @@ pub enum Kind {
     Through,
     Geminate,
     GeminateHttp2,
+    GeminateCaching,
     Nginx,
 }
 
@@ -31,6 +32,7 @@ impl Kind {
             Self::Through => "pass-through",
             Self::Geminate => "geminate",
             Self::GeminateHttp2 => "geminate, h2",
+            Self::GeminateCaching => "geminate, cache",
             Self::Nginx => "nginx",
         }
     }
@@ -41,6 +43,7 @@ impl Kind {
             Self::Geminate => 9712,
             Self::GeminateHttp2 => 9713,
             Self::Nginx => 9714,
+            Self::GeminateCaching => 9715,
         }
     }
 }
@@ -90,6 +93,11 @@ impl Programs {
             }
             Kind::Geminate => self.geminate(kind, &origin, "http1"),
             Kind::GeminateHttp2 => self.geminate(kind, &origin, "http2"),
+            Kind::GeminateCaching => {
+                let mut command = self.geminate(kind, &origin, "http1");
+                command.env("ENABLE_CACHING", "true");
+                command
+            }
             Kind::Nginx => self.nginx(kind),
         };
         let address = Address { at: SocketAddr::from(([127, 0, 0, 1], kind.port())), token: TOKEN };

@@ -20,7 +20,6 @@ use crate::meter::finish::Finish;
 use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
 use crate::relay::{Eyes, Relay, Watch};
-use crate::resource::Resource;
 use crate::telemetry::clock;
 use crate::upstream::causes;
 use crate::verdict::Verdict;
@@ -74,21 +73,20 @@ pub(super) async fn open(
     let mut ahead = VecDeque::new();
     let mut len = 0;
     let mut whole = false;
+    let interrupted = |error| refused::failure(Verdict::Interrupted, error);
     loop {
         let chunk = match timeout(patience, next_chunk(&mut body)).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(None) if head.must_finish && ahead.is_empty() => {
-                let error = Error::Interrupted("the answer ended before its first byte".to_owned());
-                return Err((lease, refused::failure(Verdict::Interrupted, error)));
+                let why = "the answer ended before its first byte".to_owned();
+                return Err((lease, interrupted(Error::Interrupted(why))));
             }
             Ok(None) => {
                 whole = true;
                 break;
             }
-            Ok(Some(Err(why))) => return Err((lease, refused::failure(Verdict::Interrupted, Error::Interrupted(why)))),
-            Err(_) => {
-                return Err((lease, refused::failure(Verdict::Interrupted, Error::DeadlineExceeded(patience))));
-            }
+            Ok(Some(Err(why))) => return Err((lease, interrupted(Error::Interrupted(why)))),
+            Err(_) => return Err((lease, interrupted(Error::DeadlineExceeded(patience)))),
         };
         if head.readable {
             meter.feed(&chunk);
@@ -105,11 +103,7 @@ pub(super) async fn open(
         }
     }
     lease.succeed(Instant::now());
-    if let Bound::Unknown(resources) = &call.bound {
-        // What was served by this key's project lives there.
-        let learn = |resource: &Resource| eyes.affinity.learn(resource.clone(), lease.key(), None, clock());
-        resources.iter().for_each(learn);
-    }
+    learn_owner(eyes, call, &lease);
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
         let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, &parts.headers), body };
@@ -134,6 +128,14 @@ pub(super) async fn open(
     *reply.status_mut() = parts.status;
     *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
     Ok(reply)
+}
+
+/// What was served by this key's project lives there.
+fn learn_owner(eyes: &Eyes, call: &Call, lease: &Lease) {
+    let Bound::Unknown(resources) = &call.bound else { return };
+    for resource in resources.iter() {
+        eyes.affinity.learn(resource.clone(), lease.key(), None, clock());
+    }
 }
 
 /// Who sees what an answer names: where what it makes and names lives is known from then on.

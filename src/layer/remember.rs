@@ -1,0 +1,197 @@
+//! Remember: an answer that is known already is given again; equal questions asked at once make one call.
+//!
+//! Only whole answers are kept and shared. A streamed request passes by untouched: it is asked to see the answer grow,
+//! which neither a kept answer nor a wait for another's could show.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use http::Response;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tower::Service;
+use tower::layer::{Layer, layer_fn};
+
+use crate::call::Call;
+use crate::error::Error;
+use crate::record::{Record, Remembered};
+use crate::relay::Relay;
+
+use self::flights::{Boarding, Flight, Landing};
+use self::gather::Gathered;
+use self::kept::{Kept, mark};
+use self::question::Question;
+
+pub use self::answers::Answers;
+
+mod question;
+mod kept;
+mod gather;
+mod flights;
+mod answers;
+
+/// Answers from memory what can be, and shares what is being asked.
+#[derive(Clone, Debug)]
+pub struct Remember<S> {
+    inner: S,
+    answers: Arc<Answers>,
+}
+
+/// Remembers in `answers`, which all workers share.
+pub fn layer<S>(answers: Arc<Answers>) -> impl Layer<S, Service = Remember<S>> + Clone {
+    layer_fn(move |inner| Remember { inner, answers: Arc::clone(&answers) })
+}
+
+impl<S> Service<Call> for Remember<S>
+where
+    S: Service<Call, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Relay>;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response<Relay>, Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let (mut inner, answers) = (self.inner.clone(), Arc::clone(&self.answers));
+        Box::pin(async move {
+            let wish = call.wish;
+            let Some(question) = question::of(&call).filter(|_| wish.keep) else { return inner.call(call).await };
+            let record = Arc::clone(&call.record);
+            let known = || answers.look(&question, wish.age_max);
+            if !wish.look {
+                // What is fresh must have begun after it was asked for: another's call will not do.
+                return alone(&answers, inner.call(call), question, &record).await;
+            }
+            if let Some(kept) = known() {
+                return Ok(from_memory(&kept, &record));
+            }
+            match answers.flights().board(question.digest, known) {
+                Boarding::Landed(kept) => Ok(from_memory(&kept, &record)),
+                Boarding::Leads(flight, landing) => {
+                    lead(answers, inner.call(call), (flight, landing), question, record).await
+                }
+                Boarding::Follows(landing) => match follow(landing, &record).await? {
+                    Some(answer) => Ok(answer),
+                    // Too large to be shared, so each has its own.
+                    None => passed_by(inner.call(call), &record).await,
+                },
+                Boarding::Full => passed_by(inner.call(call), &record).await,
+            }
+        })
+    }
+}
+
+type Reply = Result<Response<Relay>, Error>;
+
+fn from_memory(kept: &Kept, record: &Record) -> Response<Relay> {
+    record.remembered(Remembered::Hit);
+    kept.reply(Remembered::Hit, Instant::now())
+}
+
+/// A call of its own that is neither gathered nor kept.
+async fn passed_by(call: impl Future<Output = Reply>, record: &Record) -> Reply {
+    record.remembered(Remembered::Miss);
+    call.await.map(first)
+}
+
+/// A call of its own, whose answer is kept for others.
+async fn alone(answers: &Answers, call: impl Future<Output = Reply>, question: Question, record: &Record) -> Reply {
+    record.remembered(Remembered::Miss);
+    match answers.gather(call, record).await {
+        Gathered::Whole(answer) => {
+            answers.keep(question, &Arc::new(Kept::of(&answer, question.generates)));
+            Ok(first(answer.map(Relay::from)))
+        }
+        Gathered::TooLarge(reply) => Ok(first(reply)),
+        Gathered::Failed(error) => Err(error),
+    }
+}
+
+/// The first to ask: the call is made beside the request, so that it goes on for those who follow if the client leaves.
+async fn lead(
+    answers: Arc<Answers>,
+    call: impl Future<Output = Reply> + Send + 'static,
+    (flight, _aboard): (Flight, watch::Receiver<Option<Landing>>),
+    question: Question,
+    record: Arc<Record>,
+) -> Reply {
+    record.remembered(Remembered::Miss);
+    let (own, reply) = oneshot::channel();
+    let tasks = answers.tasks().clone();
+    tasks.spawn(fly(answers, call, flight, question, record, own)).map_err(|_| Error::Busy)?;
+    // Nothing is said when the house closes, or when the call panicked.
+    reply.await.unwrap_or(Err(Error::Panicked))
+}
+
+/// Makes the one call, keeps its answer, and tells all who wait. Ends early when nobody does any more.
+async fn fly(
+    answers: Arc<Answers>,
+    call: impl Future<Output = Reply> + Send,
+    flight: Flight,
+    question: Question,
+    record: Arc<Record>,
+    own: oneshot::Sender<Reply>,
+) {
+    let gathered = tokio::select! {
+        gathered = answers.gather(call, &record) => gathered,
+        () = flight.deserted() => return,
+        () = answers.tasks().stopping() => return,
+    };
+    // Who left hears nothing.
+    let _ = match gathered {
+        Gathered::Whole(answer) => {
+            let kept = Arc::new(Kept::of(&answer, question.generates));
+            answers.keep(question, &kept);
+            flight.land(Landing::answer(kept, &record));
+            own.send(Ok(first(answer.map(Relay::from))))
+        }
+        Gathered::TooLarge(reply) => {
+            flight.land(Landing::Alone);
+            own.send(Ok(first(reply)))
+        }
+        Gathered::Failed(error) => {
+            flight.land(Landing::Failed(error.clone()));
+            own.send(Err(error))
+        }
+    };
+}
+
+/// Waits for the call of another, as long as the deadline above allows. `None`: it will not be shared.
+///
+/// Its error is shared as well: it answers the same question at the same moment, and so many further attempts would
+/// meet a pool or an upstream that has just refused one after all its retries. It is not kept: whoever asks next asks
+/// anew.
+async fn follow(
+    mut landing: watch::Receiver<Option<Landing>>,
+    record: &Record,
+) -> Result<Option<Response<Relay>>, Error> {
+    let began = Instant::now();
+    let landed = landing.wait_for(Option::is_some).await.map(|landed| landed.clone());
+    record.add_wait(began.elapsed());
+    match landed.ok().flatten() {
+        Some(Landing::Answer { kept, unpaid }) => {
+            record.remembered(Remembered::Shared);
+            if let Some(usage) = unpaid.take() {
+                record.usage(usage);
+            }
+            Ok(Some(kept.reply(Remembered::Shared, Instant::now())))
+        }
+        Some(Landing::Failed(error)) => {
+            record.remembered(Remembered::Shared);
+            Err(error)
+        }
+        Some(Landing::Alone) => Ok(None),
+        None => Err(Error::Panicked),
+    }
+}
+
+/// The answer as the one whose call it was gets it: with all that the upstream said.
+fn first(mut reply: Response<Relay>) -> Response<Relay> {
+    mark(reply.headers_mut(), Remembered::Miss, 0);
+    reply
+}
