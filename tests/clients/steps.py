@@ -1,13 +1,18 @@
 """The steps of one client: each a function named by what it shows; one line on standard output for each."""
 
+import json
 import os
 import time
 import traceback
 
 MODEL = "gemini-3.8-flash"
 EMBEDDER = "gemini-embedding-2"
+TALKER = "gemini-3.8-live"
+PAINTER = "imagen-4.0-generate-001"
 URL = os.environ["GEMINATE_URL"]
 TOKEN = os.environ["GEMINATE_TOKEN"]
+# What stands in each project before the clients come: its names of one file, one cache and one batch.
+SEEDS = json.loads(os.environ.get("SEEDS", "[]"))
 # As the mock was told: so many frames in a streamed answer, and so long between two.
 FRAMES = int(os.environ["MOCK_FRAMES"])
 FRAME_PAUSE_S = float(os.environ["MOCK_FRAME_PAUSE_S"])
@@ -28,6 +33,12 @@ def equal(found, wanted):
     """Holds `found` equal to `wanted`, and says both where it is not."""
     if found != wanted:
         raise AssertionError(f"found {found!r}, wanted {wanted!r}")
+
+
+def hold(truth, otherwise):
+    """Holds what must be true, with what is said where it is not."""
+    if not truth:
+        raise AssertionError(otherwise)
 
 
 class Arrivals:
