@@ -46,7 +46,7 @@ def seed(mock, key):
 def names(call):
     """What a call names that lives in one project."""
     text = call["path"] + " " + call["body"].replace('": "', '":"')
-    return {found.rsplit("/v1beta/", 1)[-1] for found in NAMED.findall(text)}
+    return {found if "/" in found else f"interactions/{found}" for found in NAMED.findall(text)}
 
 
 def owners(place, name, calls, seeds):

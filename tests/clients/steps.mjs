@@ -3,7 +3,7 @@
 export const MODEL = "gemini-3.8-flash";
 export const EMBEDDER = "gemini-embedding-2";
 export const TALKER = "gemini-3.8-live";
-export const PAINTER = "imagen-4.0-generate-001";
+export const PAINTER = "gemini-3.1-flash-image";
 export const URL = process.env.GEMINATE_URL;
 export const TOKEN = process.env.GEMINATE_TOKEN;
 /** What stands in each project before the clients come: its names of one file, one cache and one batch. */

@@ -8,7 +8,8 @@ import traceback
 MODEL = "gemini-3.8-flash"
 EMBEDDER = "gemini-embedding-2"
 TALKER = "gemini-3.8-live"
-PAINTER = "imagen-4.0-generate-001"
+PAINTER = "gemini-3.1-flash-image"
+DIRECTOR = "veo-3.1-generate-preview"
 URL = os.environ["GEMINATE_URL"]
 TOKEN = os.environ["GEMINATE_TOKEN"]
 # What stands in each project before the clients come: its names of one file, one cache and one batch.

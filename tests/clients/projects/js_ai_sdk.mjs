@@ -7,7 +7,7 @@ import {
   generateText, Output, stepCountIs, streamText, tool, uploadFile,
 } from "ai";
 import { z } from "zod";
-import { all, EMBEDDER, equal, hold, MODEL, refused, run, TOKEN, URL } from "../steps.mjs";
+import { all, EMBEDDER, equal, hold, MODEL, PAINTER, refused, run, TOKEN, URL } from "../steps.mjs";
 
 const google = createGoogle({ apiKey: TOKEN, baseURL: `${URL}/v1beta` });
 const model = google(MODEL);
@@ -65,7 +65,7 @@ await run("JS AI SDK", {
     equal(embeddings.map((one) => one.length), [8, 8]);
   },
   "a picture that is painted": async () => {
-    const { image } = await generateImage({ model: google.image("gemini-3.1-flash-image"), prompt: "a cat" });
+    const { image } = await generateImage({ model: google.image(PAINTER), prompt: "a cat" });
     hold(image.uint8Array.length > 0, "no picture");
   },
   "a file that is uploaded": async () => {

@@ -29,11 +29,11 @@ const about = (text, ...files) => [
 const said = async (contents, config) => (await client.models.generateContent({ model: MODEL, contents, config })).text;
 
 /** A Live session, with a way to wait for what it brings. */
-async function converse(config = {}) {
+async function converse(config = {}, by = client) {
   const waiting = [];
   const messages = [];
   const bring = (one) => (waiting.length ? waiting.shift()(one) : messages.push(one));
-  const session = await client.live.connect({
+  const session = await by.live.connect({
     model: TALKER,
     config: { responseModalities: [Modality.TEXT], ...config },
     callbacks: {
@@ -180,5 +180,13 @@ await run("JS @google/genai", {
       hold(handle, "no handle came");
       session.close();
     }
+  },
+  "a token for one live session": async () => {
+    const by = (apiKey) => new GoogleGenAI({ apiKey, httpOptions: { baseUrl: URL, apiVersion: "v1alpha" } });
+    const token = await by(TOKEN).authTokens.create({ config: { uses: 1 } });
+    const { session, told } = await converse({}, by(token.name));
+    session.sendClientContent({ turns: "by token", turnComplete: true });
+    equal((await told()).text, "You said: by token");
+    session.close();
   },
 });

@@ -1,12 +1,13 @@
 """google-genai for Python among three projects: what it makes, it names, lists and takes away again."""
 
+import asyncio
 import io
 import json
 
 from google import genai
 from google.genai import errors, types
 from pydantic import BaseModel
-from steps import EMBEDDER, MODEL, SEEDS, TOKEN, URL, equal, hold, run
+from steps import DIRECTOR, EMBEDDER, MODEL, PAINTER, SEEDS, TOKEN, URL, equal, hold, run
 
 client = genai.Client(api_key=TOKEN, http_options={"base_url": URL})
 LARGE = 20 << 20
@@ -58,6 +59,21 @@ def a_file_of_twenty_megabytes():
     equal((file.state.name, file.size_bytes), ("ACTIVE", LARGE))
     equal(client.models.generate_content(model=MODEL, contents=[file, "long?"]).text, "You said: long?")
     client.files.delete(name=file.name)
+
+
+def uploads_at_once():
+    async def one(number):
+        text = f"number {number} of eight"
+        file = await client.aio.files.upload(file=io.BytesIO(text.encode()), config={"mime_type": "text/plain"})
+        answer = await client.aio.models.generate_content(model=MODEL, contents=[file, text])
+        equal(answer.text, f"You said: {text}")
+        return file
+
+    async def all_of_them():
+        return await asyncio.gather(*(one(number) for number in range(8)))
+
+    files = asyncio.run(all_of_them())
+    equal(client.models.generate_content(model=MODEL, contents=[*files, "all"]).text, "You said: all")
 
 
 def two_files_in_one_prompt():
@@ -137,6 +153,18 @@ def a_store_to_search():
     client.file_search_stores.delete(name=store.name, config={"force": True})
 
 
+def pictures_and_a_film():
+    config = {"response_modalities": ["IMAGE"]}
+    answer = client.models.generate_content(model=PAINTER, contents="a cat", config=config)
+    (picture,) = [part.inline_data for part in answer.parts if part.inline_data]
+    hold(picture.data.startswith(b"\x89PNG"), "no picture")
+    operation = client.models.generate_videos(model=DIRECTOR, prompt="a cat")
+    while not operation.done:
+        operation = client.operations.get(operation)
+    (film,) = operation.response.generated_videos
+    hold(b"ftyp" in client.files.download(file=film.video), "no film")
+
+
 def a_chat_that_calls_functions():
     asked = []
 
@@ -189,7 +217,7 @@ def embeddings_and_counted_tokens():
     equal(client.models.count_tokens(model=MODEL, contents="12345678").total_tokens, 2)
 
 
-run("Python google-genai", a_file_from_beginning_to_end, a_file_of_twenty_megabytes, two_files_in_one_prompt,
-    files_of_every_project, a_cache_from_beginning_to_end, a_batch_of_inlined_prompts, a_batch_by_file,
-    a_batch_that_is_cancelled, a_store_to_search, a_chat_that_calls_functions, an_answer_in_a_schema,
+run("Python google-genai", a_file_from_beginning_to_end, a_file_of_twenty_megabytes, uploads_at_once,
+    two_files_in_one_prompt, files_of_every_project, a_cache_from_beginning_to_end, a_batch_of_inlined_prompts, a_batch_by_file,
+    a_batch_that_is_cancelled, a_store_to_search, pictures_and_a_film, a_chat_that_calls_functions, an_answer_in_a_schema,
     interactions_that_build_on_each_other, embeddings_and_counted_tokens)
