@@ -55,7 +55,7 @@ class Arrivals:
         self.times.append(time.monotonic())
 
     def are(self, text):
-        """Every frame came on its own and in order, about as the upstream sent them: a busy machine may delay the first."""
+        """Every frame came alone and in order, about as the upstream sent them: a busy machine may delay the first."""
         equal("".join(self.pieces), text)
         equal(len(self.pieces), FRAMES)
         spread = self.times[-1] - self.times[0]

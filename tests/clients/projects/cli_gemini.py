@@ -1,4 +1,4 @@
-"""The Gemini CLI without a terminal, among three projects. It gets a home of its own and is told to report to nobody."""
+"""The Gemini CLI without a terminal, among three projects: in a home of its own, told to report to nobody."""
 
 import json
 import os

@@ -18,8 +18,8 @@ const LARGE = 20 * 1024 * 1024;
 const upload = (data, mediaType = "text/plain") => uploadFile({ api: google.files(), data, mediaType });
 
 /** A prompt with a file in it. */
-const about = (file, text) =>
-  [{ role: "user", content: [{ type: "file", data: file.providerReference, mediaType: file.mediaType }, { type: "text", text }] }];
+const about = ({ providerReference: data, mediaType }, text) =>
+  [{ role: "user", content: [{ type: "file", data, mediaType }, { type: "text", text }] }];
 
 /** A tool, and what it was asked. */
 function weather() {
@@ -28,7 +28,8 @@ function weather() {
     asked.push(city);
     return "rain";
   };
-  return { asked, tools: { weather: tool({ description: "The weather.", inputSchema: z.object({ city: z.string() }), execute }) } };
+  const inputSchema = z.object({ city: z.string() });
+  return { asked, tools: { weather: tool({ description: "The weather in a city.", inputSchema, execute }) } };
 }
 
 await run("JS AI SDK", {

@@ -21,9 +21,10 @@ const upload = (text, mimeType = "text/plain") =>
   client.files.upload({ file: new Blob([text], { type: mimeType }), config: { mimeType } });
 
 /** A prompt with files in it. */
-const about = (text, ...files) => [
-  { role: "user", parts: [...files.map((one) => ({ fileData: { fileUri: one.uri, mimeType: one.mimeType } })), { text }] },
-];
+const about = (text, ...files) => {
+  const parts = files.map((one) => ({ fileData: { fileUri: one.uri, mimeType: one.mimeType } }));
+  return [{ role: "user", parts: [...parts, { text }] }];
+};
 
 /** The text that a prompt is answered with. */
 const said = async (contents, config) => (await client.models.generateContent({ model: MODEL, contents, config })).text;

@@ -87,7 +87,8 @@ await run("JS openai", {
     hold(["cancelling", "cancelled"].includes(status), status);
   },
   "files of every project": async () => {
-    const file = await client.files.create({ file: await toFile(Buffer.from("mine"), "mine.txt"), purpose: "user_data" });
+    const mine = await toFile(Buffer.from("mine"), "mine.txt");
+    const file = await client.files.create({ file: mine, purpose: "user_data" });
     equal((await client.files.retrieve(file.id)).id, file.id);
     const ids = (await all(client.files.list())).map((one) => one.id);
     for (const wanted of [file.id, ...SEEDS.map((seed) => seed.file)].map((name) => name.replace("files/", ""))) {

@@ -23,7 +23,8 @@ class City(BaseModel):
 
 def upload(text, mime_type="text/plain"):
     """A small file of the client's own."""
-    return client.files.upload(file=io.BytesIO(text.encode()), config={"mime_type": mime_type, "display_name": text[:20]})
+    config = {"mime_type": mime_type, "display_name": text[:20]}
+    return client.files.upload(file=io.BytesIO(text.encode()), config=config)
 
 
 def refused(code, action, *parts):
@@ -89,12 +90,13 @@ def files_of_every_project():
         file = client.files.get(name=seed["file"])
         equal(client.models.generate_content(model=MODEL, contents=[file, "seed"]).text, "You said: seed")
     two = [client.files.get(name=seed["file"]) for seed in SEEDS[:2]]
-    refused(400, lambda: client.models.generate_content(model=MODEL, contents=[*two, "both"]), *(one.name for one in two))
+    both = [*two, "both"]
+    refused(400, lambda: client.models.generate_content(model=MODEL, contents=both), *(one.name for one in two))
 
 
 def a_cache_from_beginning_to_end():
     file = upload("a file for a cache")
-    config = {"contents": [file, "a long text"], "system_instruction": "be brief", "ttl": "600s", "display_name": "mine"}
+    config = {"contents": [file, "a long text"], "system_instruction": "be brief", "ttl": "600s"}
     cache = client.caches.create(model=MODEL, config=config)
     hold(cache.usage_metadata.total_token_count > 258, f"the file was not counted: {cache}")
     for _ in range(3):
@@ -112,8 +114,8 @@ def a_cache_from_beginning_to_end():
 
 
 def a_batch_of_inlined_prompts():
-    contents = [{"parts": [{"text": f"prompt {number}"}], "role": "user"} for number in range(3)]
-    batch = client.batches.create(model=MODEL, src=[{"contents": [one]} for one in contents], config={"display_name": "b"})
+    prompts = [{"contents": [{"parts": [{"text": f"prompt {number}"}], "role": "user"}]} for number in range(3)]
+    batch = client.batches.create(model=MODEL, src=prompts, config={"display_name": "mine"})
     hold(batch.name in [one.name for one in client.batches.list(config={"page_size": 2})], "the batch is not listed")
     done = client.batches.get(name=batch.name)
     equal(done.state.name, "JOB_STATE_SUCCEEDED")
@@ -124,7 +126,8 @@ def a_batch_of_inlined_prompts():
 
 
 def a_batch_by_file():
-    lines = [{"key": f"k{number}", "request": {"contents": [{"parts": [{"text": f"line {number}"}]}]}} for number in range(3)]
+    lines = [{"key": f"k{number}", "request": {"contents": [{"parts": [{"text": f"line {number}"}]}]}}
+             for number in range(3)]
     file = upload("".join(json.dumps(line) + "\n" for line in lines), "application/jsonl")
     batch = client.batches.create(model=MODEL, src=file.name)
     done = client.batches.get(name=batch.name)
@@ -197,7 +200,8 @@ def interactions_that_build_on_each_other():
     second = client.interactions.create(model=MODEL, input="second", previous_interaction_id=first.id)
     equal((second.previous_interaction_id, said(second)), (first.id, "You said: second"))
     equal(client.interactions.get(second.id).id, second.id)
-    events = list(client.interactions.create(model=MODEL, input="third", previous_interaction_id=second.id, stream=True))
+    stream = client.interactions.create(model=MODEL, input="third", previous_interaction_id=second.id, stream=True)
+    events = list(stream)
     hold(len(events) > 3, f"too few events: {events}")
     text = "".join(getattr(getattr(event, "delta", None), "text", None) or "" for event in events)
     equal(text, "You said: third")
@@ -218,6 +222,6 @@ def embeddings_and_counted_tokens():
 
 
 run("Python google-genai", a_file_from_beginning_to_end, a_file_of_twenty_megabytes, uploads_at_once,
-    two_files_in_one_prompt, files_of_every_project, a_cache_from_beginning_to_end, a_batch_of_inlined_prompts, a_batch_by_file,
-    a_batch_that_is_cancelled, a_store_to_search, pictures_and_a_film, a_chat_that_calls_functions, an_answer_in_a_schema,
-    interactions_that_build_on_each_other, embeddings_and_counted_tokens)
+    two_files_in_one_prompt, files_of_every_project, a_cache_from_beginning_to_end, a_batch_of_inlined_prompts,
+    a_batch_by_file, a_batch_that_is_cancelled, a_store_to_search, pictures_and_a_film, a_chat_that_calls_functions,
+    an_answer_in_a_schema, interactions_that_build_on_each_other, embeddings_and_counted_tokens)

@@ -85,7 +85,8 @@ def the_models():
 
 def a_batch_by_file():
     lines = [{"custom_id": f"k{number}", "method": "POST", "url": "/v1/chat/completions",
-              "body": {"model": MODEL, "messages": [{"role": "user", "content": f"line {number}"}]}} for number in range(2)]
+              "body": {"model": MODEL, "messages": [{"role": "user", "content": f"line {number}"}]}}
+             for number in range(2)]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     file = client.files.create(file=("lines.jsonl", text.encode(), "application/jsonl"), purpose="batch")
     equal(client.files.retrieve(file.id).id, file.id)
