@@ -53,6 +53,8 @@ pub enum Bound {
     Project(u32, Resource),
     /// One key and no other: what it began, it must end.
     Key(u32, Resource),
+    /// It asks for one project's part of a list.
+    Part(u32),
     /// It names resources of which nobody is known to own any.
     Unknown(Arc<[Resource]>),
 }
@@ -246,7 +248,7 @@ impl Bound {
     pub fn resource(&self) -> Option<&Resource> {
         match self {
             Self::Project(_, resource) | Self::Key(_, resource) => Some(resource),
-            Self::Free | Self::Unknown(_) => None,
+            Self::Free | Self::Part(_) | Self::Unknown(_) => None,
         }
     }
 }

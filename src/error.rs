@@ -69,6 +69,9 @@ pub enum Error {
         /// How many it may.
         max: usize,
     },
+    /// A page token that is none of geminate's.
+    #[error("the page token is not valid: begin the list anew")]
+    PageToken,
     /// What the body names must be checked, and it is too large for that.
     #[error("the request body is too large to be checked for the resources it names (retry.replay_bytes_max)")]
     Unchecked,
@@ -126,6 +129,7 @@ impl Error {
             Self::TwoOwners(..) => "two_owners",
             Self::Foreign(_) => "foreign_resource",
             Self::TooManyResources { .. } => "too_many_resources",
+            Self::PageToken => "page_token",
             Self::Unchecked => "unchecked_body",
             Self::LineFull { .. } => "line_full",
             Self::DeadlineExceeded(_) => "deadline_exceeded",
@@ -147,7 +151,8 @@ impl Error {
             Self::Unroutable(Unroutable::Ambiguous)
             | Self::BodyBroken
             | Self::TwoOwners(..)
-            | Self::TooManyResources { .. } => StatusCode::BAD_REQUEST,
+            | Self::TooManyResources { .. }
+            | Self::PageToken => StatusCode::BAD_REQUEST,
             Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
             Self::RateLimited { .. } | Self::Exhausted { fault: false, .. } | Self::LineFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
@@ -185,6 +190,7 @@ impl Error {
             Self::Exhausted { .. }
                 | Self::TwoOwners(..)
                 | Self::TooManyResources { .. }
+                | Self::PageToken
                 | Self::LineFull { .. }
                 | Self::DeadlineExceeded(_)
                 | Self::Unreachable(_)

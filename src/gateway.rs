@@ -3,7 +3,7 @@
 //! ```text
 //! listener -> router -> [record, catch panic, authenticate] -> handle
 //!   handle: Endpoint::parse, read -> path(call) -> Reply or Error -> answer
-//!   path:   Admit -> Deadline -> Remember -> Retry -> Lease -> upstream
+//!   path:   Admit -> Spread -> Deadline -> Remember -> Retry -> Lease -> upstream
 //! ```
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::call::Call;
 use crate::client::{Caller, Clients, Denied};
 use crate::endpoint::{Endpoint, Surface};
 use crate::error::Error;
-use crate::layer::{admit, authenticate, deadline, lease, record, remember, retry};
+use crate::layer::{admit, authenticate, deadline, lease, record, remember, retry, spread};
 use crate::pool::KeyPool;
 use crate::record::Record;
 use crate::relay::{Eyes, Relay};
@@ -77,6 +77,7 @@ fn path(shared: &Shared, upstream: Upstream) -> impl Path {
         budget: Arc::clone(&shared.budget),
         pool: Arc::clone(&shared.pool),
     };
+    let spread = spread::Means { pool: Arc::clone(&shared.pool), affinity: Arc::clone(&shared.eyes.affinity) };
     let lease = lease::Means {
         pool: Arc::clone(&shared.pool),
         upstream,
@@ -86,6 +87,8 @@ fn path(shared: &Shared, upstream: Upstream) -> impl Path {
     ServiceBuilder::new()
         // A place first: who waits for one must not hold a key.
         .layer(admit::layer(Arc::clone(&shared.places)))
+        // A list is asked of every project under one place: each part is a call of its own from here on.
+        .layer(spread::layer(spread))
         // The clock spans all attempts and the pauses between them.
         .layer(deadline::layer(&settings.deadline))
         // What is known already costs no key; below the clock, which also bounds the wait for another's answer.

@@ -3,6 +3,7 @@
 pub mod record;
 pub mod authenticate;
 pub mod admit;
+pub mod spread;
 pub mod deadline;
 pub mod remember;
 pub mod retry;

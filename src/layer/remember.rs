@@ -60,7 +60,8 @@ where
         let (mut inner, answers) = (self.inner.clone(), Arc::clone(&self.answers));
         Box::pin(async move {
             let wish = call.wish;
-            let Some(question) = question::of(&call).filter(|_| wish.keep) else { return inner.call(call).await };
+            let question = if wish.keep { question::of(&call) } else { None };
+            let Some(question) = question else { return inner.call(call).await };
             let record = Arc::clone(&call.record);
             let known = || answers.look(&question, wish.age_max);
             if !wish.look {
@@ -138,6 +139,8 @@ async fn fly(
     own: oneshot::Sender<Reply>,
 ) {
     let gathered = tokio::select! {
+        // What has come is kept, though the last one leaves as it comes.
+        biased;
         gathered = answers.gather(call, &record) => gathered,
         () = flight.deserted() => return,
         () = answers.tasks().stopping() => return,
@@ -194,4 +197,92 @@ async fn follow(
 fn first(mut reply: Response<Relay>) -> Response<Relay> {
     mark(reply.headers_mut(), Remembered::Miss, 0);
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, Method, Uri};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::affinity::Bound;
+    use crate::call::Payload;
+    use crate::call::wish::Wish;
+    use crate::client::Client;
+    use crate::endpoint::{Endpoint, Surface};
+    use crate::settings::{Cache, ClientLimits, Settings};
+    use crate::tasks::Tasks;
+
+    fn count() -> Call {
+        let (uri, now) = (Uri::from_static("/v1beta/models/m:countTokens"), Instant::now());
+        Call {
+            endpoint: Endpoint::parse(&Method::POST, &uri, Surface::Gemini).unwrap(),
+            method: Method::POST,
+            headers: HeaderMap::new(),
+            payload: Payload::Kept(Bytes::from_static(b"{}"), None),
+            client: Client::new("alice", false, &ClientLimits::default()),
+            wish: Wish::default(),
+            record: Arc::new(Record::new(HeaderValue::from_static("r"), Method::POST, now)),
+            lane: "m".into(),
+            bound: Bound::Free,
+            arrived: now,
+            deadline: now,
+        }
+    }
+
+    fn answers(tasks: &Tasks) -> Arc<Answers> {
+        let cache = Cache { enabled: true, ..Cache::default() };
+        Answers::new(&Settings { cache, ..Settings::default() }, tasks.clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_one_call_leaves_nobody_waiting_and_nothing_behind() {
+        let tasks = Tasks::new();
+        let broken = service_fn(|_: Call| async {
+            tokio::task::yield_now().await;
+            panic!("as planned")
+        });
+        let broken = layer(answers(&tasks)).layer(broken);
+        let (leader, follower) = tokio::join!(broken.clone().oneshot(count()), broken.clone().oneshot(count()));
+        assert_eq!((leader.unwrap_err(), follower.unwrap_err()), (Error::Panicked, Error::Panicked));
+        assert_eq!(broken.oneshot(count()).await.unwrap_err(), Error::Panicked, "it waited for what is over");
+        tasks.finished().await;
+    }
+
+    #[tokio::test]
+    async fn workers_on_other_threads_share_one_call() {
+        let tasks = Tasks::new();
+        let answers = answers(&tasks);
+        let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let barrier = Arc::new(std::sync::Barrier::new(4));
+        let worker = || {
+            let (answers, calls, barrier) = (Arc::clone(&answers), Arc::clone(&calls), Arc::clone(&barrier));
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let inner = service_fn(move |_: Call| {
+                    calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    async {
+                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                        let mut reply = Response::new(Relay::from(Bytes::from_static(b"{\"totalTokens\": 7}")));
+                        let json = HeaderValue::from_static("application/json");
+                        reply.headers_mut().insert(http::header::CONTENT_TYPE, json);
+                        Ok(reply)
+                    }
+                });
+                barrier.wait();
+                runtime.block_on(async {
+                    let reply = layer(answers).layer(inner).oneshot(count()).await.unwrap();
+                    reply.into_body().collect().await.unwrap().to_bytes()
+                })
+            }
+        };
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(worker())).collect();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), "{\"totalTokens\": 7}");
+        }
+        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
 }

@@ -152,6 +152,11 @@ impl KeyPool {
         &self.keys.list
     }
 
+    /// How many projects the keys are of.
+    pub fn projects(&self) -> u32 {
+        u32::try_from(self.keys.by_project.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether a key could serve now, by what holds whatever the model.
     pub fn can_serve(&self, now: Instant) -> bool {
         let roster = self.scene.roster.lock();

@@ -6,6 +6,7 @@ mod world;
 mod stage;
 
 mod admission;
+mod affinity;
 mod broken_streams;
 mod cache;
 mod caller;

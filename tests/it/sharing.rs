@@ -1,15 +1,22 @@
 //! Equal questions asked at once make one call: whoever leaves, whatever comes of it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use geminate::mock::{Ending, World};
 use reqwest::Response;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::cache::{ON, ask, cold, source};
-use crate::house::{PATIENCE, Wire};
+use crate::house::{House, PATIENCE, Wire, settings};
 use crate::stage::{K1, NO_RETRIES, play, told};
 use crate::world::{Gate, MODEL, TOKEN, header, with_keys_and};
 
@@ -160,6 +167,37 @@ async fn an_answer_too_large_to_be_kept_reaches_everybody_by_calls_of_their_own(
     assert_eq!(world.calls().len(), 4);
     assert_eq!(source(&asked(&gate).await), "miss");
     assert_eq!(gate.monitor("/monitor/metrics").await["cache"]["entries"], 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_turns_out_too_large_on_its_way_loses_no_byte() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    // Its length is not told, and every piece of it is another one.
+    let upstream = Router::new().fallback(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let piece = |n: u32| Ok::<_, Infallible>(Bytes::from(format!("\"{}\",", n.to_string().repeat(1_000))));
+        let begin = stream::once(async {
+            sleep(Duration::from_secs(1)).await;
+            Ok(Bytes::from_static(b"{\"embedding\": ["))
+        });
+        let end = stream::once(async { Ok(Bytes::from_static(b"\"end\"]}")) });
+        let body = Body::from_stream(begin.chain(stream::iter((0..500).map(piece))).chain(end));
+        async { ([("content-type", "application/json")], body) }
+    });
+    let house = House::open(settings(), upstream);
+    let origin = format!("http://{}", house.data);
+    let gate = Gate::open(&[("GEMINI_API_KEY", K1), ("GEMINI_BASE_URL", &origin), ON]).await;
+    let embed = "/v1beta/models/gemini-embedding-001:embedContent";
+    let expected: Vec<String> = (0..500).map(|n: u32| n.to_string().repeat(1_000)).collect();
+    for answer in join_all((0..3).map(async |_| ask(&gate, embed, &json!({}), &[]).await)).await {
+        assert_eq!((answer.status().as_u16(), source(&answer).as_str()), (200, "miss"));
+        let body: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let values = body["embedding"].as_array().unwrap();
+        assert_eq!(values.len(), 501);
+        assert!(values.iter().zip(&expected).all(|(value, expected)| value == expected));
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

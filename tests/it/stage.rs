@@ -68,3 +68,13 @@ pub(crate) async fn told(answer: reqwest::Response) -> (u16, Value) {
 pub(crate) fn reasons(refusal: &Value) -> &Value {
     &refusal["error"]["details"][0]["metadata"]
 }
+
+/// Waits until a request waits for a key.
+pub(crate) async fn until_waiting(gate: &Gate) {
+    let look = async {
+        while gate.monitor("/monitor/metrics").await["pool_waiting"] != 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(crate::house::PATIENCE, look).await.expect("nobody waits");
+}

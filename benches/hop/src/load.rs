@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 /// A thread of the load needs little.
 const STACK_BYTES: usize = 128 << 10;
 /// Between the openings of two streams, so that what is measured is open streams and not their opening.
-const RAMP: Duration = Duration::from_millis(2);
+pub const RAMP: Duration = Duration::from_millis(2);
 /// The width of the number that makes a question another one.
 const NUMBER_DIGITS: usize = 16;
 /// The number of the next such question.
@@ -36,7 +36,8 @@ pub enum Load {
     /// As `Closed`, at temperature 0: always the same question, or each time another one.
     Cold { connections: usize, fresh: bool },
     /// Streams, one after the other on each connection. A stream that has begun is read to its end.
-    Streams { connections: usize, chunks: u64, pause_ms: u64 },
+    /// They are opened `ramp` apart.
+    Streams { connections: usize, chunks: u64, pause_ms: u64, ramp: Duration },
 }
 
 /// What came of it. Times are in nanoseconds.
@@ -83,8 +84,8 @@ impl Load {
         let one = &|index: usize| self.one(address, &request, begin, time, (index, connections));
         thread::scope(|scope| {
             let spawn = |index| {
-                if matches!(self, Self::Streams { .. }) {
-                    thread::sleep(RAMP);
+                if let Self::Streams { ramp, .. } = self {
+                    thread::sleep(*ramp);
                 }
                 let builder = thread::Builder::new().stack_size(STACK_BYTES);
                 builder.spawn_scoped(scope, move || one(index)).expect("a thread")

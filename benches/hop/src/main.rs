@@ -79,39 +79,44 @@ impl Plan {
         let load = Load::Closed { connections: CONNECTIONS };
         let all = self.rounds(&mut rivals, &load, &figures);
         print("requests of 1.5 KB, 64 connections, as many as go", &rivals, &figures, &all);
-        let half = median(&all[0][1]) / 2.0;
+        // One load for all, at which none is near its knee: half of what the slowest can. At half of what the fastest
+        // can, the others' tails would be those of a full queue.
+        let slowest = all.iter().map(|row| median(&row[1])).fold(f64::INFINITY, f64::min);
+        let half = slowest / 2.0;
         let figures = [Figure::P50, Figure::P99, Figure::CpuPerRequest];
         let all = self.rounds(&mut rivals, &Load::Rate { connections: CONNECTIONS, per_second: half }, &figures);
-        print(&format!("the same at {half:.0} requests/s, half of what the pass-through can"), &rivals, &figures, &all);
+        print(&format!("the same at {half:.0} requests/s, half of what the slowest can"), &rivals, &figures, &all);
     }
 
     fn streams(&self) {
         let mut rivals = self.programs.rivals();
         let figures = [Figure::FirstChunk, Figure::P99];
-        let load = Load::Streams { connections: 1, chunks: 3, pause_ms: 0 };
+        let load = Load::Streams { connections: 1, chunks: 3, pause_ms: 0, ramp: load::RAMP };
         let all = self.rounds(&mut rivals, &load, &figures);
         print("time to the first chunk of a stream, one at a time", &rivals, &figures, &all);
         let figures = [Figure::CpuPerChunk, Figure::FirstChunk];
         let (connections, chunks, pause_ms) = CHUNKS;
-        let all = self.rounds(&mut rivals, &Load::Streams { connections, chunks, pause_ms }, &figures);
+        let all = self.rounds(&mut rivals, &Load::Streams { connections, chunks, pause_ms, ramp: load::RAMP }, &figures);
         print("64 streams of 200 chunks, one each 5 ms", &rivals, &figures, &all);
     }
 
     /// Each rival fresh: at rest, and with many slow streams open.
     fn memory(&self) {
-        println!("\n{:<12}{:>14}{:>26}", "memory", "at rest, MiB", "KiB a slow stream of 2,000");
-        for kind in self.programs.kinds() {
+        println!("\n{:<12}{:>14}{:>26}{:>20}", "memory", "at rest, MiB", "KiB a slow stream of 2,000", "opened over, ms");
+        let ramps = [load::RAMP, Duration::ZERO];
+        for (kind, ramp) in self.programs.kinds().into_iter().flat_map(|kind| ramps.map(|ramp| (kind, ramp))) {
             let rival = self.programs.start(kind);
             sleep(Duration::from_secs(2));
             let rest = rival.rss_kib();
-            let load = Load::Streams { connections: SLOW, chunks: 32, pause_ms: 1_000 };
+            let load = Load::Streams { connections: SLOW, chunks: 32, pause_ms: 1_000, ramp };
             let address = rival.address().clone();
             let held = std::thread::spawn(move || load.run(&address, Duration::from_secs(1)));
             // Until what opening them took has been given back.
             sleep(Duration::from_secs(20));
             let open = rival.rss_kib();
             let seen = held.join().expect("the load");
-            println!("{:<12}{:>14.1}{:>26.1}", kind.name(), rest / 1024.0, (open - rest) / number(SLOW));
+            let over = ramp.as_millis() * SLOW as u128;
+            println!("{:<12}{:>14.1}{:>26.1}{over:>20}", kind.name(), rest / 1024.0, (open - rest) / number(SLOW));
             assert!(seen.requests >= SLOW as u64, "{} of {SLOW} streams were served", seen.requests);
         }
     }
@@ -121,7 +126,7 @@ impl Plan {
         let kinds = [Kind::Geminate, Kind::GeminateHttp2];
         let mut rivals: Vec<Rival> = kinds.map(|kind| self.programs.start(kind)).into();
         let rest: Vec<f64> = rivals.iter().map(Rival::rss_kib).collect();
-        let load = Load::Streams { connections: MANY, chunks: 60, pause_ms: 100 };
+        let load = Load::Streams { connections: MANY, chunks: 60, pause_ms: 100, ramp: load::RAMP };
         println!("\n1,000 streams at once, a chunk each 100 ms");
         println!("{:<12}{:>14}{:>18}{:>18}", "", "us a chunk", "first chunk p99 ms", "KiB a stream");
         for (rival, rest) in rivals.iter_mut().zip(rest) {

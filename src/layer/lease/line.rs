@@ -92,7 +92,7 @@ fn grounded(call: &Call) -> bool {
 fn only(bound: &Bound) -> Option<Only> {
     match bound {
         Bound::Free | Bound::Unknown(_) => None,
-        Bound::Project(project, _) => Some(Only::Project(*project)),
+        Bound::Project(project, _) | Bound::Part(project) => Some(Only::Project(*project)),
         Bound::Key(index, _) => Some(Only::Key(*index)),
     }
 }

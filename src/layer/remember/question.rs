@@ -11,6 +11,9 @@ use crate::skim::constancy::constancy;
 /// A larger body is not digested: it would hold up the thread, and seldom comes twice.
 const BODY_BYTES_MAX: usize = 32 << 20;
 
+/// What most heads take.
+const HEAD_BYTES: usize = 512;
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Question {
@@ -68,12 +71,17 @@ fn digest(call: &Call, body: &[u8]) -> Digest {
     let what = [call.endpoint.surface.name(), call.method.as_str(), target.path()].map(str::as_bytes);
     let parameters = sorted(parameters(target.query()));
     let headers = telling(&call.headers);
-    // How many there are stands before what repeats.
-    let counts = [parameters.len(), headers.len()].map(|count| (count as u64).to_le_bytes());
-    let counts = counts.iter().map(|count| &count[..]);
-    let parameters = parameters.iter().map(|parameter| parameter.as_bytes());
-    let headers = headers.into_iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value]);
-    Digest::of_parts(group.into_iter().chain(what).chain(counts).chain(parameters).chain(headers).chain([body]))
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    // With lengths and counts, so that no two heads are the same text.
+    let mut put = |part: &[u8]| {
+        head.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        head.extend_from_slice(part);
+    };
+    group.into_iter().chain(what).for_each(&mut put);
+    put(&(parameters.len() as u64).to_le_bytes());
+    parameters.iter().for_each(|parameter| put(parameter.as_bytes()));
+    headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value]).for_each(&mut put);
+    Digest::of_parts([&head[..], body])
 }
 
 /// In the order of their names; those of one name keep theirs, which may mean something.

@@ -1,0 +1,202 @@
+//! Spread: a list of what lives in projects is asked of all of them, one after the other, and answered as one.
+//!
+//! A page is filled from the first project on; its token says in which project the next one begins, and where. With a
+//! single project, and for lists within a resource, the answer is Google's own, byte for byte.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use tower::Service;
+use tower::layer::{Layer, layer_fn};
+
+use crate::affinity::{Affinity, Bound};
+use crate::call::{Call, Payload};
+use crate::error::Error;
+use crate::pool::KeyPool;
+use crate::record::Outcome;
+use crate::relay::Relay;
+use crate::resource::Resource;
+
+use self::page::Page;
+use self::query::{List, Place};
+
+mod page;
+mod query;
+
+/// The projects that are asked for one page; a page that is not full by then says where to go on.
+const PROJECTS_MAX: usize = 32;
+/// The most bytes of one project's part of a page.
+const PART_BYTES_MAX: usize = 8 << 20;
+/// Tells how many projects could not be asked, so that what is theirs is missing.
+const PARTIAL: HeaderName = HeaderName::from_static("x-geminate-partial");
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
+
+/// What the layer needs beside the service within. Made once, shared.
+#[derive(Debug)]
+pub struct Means {
+    /// Whose projects are asked.
+    pub pool: Arc<KeyPool>,
+    /// Knows what a client may see.
+    pub affinity: Arc<Affinity>,
+}
+
+/// Asks every project for its part of a list.
+#[derive(Clone, Debug)]
+pub struct Spread<S> {
+    inner: S,
+    means: Arc<Means>,
+}
+
+/// Spreads lists over the projects of a pool.
+pub fn layer<S>(means: Means) -> impl Layer<S, Service = Spread<S>> + Clone {
+    let means = Arc::new(means);
+    layer_fn(move |inner| Spread { inner, means: Arc::clone(&means) })
+}
+
+impl<S> Service<Call> for Spread<S>
+where
+    S: Service<Call, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Relay>;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response<Relay>, Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let alone = self.means.pool.projects() == 1 && !self.means.affinity.isolates(&call.client);
+        let list = if alone { None } else { List::of(&call) };
+        let Some(list) = list else { return Box::pin(self.inner.call(call)) };
+        let (inner, means) = (self.inner.clone(), Arc::clone(&self.means));
+        Box::pin(async move { means.merged(inner, &call, &list).await })
+    }
+}
+
+impl Means {
+    /// One page of all projects' lists together.
+    async fn merged<S>(&self, mut inner: S, call: &Call, list: &List) -> Result<Response<Relay>, Error>
+    where
+        S: Service<Call, Response = Response<Relay>, Error = Error>,
+    {
+        let mut place = self.begin(list)?;
+        let mut page = Page::new(list);
+        let (mut asked, mut missing, mut failed) = (0, 0, None);
+        while page.room() > 0
+            && asked < PROJECTS_MAX
+            && let Some(current) = place.take()
+        {
+            asked += 1;
+            let next = self.after(current.project);
+            let part = part_of(call, list, &current, page.room());
+            match gathered(inner.call(part).await).await {
+                Part::Whole(body) => {
+                    let shows = |resource: &Resource| self.affinity.shows(resource, &call.client);
+                    let Some(more) = page.add(list, &body, shows) else {
+                        return Err(Error::Interrupted("a list came in a form that is not known".to_owned()));
+                    };
+                    place = more.map(|token| Place { project: current.project, token: Some(token) }).or(next);
+                    failed = None;
+                }
+                // What is wrong with the question is wrong in every project.
+                Part::Refused(reply) if reply.status() == StatusCode::BAD_REQUEST => return Ok(reply),
+                refused => {
+                    missing += 1;
+                    place = next;
+                    failed = Some(refused);
+                }
+            }
+        }
+        match failed {
+            Some(Part::Failed(error)) if missing == asked => Err(error),
+            Some(Part::Refused(reply)) if missing == asked => Ok(reply),
+            _ => {
+                let token = place.map(|place| self.token(&place));
+                Ok(answer(page.write(list, token.as_deref()), missing))
+            }
+        }
+    }
+
+    /// Where the page begins.
+    fn begin(&self, list: &List) -> Result<Option<Place>, Error> {
+        let Some(token) = &list.token else { return Ok(Some(Place { project: 0, token: None })) };
+        let place = if list.openai {
+            let owner = Resource::of_id(&list.collection, token).and_then(|resource| self.affinity.owner(&resource));
+            owner.map(|owner| Place { project: owner.project, token: Some(token.clone()) })
+        } else {
+            query::read_token(token).and_then(|(digest, token)| {
+                let key = self.pool.keys().iter().find(|key| key.digest.to_string().starts_with(&digest))?;
+                Some(Place { project: key.project, token })
+            })
+        };
+        place.map(Some).ok_or(Error::PageToken)
+    }
+
+    /// The project after this one.
+    fn after(&self, project: u32) -> Option<Place> {
+        let next = project + 1;
+        (next < self.pool.projects()).then_some(Place { project: next, token: None })
+    }
+
+    /// A token by which the next page begins there, after a restart as well.
+    fn token(&self, place: &Place) -> String {
+        let key = self.pool.keys().iter().find(|key| key.project == place.project);
+        query::write_token(&key.map(|key| key.digest.to_string()).unwrap_or_default(), place.token.as_deref())
+    }
+}
+
+/// What one project answered.
+enum Part {
+    Whole(Bytes),
+    Refused(Response<Relay>),
+    Failed(Error),
+}
+
+/// The question to one project.
+fn part_of(call: &Call, list: &List, place: &Place, room: usize) -> Call {
+    let mut endpoint = call.endpoint.clone();
+    endpoint.target = list.target(place, room);
+    Call {
+        endpoint,
+        method: call.method.clone(),
+        headers: call.headers.clone(),
+        payload: Payload::Kept(Bytes::new(), None),
+        client: call.client.clone(),
+        record: Arc::clone(&call.record),
+        lane: call.lane.clone(),
+        bound: Bound::Part(place.project),
+        wish: call.wish,
+        arrived: call.arrived,
+        deadline: call.deadline,
+    }
+}
+
+async fn gathered(reply: Result<Response<Relay>, Error>) -> Part {
+    match reply {
+        Ok(reply) if reply.status().is_success() => {
+            match Limited::new(reply.into_body(), PART_BYTES_MAX).collect().await {
+                Ok(body) => Part::Whole(body.to_bytes()),
+                Err(_) => Part::Failed(Error::Interrupted("a list broke off".to_owned())),
+            }
+        }
+        Ok(reply) => Part::Refused(reply),
+        Err(error) => Part::Failed(error),
+    }
+}
+
+fn answer(body: Bytes, missing: usize) -> Response<Relay> {
+    let mut reply = Response::new(Relay::from(body));
+    reply.headers_mut().insert(CONTENT_TYPE, JSON);
+    if missing > 0 {
+        reply.headers_mut().insert(PARTIAL, HeaderValue::from(missing));
+    }
+    reply.extensions_mut().insert(Outcome::Ok);
+    reply
+}
