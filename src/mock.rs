@@ -29,6 +29,8 @@ mod shelf;
 mod references;
 mod route;
 mod multipart;
+mod schema;
+mod tools;
 mod speech;
 mod generate;
 mod openai;
@@ -40,6 +42,8 @@ mod question;
 mod resources;
 mod batches;
 mod pictures;
+mod openai_files;
+mod interactions;
 mod methods;
 mod upload;
 mod answer;
@@ -109,3 +113,5 @@ mod tests;
 mod resource_tests;
 #[cfg(test)]
 mod upload_tests;
+#[cfg(test)]
+mod interaction_tests;

@@ -17,6 +17,12 @@ use crate::server::stops;
 /// Without --key every key is known. Scripts are `key=K model=M action=A path=P times=N skip=N probability=P
 /// fault=NAME[,NAME]`, with * in names; the first that matches plays. They can also be posted to /mock/script while it
 /// runs; /mock/calls, /mock/state and /mock/reset show and clear what happened.
+///
+/// Actions are Google's (generateContent, countTokens, batchGenerateContent, predict and so on); chat, embeddings,
+/// images, models, model; a collection and a verb (files.create, files.get, files.list, files.delete, files.download,
+/// cachedContents.patch, batches.cancel, fileSearchStores.importFile, documents.list, operations.get,
+/// interactions.create, videos.get and so on); upload.start, upload.chunk, upload.query, upload.cancel,
+/// upload.multipart, upload.raw. What a key makes belongs to its project.
 #[derive(clap::Args, Debug)]
 pub(super) struct Mock {
     /// Where it listens
@@ -40,6 +46,12 @@ pub(super) struct Mock {
     /// The least length of an answer's text in bytes
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     answer_bytes: usize,
+    /// Where upload URLs lead, such as https://generativelanguage.googleapis.com; by default to the host that was called
+    #[arg(long, value_name = "ORIGIN")]
+    upload_origin: Option<String>,
+    /// Leave the key out of upload URLs, where Google puts it
+    #[arg(long)]
+    keyless_upload_urls: bool,
     /// A scripted fault, such as 'key=k2 model=* fault=overloaded times=3'. May be repeated
     #[arg(long = "fault", value_name = "SCRIPT")]
     scripts: Vec<Script>,
@@ -70,6 +82,8 @@ impl Mock {
             chunks: self.chunks,
             chunk_interval: Duration::from_millis(self.chunk_interval_ms),
             answer_bytes: self.answer_bytes,
+            upload_origin: self.upload_origin,
+            upload_key: !self.keyless_upload_urls,
             scripts: self.scripts,
             ..Settings::default()
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::mock::auth;
-use crate::mock::bodies::{self, Page, Refused};
+use crate::mock::bodies::{self, Asked, Page, Refused};
 use crate::mock::control;
 use crate::mock::delivery::{self, Delivered};
 use crate::mock::door;
@@ -21,6 +21,7 @@ use crate::mock::line::Line;
 use crate::mock::methods;
 use crate::mock::pages;
 use crate::mock::question::Question;
+use crate::mock::quota::{Measure, Shortage};
 use crate::mock::reply;
 use crate::mock::route::{Call, Route};
 use crate::mock::script::Script;
@@ -53,7 +54,7 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             let refused = bodies::plain(400, "Request payload size exceeds the limit.");
-            return Ok(delivery::at_once(reply::refusal(refused, in_array), line, call));
+            return Ok(delivery::at_once(&reply::refusal(refused, in_array), line, call));
         }
         Err(_) => {
             drop(call);
@@ -61,8 +62,9 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
         }
     };
     let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    if matches!(route.call, Call::ChatOpenai | Call::EmbedOpenai) {
-        json["model"].as_str().unwrap_or("").trim_start_matches("models/").clone_into(&mut route.model);
+    if route.names_model_in_body() {
+        let named = json["model"].as_str().or(json["agent"].as_str()).unwrap_or("");
+        named.trim_start_matches("models/").clone_into(&mut route.model);
     }
     call.note(|call| {
         call.model.clone_from(&route.model);
@@ -118,7 +120,7 @@ fn decide(world: &World, call: &OpenCall, question: &Question<'_>) -> (Answer, O
     let tokens = methods::tokens(question).filter(|_| objection.is_none());
     let script = match world.judge(&door::subject(&asked, head), &holder, tokens) {
         Ok(script) => script.unwrap_or_default(),
-        Err(shortage) => return (reply::refusal(bodies::quota_exceeded(&asked, &shortage), in_array), None),
+        Err(shortage) => return (reply::refusal(short(route, &asked, &shortage), in_array), None),
     };
     let mut answer = match (script.refusal(), objection) {
         (Some((reason, retry)), _) => reply::refusal(reason.to(&asked, retry), in_array),
@@ -127,4 +129,18 @@ fn decide(world: &World, call: &OpenCall, question: &Question<'_>) -> (Answer, O
     };
     reply::bend(&mut answer, &script, &asked.key);
     (answer, script.plays().then_some(script))
+}
+
+/// The refusal for a spent quota, in the words of the API that was called.
+fn short(route: &Route, asked: &Asked, shortage: &Shortage) -> Refused {
+    if !matches!(route.call, Call::Interactions(_)) {
+        return bodies::quota_exceeded(asked, shortage);
+    }
+    let day = shortage.violations.iter().any(|violation| violation.measure == Measure::DayRequests);
+    let code = if day { "quota_exceeded" } else { "rate_limit_exceeded" };
+    bodies::worded(
+        429,
+        code,
+        &format!("You exceeded your current quota. Please retry in {}s.", shortage.retry.as_secs()),
+    )
 }

@@ -35,20 +35,17 @@ pub(crate) async fn deliver(
     let faults = script.map(|script| script.faults).unwrap_or_default();
     if let Some(patience) = patience(head).filter(|patience| *patience < wait(world, &faults)) {
         tokio::time::sleep(patience).await;
-        return Ok(at_once(
-            reply::refusal(Refusal::DeadlineExceeded.to(&Asked::default(), None), in_array),
-            line,
-            call,
-        ));
+        let late = reply::refusal(Refusal::DeadlineExceeded.to(&Asked::default(), None), in_array);
+        return Ok(at_once(&late, line, call));
     }
     finish(world, answer, &faults, line, call).await
 }
 
 /// Sends the answer now, with no script.
-pub(crate) fn at_once(answer: Answer, line: Arc<Line>, call: OpenCall) -> Response<AnswerBody> {
+pub(crate) fn at_once(answer: &Answer, line: Arc<Line>, call: OpenCall) -> Response<AnswerBody> {
     call.note(|call| call.status = answer.status.as_u16());
-    let steps = wire::plan(&answer, Duration::ZERO, 1, &[]);
-    respond(&answer, steps, line, Some(call))
+    let steps = wire::plan(answer, Duration::ZERO, 1, &[]);
+    respond(answer, steps, line, Some(call))
 }
 
 /// Ends the line; the future that waits here is dropped with it.

@@ -48,6 +48,10 @@ fn parts(speech: &Speech, piece: &str, at: usize) -> Vec<Value> {
     if let Some(bytes) = speech.huge.filter(|_| at == 0) {
         parts.push(json!({"inlineData": {"mimeType": "image/png", "data": "A".repeat(bytes)}}));
     }
+    if let Some(call) = speech.call.as_ref().filter(|_| at == 0) {
+        parts
+            .push(json!({"functionCall": {"name": call.name, "args": call.arguments}, "thoughtSignature": "bW9jaw=="}));
+    }
     if !piece.is_empty() {
         parts.push(json!({"text": piece}));
     }

@@ -9,7 +9,9 @@ use crate::mock::bodies::{self, Asked, Refused};
 use crate::mock::catalogue;
 use crate::mock::fault::Fault;
 use crate::mock::generate;
+use crate::mock::interactions;
 use crate::mock::openai;
+use crate::mock::openai_files;
 use crate::mock::pictures;
 use crate::mock::question::Question;
 use crate::mock::references;
@@ -32,21 +34,22 @@ pub(crate) fn objection(world: &World, question: &Question<'_>, asked: &Asked) -
     if route.call == Call::Unknown {
         return Some(bodies::plain(404, &format!("Requested entity was not found: {}", head.uri.path())));
     }
-    let free = matches!(route.call, Call::Echo | Call::Resource(Verb::Cancel | Verb::Custom));
-    if !free && head.method == Method::POST && !json.is_object() {
+    if !route.may_be_without_json() && head.method == Method::POST && !json.is_object() {
         return Some(bodies::plain(400, "Invalid JSON payload received. Expected an object."));
     }
-    let has_model = !matches!(route.call, Call::Echo | Call::Models | Call::ModelsOpenai | Call::Resource(_));
-    if has_model && !catalogue::knows(&world.settings().models, &asked.model) {
+    if route.needs_model() && !catalogue::knows(&world.settings().models, &asked.model) {
         return Some(Refusal::ModelNotFound.to(asked, None));
     }
     let fault = match route.call {
         Call::Generate(_) => missing("contents", "* GenerateContentRequest.contents: contents is not specified\n"),
         Call::Embed => missing("content", "* EmbedContentRequest.content: content is not specified\n"),
         Call::BatchEmbed => missing("requests", "* BatchEmbedContentsRequest.requests: requests is not specified\n"),
+        Call::Interactions(Verb::Create) => interactions::objection(world, question, asked),
         Call::BatchGenerate | Call::AsyncBatchEmbed => missing("batch", "* batch: batch is not specified\n"),
         Call::Predict | Call::PredictLong => missing("instances", "* instances: instances is not specified\n"),
         Call::ChatOpenai => missing("messages", "Missing required field: messages"),
+        Call::BatchesOpenai(Verb::Create) => missing("input_file_id", "Missing required field: input_file_id"),
+        Call::ImagesOpenai | Call::FilmsOpenai(Verb::Create) => missing("prompt", "Missing required field: prompt"),
         Call::EmbedOpenai => missing("input", "Missing required field: input"),
         _ => None,
     };
@@ -68,7 +71,12 @@ fn foreign(world: &World, question: &Question<'_>, asked: &Asked) -> Option<Refu
 pub(crate) fn tokens(question: &Question<'_>) -> Option<u64> {
     let counts = matches!(
         question.route.call,
-        Call::Generate(_) | Call::Embed | Call::BatchEmbed | Call::ChatOpenai | Call::EmbedOpenai
+        Call::Generate(_)
+            | Call::Embed
+            | Call::BatchEmbed
+            | Call::ChatOpenai
+            | Call::EmbedOpenai
+            | Call::Interactions(Verb::Create)
     );
     counts.then(|| speech::prompt_tokens(&question.json))
 }
@@ -110,6 +118,12 @@ pub(crate) fn answer(world: &World, question: &Question<'_>, asked: &Asked, faul
         Call::BatchGenerate | Call::AsyncBatchEmbed => batches::answer(world, question, asked),
         Call::Predict => whole(&pictures::predictions(json)),
         Call::PredictLong => whole(&pictures::film(world, asked)),
+        Call::FilesOpenai(verb) => openai_files::files(world, question, verb, asked),
+        Call::BatchesOpenai(Verb::Create) => whole(&openai_files::batch_shown(&batches::taken(world, question, asked))),
+        Call::BatchesOpenai(verb) => openai_files::batches(world, question, verb, asked),
+        Call::ImagesOpenai => whole(&openai_files::pictures(json, world.unix())),
+        Call::FilmsOpenai(verb) => openai_files::films(world, question, verb, asked),
+        Call::Interactions(verb) => interactions::answer(world, question, verb, asked, faults),
         Call::Resource(_) => resources::answer(world, question, asked),
         Call::Echo | Call::Unknown | Call::Upload | Call::Nowhere => whole(&echo(question)),
     }
@@ -152,7 +166,8 @@ fn say(world: &World, question: &Question<'_>, asked: &Asked, faults: &[Fault]) 
     let settings = world.settings();
     let cached = cached_tokens(world, question, asked);
     let (prompt, tokens) = (speech::prompt(&question.json), speech::prompt_tokens(&question.json));
-    let speech = Speech::new(&prompt, tokens + cached, settings.chunks.max(1), settings.answer_bytes, faults);
+    let (chunks, least) = (settings.chunks.max(1), settings.answer_bytes);
+    let speech = Speech::of(&question.json, &prompt, tokens + cached, chunks, least, faults);
     Speech { cached_tokens: cached, ..speech }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::mock::base64;
 use crate::mock::generate;
 use crate::mock::speech::Speech;
+use crate::mock::tools::FunctionCall;
 
 /// A whole chat completion.
 pub(crate) fn completion(speech: &Speech, model: &str, id: &str, created: i64) -> Value {
@@ -12,6 +13,10 @@ pub(crate) fn completion(speech: &Speech, model: &str, id: &str, created: i64) -
     let text = text_of(speech, &speech.text(), 0);
     if !text.is_empty() {
         message["content"] = json!(text);
+    }
+    if let Some(call) = &speech.call {
+        message["content"] = Value::Null;
+        message["tool_calls"] = json!([tool_call(call, id)]);
     }
     json!({
         "id": id,
@@ -40,6 +45,11 @@ pub(crate) fn chunks(speech: &Speech, model: &str, id: &str, created: i64, inclu
             if !text.is_empty() {
                 delta["content"] = json!(text);
             }
+            if let Some(call) = speech.call.as_ref().filter(|_| at == 0) {
+                let mut call = tool_call(call, id);
+                call["index"] = json!(0);
+                delta["tool_calls"] = json!([call]);
+            }
             let mut choice = json!({"index": 0, "delta": delta});
             if at == last {
                 choice["finish_reason"] = json!(finish(speech));
@@ -55,6 +65,11 @@ pub(crate) fn chunks(speech: &Speech, model: &str, id: &str, created: i64, inclu
     chunks
 }
 
+fn tool_call(call: &FunctionCall, id: &str) -> Value {
+    let function = json!({"name": call.name, "arguments": call.arguments.to_string()});
+    json!({"id": format!("function-call-{id}"), "type": "function", "function": function})
+}
+
 fn text_of(speech: &Speech, piece: &str, at: usize) -> String {
     let huge = speech.huge.filter(|_| at == 0).map_or_else(String::new, |bytes| "A".repeat(bytes));
     huge + piece
@@ -65,6 +80,7 @@ fn finish(speech: &Speech) -> Option<&'static str> {
         return Some("content_filter");
     }
     speech.finish.as_deref().map(|reason| match reason {
+        "STOP" if speech.call.is_some() => "tool_calls",
         "STOP" => "stop",
         "MAX_TOKENS" => "length",
         _ => "content_filter",
@@ -79,6 +95,9 @@ fn usage(speech: &Speech) -> Value {
         "completion_tokens": answer,
         "total_tokens": prompt + answer + speech.thought_tokens(),
     });
+    if speech.thought_tokens() > 0 {
+        usage["completion_tokens_details"] = json!({"reasoning_tokens": speech.thought_tokens()});
+    }
     if speech.cached_tokens > 0 {
         usage["prompt_tokens_details"] = json!({"cached_tokens": speech.cached_tokens});
     }

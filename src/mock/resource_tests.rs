@@ -46,7 +46,7 @@ async fn a_file_is_over_after_two_days() {
     let line = format!("GET /v1beta/{name}");
     let end: jiff::Timestamp =
         trial.done("k1", &line, &Value::Null).await["expirationTime"].as_str().unwrap().parse().unwrap();
-    trial.world.set_time(end - Duration::from_secs(60));
+    trial.world.set_time(end - Duration::from_mins(1));
     assert_eq!(trial.call("k1", &line, &Value::Null).await.0, 200);
     trial.world.set_time(end);
     assert_eq!(trial.call("k1", &line, &Value::Null).await.0, 403);
@@ -242,4 +242,62 @@ async fn a_script_can_bend_what_is_done_to_resources() {
     assert_eq!(trial.call("k3", "GET /v1beta/cachedContents", &Value::Null).await.0, 403);
     let actions: Vec<_> = trial.world.calls().into_iter().map(|call| call.action).collect();
     assert_eq!(actions, ["upload.raw", "files.get", "files.get", "cachedContents.list"]);
+}
+
+#[tokio::test]
+async fn the_same_files_and_batches_are_there_in_openai_s_shapes() {
+    let trial = two_projects().await;
+    let request = json!({"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "one"}]});
+    let line = json!({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": request});
+    let form = "--xx\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--xx\r\n\
+                content-disposition: form-data; name=\"file\"; filename=\"in.jsonl\"\r\n\r\n";
+    let sent = trial.client.post(trial.url("/v1beta/openai/files")).bearer_auth("k1");
+    let sent =
+        sent.header("content-type", "multipart/form-data; boundary=xx").body(format!("{form}{line}\r\n--xx--\r\n"));
+    let file: Value = serde_json::from_str(&sent.send().await.unwrap().text().await.unwrap()).unwrap();
+    assert_eq!((&file["object"], &file["filename"]), (&json!("file"), &json!("in.jsonl")));
+    let id = file["id"].as_str().unwrap();
+    assert_eq!(trial.done("k2", &format!("GET /v1beta/{id}"), &Value::Null).await["displayName"], "in.jsonl");
+    let encoded = id.replace('/', "%2F");
+    let (status, refused) = trial.call("k3", &format!("GET /v1beta/openai/files/{encoded}"), &Value::Null).await;
+    assert_eq!((status, &refused[0]["error"]["status"]), (403, &json!("PERMISSION_DENIED")));
+    let batch = json!({"input_file_id": id, "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    assert_eq!(trial.call("k3", "POST /v1beta/openai/batches", &batch).await.0, 403);
+    let begun = trial.done("k1", "POST /v1beta/openai/batches", &batch).await;
+    assert_eq!((&begun["status"], &begun["input_file_id"]), (&json!("in_progress"), &json!(id)));
+    let one = format!("/v1beta/openai/batches/{}", begun["id"].as_str().unwrap().replace('/', "%2F"));
+    assert_eq!(trial.call("k3", &format!("GET {one}"), &Value::Null).await.0, 404);
+    let done = trial.done("k2", &format!("GET {one}"), &Value::Null).await;
+    assert_eq!((&done["status"], &done["request_counts"]["completed"]), (&json!("completed"), &json!(1)));
+    let output = done["output_file_id"].as_str().unwrap().replace('/', "%2F");
+    let text = trial.done("k1", &format!("GET /v1beta/openai/files/{output}/content"), &Value::Null).await;
+    assert_eq!(text["response"]["body"]["choices"][0]["message"]["content"], "You said: one");
+    let page = trial.done("k1", "GET /v1beta/openai/files?limit=1", &Value::Null).await;
+    assert_eq!((&page["data"][0]["id"], &page["has_more"]), (&done["output_file_id"], &json!(true)));
+    let after = page["last_id"].as_str().unwrap();
+    assert_eq!(
+        trial.done("k1", &format!("GET /v1beta/openai/files?after={after}"), &Value::Null).await["data"][0]["id"],
+        id
+    );
+    assert_eq!(trial.call("k3", &format!("GET /v1beta/openai/files?after={after}"), &Value::Null).await.0, 400);
+    let begun = trial.done("k1", "POST /v1beta/openai/batches", &batch).await;
+    let one = format!("/v1beta/openai/batches/{}", begun["id"].as_str().unwrap());
+    assert_eq!(trial.done("k1", &format!("POST {one}/cancel"), &Value::Null).await["status"], "cancelled");
+    assert_eq!(
+        trial.done("k1", &format!("DELETE /v1beta/openai/files/{encoded}"), &Value::Null).await["deleted"],
+        true
+    );
+}
+
+#[tokio::test]
+async fn pictures_and_films_come_in_openai_s_shapes() {
+    let trial = two_projects().await;
+    let body = json!({"model": "imagen-4", "prompt": "a cat", "n": 2});
+    let pictures = trial.done("k1", "POST /v1beta/openai/images/generations", &body).await;
+    assert!(pictures["data"][1]["b64_json"].as_str().unwrap().starts_with("iVBOR"));
+    let body = json!({"model": "veo-3.1", "prompt": "a cat"});
+    let begun = trial.done("k1", "POST /v1beta/openai/videos", &body).await;
+    let one = format!("GET /v1beta/openai/videos/{}", begun["id"].as_str().unwrap());
+    assert_eq!(trial.done("k2", &one, &Value::Null).await["status"], "completed");
+    assert_eq!(trial.call("k3", &one, &Value::Null).await.0, 404);
 }

@@ -1,6 +1,7 @@
 //! Which method of the API a path and a verb name.
 
 use http::{Method, Uri};
+use percent_encoding::percent_decode_str;
 
 use crate::mock::auth;
 use crate::mock::shelf::{Place, Verb};
@@ -18,6 +19,10 @@ pub(crate) enum Call {
     EmbedOpenai,
     ModelsOpenai,
     ModelOpenai,
+    FilesOpenai(Verb),
+    BatchesOpenai(Verb),
+    ImagesOpenai,
+    FilmsOpenai(Verb),
     /// A batch of prompts is taken, to be answered later.
     BatchGenerate,
     /// The same for texts to be embedded.
@@ -26,6 +31,8 @@ pub(crate) enum Call {
     Predict,
     /// A film, later.
     PredictLong,
+    /// A turn of the Interactions API is made, or something is done to one.
+    Interactions(Verb),
     /// Something is done to a resource or a collection of them.
     Resource(Verb),
     /// Bytes come, by whichever protocol; the action says what for.
@@ -100,7 +107,8 @@ impl Route {
     fn parse_native(&mut self, method: &Method, rest: &str, uri: &Uri) {
         let get = method == Method::GET;
         if let Some(place) = Place::parse(method, rest) {
-            self.call = Call::Resource(place.verb);
+            let interaction = place.name == "interactions" || place.name.starts_with("interactions/");
+            self.call = if interaction { Call::Interactions(place.verb) } else { Call::Resource(place.verb) };
             (self.name, self.action) = (place.name, place.action);
             return;
         }
@@ -146,6 +154,11 @@ impl Route {
             ("POST", "chat/completions") => self.set(Call::ChatOpenai, "chat"),
             ("POST", "embeddings") => self.set(Call::EmbedOpenai, "embeddings"),
             ("GET", "models") => self.set(Call::ModelsOpenai, "models"),
+            ("POST", "images/generations") => self.set(Call::ImagesOpenai, "images"),
+            ("POST", "videos") => self.set(Call::FilmsOpenai(Verb::Create), "videos.create"),
+            (_, rest) if ["files", "batches", "videos"].iter().any(|word| rest.starts_with(word)) => {
+                self.parse_owned(method, rest);
+            }
             ("GET", rest) => {
                 if let Some(model) = rest.strip_prefix("models/") {
                     model.trim_start_matches("models/").clone_into(&mut self.model);
@@ -156,9 +169,75 @@ impl Route {
         }
     }
 
+    /// Resources whose ids hold their collection's name, so that it stands twice in a path: `files/files/abc`, its
+    /// second slash often encoded.
+    fn parse_owned(&mut self, method: &Method, rest: &str) {
+        let path = percent_decode_str(rest).decode_utf8_lossy();
+        let mut words: Vec<&str> = path.split('/').collect();
+        if words.len() > 1 && words[0] == words[1] {
+            words.remove(0);
+        }
+        let verb = match (method.as_str(), &words[..]) {
+            ("POST", [_]) => Verb::Create,
+            ("GET", [_]) => Verb::List,
+            ("GET", [_, _]) => Verb::Get,
+            ("DELETE", ["files", _]) => Verb::Delete,
+            ("GET", ["files", _, "content"]) => Verb::Download,
+            ("POST", ["batches", _, "cancel"]) => Verb::Cancel,
+            _ => return,
+        };
+        let (call, action): (fn(Verb) -> Call, &str) = match words[0] {
+            "files" => (Call::FilesOpenai, "files"),
+            "batches" => (Call::BatchesOpenai, "batches"),
+            "videos" if verb == Verb::Get => (Call::FilmsOpenai, "videos"),
+            _ => return,
+        };
+        self.set(call(verb), &format!("{action}.{}", verb.word()));
+        self.name = words.iter().take(2).copied().collect::<Vec<_>>().join("/");
+    }
+
     fn set(&mut self, call: Call, action: &str) {
         self.call = call;
         action.clone_into(&mut self.action);
+    }
+
+    /// Whether the body, not the path, names the model.
+    pub(crate) fn names_model_in_body(&self) -> bool {
+        matches!(
+            self.call,
+            Call::ChatOpenai
+                | Call::EmbedOpenai
+                | Call::ImagesOpenai
+                | Call::FilmsOpenai(Verb::Create)
+                | Call::Interactions(Verb::Create)
+        )
+    }
+
+    /// Whether the call is refused when there is no such model.
+    pub(crate) fn needs_model(&self) -> bool {
+        !matches!(
+            self.call,
+            Call::Echo
+                | Call::Models
+                | Call::ModelsOpenai
+                | Call::Resource(_)
+                | Call::Interactions(_)
+                | Call::FilesOpenai(_)
+                | Call::BatchesOpenai(_)
+                | Call::FilmsOpenai(Verb::Get)
+        )
+    }
+
+    /// Whether a POST may come without a body of JSON.
+    pub(crate) fn may_be_without_json(&self) -> bool {
+        matches!(
+            self.call,
+            Call::Echo
+                | Call::Resource(Verb::Cancel | Verb::Custom)
+                | Call::Interactions(Verb::Cancel)
+                | Call::BatchesOpenai(Verb::Cancel)
+                | Call::FilesOpenai(_)
+        )
     }
 
     /// Whether errors come wrapped in an array.
@@ -182,6 +261,10 @@ mod tests {
             ("POST /v1beta/models/m:countTokens", Call::CountTokens, "m"),
             ("POST /v1beta/openai/chat/completions", Call::ChatOpenai, ""),
             ("GET /v1beta/openai/models/models/m", Call::ModelOpenai, "m"),
+            ("GET /v1beta/openai/files/files%2Fa", Call::FilesOpenai(Verb::Get), ""),
+            ("GET /v1beta/openai/files/a/content", Call::FilesOpenai(Verb::Download), ""),
+            ("POST /v1beta/openai/batches/batches%2Fb/cancel", Call::BatchesOpenai(Verb::Cancel), ""),
+            ("PATCH /v1beta/openai/files/a", Call::Unknown, ""),
             ("PATCH /v1beta/some/echo", Call::Echo, ""),
             ("GET /v1beta/models/m:generateContent", Call::Unknown, "m"),
             ("GET /v1beta/files", Call::Resource(Verb::List), ""),

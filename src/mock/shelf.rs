@@ -72,6 +72,24 @@ pub(crate) enum Verb {
     Custom,
 }
 
+impl Verb {
+    /// As actions name it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::List => "list",
+            Self::Get => "get",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::Cancel => "cancel",
+            Self::Download => "download",
+            Self::Register => "register",
+            Self::Import => "importFile",
+            Self::Custom => "custom",
+        }
+    }
+}
+
 /// A path, read.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -108,14 +126,7 @@ impl Place {
             BELOW.iter().find(|shelf| shelf.word == last).filter(|_| rooted.is_some() || of_model)?
         };
         let verb = verb(method, shelf, collection, custom)?;
-        let word = match verb {
-            Verb::Create => "create",
-            Verb::List => "list",
-            Verb::Get => "get",
-            Verb::Patch => "patch",
-            Verb::Delete => "delete",
-            _ => custom.unwrap_or("get"),
-        };
+        let word = custom.unwrap_or(verb.word());
         let action = format!("{}.{word}", last.rsplit('/').next().unwrap_or(&last));
         Some(Self { shelf, verb, name: path.to_owned(), action })
     }

@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::mock::fault::Fault;
+use crate::mock::schema;
+use crate::mock::tools::{self, FunctionCall};
 
 const PART_TOKENS: u64 = 258;
 const THOUGHT: &str = "**Thinking** The caller said something; nothing comes of it.";
@@ -17,6 +19,8 @@ pub(crate) struct Speech {
     /// Those of them that a cached content holds.
     pub(crate) cached_tokens: u64,
     pub(crate) thought: Option<&'static str>,
+    /// The function that the model calls instead of saying anything.
+    pub(crate) call: Option<FunctionCall>,
     /// Bytes of inline data in the first frame.
     pub(crate) huge: Option<usize>,
     /// Google's finish reason; `None` in a stream that breaks off.
@@ -26,6 +30,35 @@ pub(crate) struct Speech {
 }
 
 impl Speech {
+    /// The answer to a request's body: a function's call where it offers one, JSON where it wants JSON, else as
+    /// [`Speech::new`] answers `prompt`.
+    pub(crate) fn of(
+        body: &Value,
+        prompt: &str,
+        prompt_tokens: u64,
+        chunks: usize,
+        answer_bytes: usize,
+        faults: &[Fault],
+    ) -> Self {
+        let schema = schema::wanted(body);
+        let mut speech =
+            Self::new(prompt, prompt_tokens, chunks, if schema.is_some() { 0 } else { answer_bytes }, faults);
+        let silent = speech.text().is_empty();
+        if let Some(schema) = schema.filter(|_| !silent) {
+            speech.pieces = pieces(&schema::text(body, schema), chunks);
+        }
+        if let Some(call) = tools::call(body).filter(|_| !silent) {
+            speech.pieces = vec![String::new()];
+            speech.call = Some(call);
+        }
+        let thinking = body["generationConfig"]["thinkingConfig"]["includeThoughts"] == true;
+        let effort = body["reasoning_effort"].as_str().is_some_and(|effort| !matches!(effort, "none" | "minimal"));
+        if (thinking || effort) && !silent {
+            speech.thought = Some(THOUGHT);
+        }
+        speech
+    }
+
     /// The answer to `prompt`, bent as `faults` say.
     pub(crate) fn new(prompt: &str, prompt_tokens: u64, chunks: usize, answer_bytes: usize, faults: &[Fault]) -> Self {
         let mut text = format!("You said: {prompt}");
@@ -58,7 +91,8 @@ impl Speech {
     /// Tokens of the first `count` pieces.
     pub(crate) fn answer_tokens(&self, count: usize) -> u64 {
         let chars: usize = self.pieces.iter().take(count).map(|piece| piece.chars().count()).sum();
-        tokens(chars) + self.huge.map_or(0, |_| PART_TOKENS)
+        let called = self.call.as_ref().map_or(0, |call| call.name.len() + call.arguments.to_string().len());
+        tokens(chars + called) + self.huge.map_or(0, |_| PART_TOKENS)
     }
 
     pub(crate) fn thought_tokens(&self) -> u64 {
@@ -77,7 +111,7 @@ fn tokens(chars: usize) -> u64 {
 }
 
 /// `text` in exactly `count` pieces, cut after words where there are enough of them.
-fn pieces(text: &str, count: usize) -> Vec<String> {
+pub(crate) fn pieces(text: &str, count: usize) -> Vec<String> {
     let words: Vec<&str> = text.split_inclusive(' ').collect();
     let chars: Vec<&str> = text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect();
     let atoms = if words.len() >= count { words } else { chars };
@@ -97,6 +131,13 @@ pub(crate) fn prompt(body: &Value) -> String {
     if let Some(last) = last {
         gather(last, &mut text, &mut 0);
     }
+    text.join(" ")
+}
+
+/// All that is said in one input, in pieces or whole.
+pub(crate) fn said(input: &Value) -> String {
+    let mut text = Vec::new();
+    gather(input, &mut text, &mut 0);
     text.join(" ")
 }
 

@@ -76,8 +76,7 @@ pub(crate) async fn answer(
         }
     };
     let script = world.judge(&door::subject(&asked, head), &holder, None).unwrap_or_default().unwrap_or_default();
-    let refuses = script.refusal();
-    let answered = match refuses {
+    let answered = match script.refusal() {
         Some((reason, retry)) => {
             let refused = reason.to(&asked, retry);
             let over = refused.status < 500 && refused.status != 429;
@@ -121,11 +120,11 @@ async fn take(
     call: &OpenCall,
 ) -> Option<Answer> {
     let store = (route.name != "files").then_some(route.name.as_str());
-    if let Some(name) = store.filter(|_| upload_id(head).is_none()) {
-        if world.store().find(&asked.project, name, world.now()).is_none() {
-            stream(body, None, call).await?;
-            return Some(stated(reply::refusal(references::missing(name), false), Status::Final));
-        }
+    if let Some(name) = store.filter(|_| upload_id(head).is_none())
+        && world.store().find(&asked.project, name, world.now()).is_none()
+    {
+        stream(body, None, call).await?;
+        return Some(stated(reply::refusal(references::missing(name), false), Status::Final));
     }
     match action(head) {
         "upload.start" => {
@@ -229,7 +228,7 @@ async fn chunk(world: &World, head: &Parts, body: Incoming, call: &OpenCall) -> 
             held(world.uploads()).cancel(&id);
             return Some(stated(reply::bare(), Status::Cancelled));
         }
-        ["upload"] | ["finalize"] | ["upload", "finalize"] => {}
+        ["upload" | "finalize"] | ["upload", "finalize"] => {}
         _ => {
             stream(body, None, call).await?;
             let refused = bodies::plain(400, &format!("Unknown upload command: `{command}`."));
@@ -259,13 +258,12 @@ async fn chunk(world: &World, head: &Parts, body: Incoming, call: &OpenCall) -> 
     if !commands.contains(&"finalize") {
         return Some(stated(reply::bare(), Status::Active));
     }
-    Some(match held(world.uploads()).finish(&id) {
-        Some(content) => arrived(world, &session.project, &session.target, &session.label, content),
-        None => {
-            let refused = bodies::plain(400, "The upload is not of the length that was told at its start.");
-            stated(reply::refusal(refused, false), Status::Active)
-        }
-    })
+    let content = held(world.uploads()).finish(&id);
+    let Some(content) = content else {
+        let refused = bodies::plain(400, "The upload is not of the length that was told at its start.");
+        return Some(stated(reply::refusal(refused, false), Status::Active));
+    };
+    Some(arrived(world, &session.project, &session.target, &session.label, content))
 }
 
 /// A chunk on its way. What came of it stays when it breaks off, and is there for the next.

@@ -177,7 +177,7 @@ async fn a_large_file_streams_through_and_is_given_back_at_its_length() {
     let url = begun(&trial, FILES, piece.len() * count).await;
     let pieces = stream::iter((0..count).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 1 << 20])));
     let sent = trial.client.post(&url).header("x-goog-upload-command", "upload, finalize");
-    let sent = sent.header("x-goog-upload-offset", 0).timeout(Duration::from_secs(60));
+    let sent = sent.header("x-goog-upload-offset", 0).timeout(Duration::from_mins(1));
     let file = json_of(sent.body(Body::wrap_stream(pieces)).send().await.unwrap()).await["file"].clone();
     assert_eq!(file["sizeBytes"], (48 << 20).to_string());
     let path = trial.url(&format!("/v1beta/{}:download?alt=media", file["name"].as_str().unwrap()));
