@@ -1,7 +1,7 @@
 //! Answers: the one place where an [`Error`] becomes HTTP, in the shape of the surface that was called.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -23,6 +23,9 @@ pub fn refuse<B: From<Bytes>>(surface: Surface, error: &Error) -> Response<B> {
     }
     if error.status() == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if error.status() == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     if error.leaves_body() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -94,7 +97,7 @@ const fn google_status(status: StatusCode) -> &'static str {
         403 => "PERMISSION_DENIED",
         404 => "NOT_FOUND",
         408 | 504 => "DEADLINE_EXCEEDED",
-        400 | 413 | 414 | 431 => "INVALID_ARGUMENT",
+        400 | 413 | 414 | 426 | 431 => "INVALID_ARGUMENT",
         429 => "RESOURCE_EXHAUSTED",
         501 => "UNIMPLEMENTED",
         502 | 503 => "UNAVAILABLE",

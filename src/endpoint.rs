@@ -38,8 +38,8 @@ impl Surface {
 }
 
 /// First path segments below `/v1` that only OpenAI has.
-const OPENAI_ONLY: [&str; 8] =
-    ["chat", "completions", "embeddings", "images", "videos", "audio", "responses", "moderations"];
+const OPENAI_ONLY: [&str; 9] =
+    ["chat", "completions", "embeddings", "images", "videos", "audio", "responses", "moderations", "realtime"];
 /// First path segments below `/v1` that both have: the credential's form decides.
 const SHARED: [&str; 3] = ["models", "files", "batches"];
 /// The API's versions; whatever path follows one is Google's to know.
@@ -74,6 +74,10 @@ pub enum Action {
     Embeddings,
     /// Below `/upload`: a body that is streamed and never sent twice.
     Upload,
+    /// Below `/ws`: a WebSocket, such as the Live API's.
+    Live,
+    /// `OpenAI`'s `realtime`: a WebSocket in a dialect that nobody speaks here.
+    Realtime,
     /// Everything else that Google may know.
     Other,
 }
@@ -92,6 +96,8 @@ impl Action {
             Self::Chat => "chat.completions",
             Self::Embeddings => "embeddings",
             Self::Upload => "upload",
+            Self::Live => "live",
+            Self::Realtime => "realtime",
             Self::Other => "other",
         }
     }
@@ -195,8 +201,10 @@ impl Endpoint {
 
 /// What a Gemini path names, `head` being its first segment.
 fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -> (Action, Option<&'p str>) {
-    if head == "upload" {
-        return (Action::Upload, None);
+    match head {
+        "upload" => return (Action::Upload, None),
+        "ws" => return (Action::Live, None),
+        _ => {}
     }
     let Some(name) = rest.strip_prefix("models").map(|name| name.strip_prefix('/').unwrap_or(name)) else {
         let tuned = rest.strip_prefix("tunedModels/").and_then(|name| name.split_once(':'));
@@ -228,6 +236,7 @@ fn openai<'p>(method: &Method, rest: &'p str) -> (Action, Option<&'p str>) {
         ("chat/completions", &Method::POST) => (Action::Chat, None),
         ("embeddings", &Method::POST) => (Action::Embeddings, None),
         ("models", &Method::GET) => (Action::ModelList, None),
+        (path, _) if path == "realtime" || path.starts_with("realtime/") => (Action::Realtime, None),
         (_, &Method::GET) => match rest.strip_prefix("models/") {
             Some(model) => (Action::ModelGet, Some(model.strip_prefix("models/").unwrap_or(model))),
             None => (Action::Other, None),

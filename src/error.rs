@@ -16,9 +16,26 @@ pub enum Error {
     /// No endpoint of any surface.
     #[error("{0}")]
     Unroutable(#[from] Unroutable),
-    /// A WebSocket, which this build does not relay.
-    #[error("WebSocket sessions are not relayed by this version")]
-    NoWebSocket,
+    /// `OpenAI`'s Realtime API, of which Google has no compatible endpoint.
+    #[error(
+        "OpenAI's Realtime API is not served, as Google has nothing compatible with it: the Live API is at \
+         /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+    )]
+    NoRealtime,
+    /// A path of WebSockets, asked without an upgrade.
+    #[error("this path takes WebSocket connections only: ask for an upgrade to websocket over HTTP/1.1")]
+    UpgradeRequired,
+    /// An upgrade to a WebSocket that is wrong; says what.
+    #[error("the WebSocket handshake is wrong: {0}")]
+    Handshake(&'static str),
+    /// The upstream closed a Live session before it had begun.
+    #[error("the upstream closed the session by {code}: {reason}")]
+    Closed {
+        /// The code of its close frame, or the one that fits its HTTP answer.
+        code: u16,
+        /// Its words, scrubbed.
+        reason: String,
+    },
     /// The client's own rate.
     #[error("the rate limit of client {client} is reached; retry in {} s", seconds(*.retry_after))]
     RateLimited {
@@ -117,7 +134,10 @@ impl Error {
         match self {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Unroutable(_) => "unroutable",
-            Self::NoWebSocket => "no_websocket",
+            Self::NoRealtime => "no_realtime",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::Handshake(_) => "handshake",
+            Self::Closed { .. } => "closed",
             Self::RateLimited { .. } => "rate_limited",
             Self::Busy => "busy",
             Self::Draining => "draining",
@@ -150,10 +170,13 @@ impl Error {
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
             Self::Unroutable(Unroutable::Ambiguous)
             | Self::BodyBroken
+            | Self::Handshake(_)
+            | Self::Closed { code: 1003 | 1007 | 1008 | 1009, .. }
             | Self::TwoOwners(..)
             | Self::TooManyResources { .. }
             | Self::PageToken => StatusCode::BAD_REQUEST,
-            Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
+            Self::NoRealtime => StatusCode::NOT_IMPLEMENTED,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RateLimited { .. } | Self::Exhausted { fault: false, .. } | Self::LineFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -167,6 +190,7 @@ impl Error {
             | Self::Interrupted(_)
             | Self::Edge { .. }
             | Self::CredentialForm
+            | Self::Closed { .. }
             | Self::StreamBroken(_) => StatusCode::BAD_GATEWAY,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -19,9 +19,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::answer;
 use crate::call::Call;
 use crate::client::{Caller, Clients, Denied};
-use crate::endpoint::{Endpoint, Surface};
+use crate::endpoint::{Action, Endpoint, Surface};
 use crate::error::Error;
 use crate::layer::{admit, authenticate, deadline, lease, record, remember, retry, spread};
+use crate::live::{self, Live};
 use crate::pool::KeyPool;
 use crate::record::Record;
 use crate::relay::{Eyes, Relay};
@@ -69,34 +70,39 @@ impl Shared {
     }
 }
 
+impl Shared {
+    fn retry(&self) -> retry::Means {
+        let (budget, pool) = (Arc::clone(&self.budget), Arc::clone(&self.pool));
+        retry::Means { settings: self.settings.retry.clone(), budget, pool }
+    }
+
+    fn lease(&self, upstream: Upstream) -> lease::Means {
+        let (pool, eyes) = (Arc::clone(&self.pool), self.eyes.clone());
+        lease::Means { pool, upstream, eyes, limits: lease::Limits::new(&self.settings) }
+    }
+
+    fn live(&self, upstream: Upstream) -> Live {
+        let (places, limits) = (Arc::clone(&self.places), live::Limits::new(&self.settings.live));
+        Live::new(live::Means { places, retry: self.retry(), lease: self.lease(upstream), limits })
+    }
+}
+
 /// The path of a call, from the outermost layer to the upstream.
 fn path(shared: &Shared, upstream: Upstream) -> impl Path {
-    let settings = &shared.settings;
-    let means = retry::Means {
-        settings: settings.retry.clone(),
-        budget: Arc::clone(&shared.budget),
-        pool: Arc::clone(&shared.pool),
-    };
     let spread = spread::Means { pool: Arc::clone(&shared.pool), affinity: Arc::clone(&shared.eyes.affinity) };
-    let lease = lease::Means {
-        pool: Arc::clone(&shared.pool),
-        upstream,
-        eyes: shared.eyes.clone(),
-        limits: lease::Limits::new(settings),
-    };
     ServiceBuilder::new()
         // A place first: who waits for one must not hold a key.
         .layer(admit::layer(Arc::clone(&shared.places)))
         // A list is asked of every project under one place: each part is a call of its own from here on.
         .layer(spread::layer(spread))
         // The clock spans all attempts and the pauses between them.
-        .layer(deadline::layer(&settings.deadline))
+        .layer(deadline::layer(&shared.settings.deadline))
         // What is known already costs no key; below the clock, which also bounds the wait for another's answer.
         .option_layer(shared.answers.clone().map(remember::layer))
         // Another key where this one failed: innermost but one, so that everything above sees one call.
-        .layer(retry::layer(means))
+        .layer(retry::layer(shared.retry()))
         // One attempt: a key, the upstream, a verdict.
-        .service(lease::Lease::new(lease))
+        .service(lease::Lease::new(shared.lease(upstream)))
 }
 
 /// A service from calls to replies.
@@ -109,7 +115,7 @@ impl<S> Path for S where
 
 /// The data plane of one worker: every path that is not the house's own.
 pub fn router(shared: &Shared, upstream: Upstream) -> Router {
-    let state = (path(shared, upstream), Arc::clone(&shared.intake));
+    let state = (path(shared, upstream.clone()), Arc::clone(&shared.intake), shared.live(upstream));
     Router::new()
         .fallback(handle)
         .with_state(state)
@@ -121,24 +127,36 @@ pub fn router(shared: &Shared, upstream: Upstream) -> Router {
                 // One request's panic is that request's 500.
                 .layer(CatchPanicLayer::custom(panicked))
                 // Who asks is known before anything is read of what they ask.
-                .layer(authenticate::layer(Arc::clone(&shared.clients), denied)),
+                .layer(authenticate::layer(Arc::clone(&shared.clients), Arc::clone(&shared.eyes.affinity), denied)),
         )
 }
 
 /// Reads the request, walks it down the path, and answers.
-async fn handle<P: Path>(State((path, intake)): State<(P, Arc<Intake>)>, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+async fn handle<P: Path>(
+    State((path, intake, live)): State<(P, Arc<Intake>, Live)>,
+    request: Request,
+) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
     let (Some(caller), Some(record)) = (parts.extensions.get::<Caller>(), parts.extensions.get::<Arc<Record>>()) else {
         // Both layers stand above this handler.
         return answer::refuse(Surface::Gemini, &Error::Panicked);
     };
-    let Caller { client, surface } = caller.clone();
+    let Caller { client, surface, token } = caller.clone();
     let record = Arc::clone(record);
     record.client(client.id());
     let operator = client.operator();
     let reply = match Endpoint::parse(&parts.method, &parts.uri, surface) {
         Ok(endpoint) => {
             record.endpoint(&endpoint);
+            match endpoint.action {
+                // A session has a walk of its own: see `live`.
+                Action::Live => {
+                    let opened = live.open(endpoint, client, token, record, &mut parts).await;
+                    return opened.unwrap_or_else(|error| answer::refuse(surface, &error));
+                }
+                Action::Realtime => return answer::refuse(surface, &Error::NoRealtime),
+                _ => {}
+            }
             match intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
                 Ok(call) => path.oneshot(call).await,
                 Err(error) => Err(error),

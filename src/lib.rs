@@ -30,6 +30,8 @@ pub mod answer;
 // Outside: one foreign system each.
 pub mod telemetry;
 pub mod tasks;
+pub mod phase;
+pub mod sequel;
 pub mod readiness;
 pub mod upstream;
 pub mod state;
@@ -39,6 +41,7 @@ pub mod relay;
 pub mod layer;
 
 // Rooms: what a listener serves.
+pub mod live;
 pub mod gateway;
 pub mod monitor;
 

@@ -47,6 +47,7 @@ mod interactions;
 mod methods;
 mod upload;
 mod answer;
+mod live;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,13 +96,27 @@ async fn connection(stream: TcpStream, world: Arc<World>) {
     let (socket, line) = line::Socket::new(stream, Arc::clone(&world));
     let streams_max = world.settings().max_concurrent_streams;
     let hold = Arc::clone(&line);
-    let service = service_fn(move |request| answer::answer(Arc::clone(&world), Arc::clone(&line), request));
+    let service = service_fn(move |request| {
+        let (world, line) = (Arc::clone(&world), Arc::clone(&line));
+        async move {
+            if live::owns(&request) {
+                return live::answer(world, line, request).await;
+            }
+            answer::answer(world, line, request).await
+        }
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http2().max_concurrent_streams(streams_max);
     // What ends a connection is the caller's doing or a script's; neither is worth a word here.
     tokio::select! {
-        _ = builder.serve_connection(TokioIo::new(socket), service) => {}
-        () = hold.over() => {}
+        _ = builder.serve_connection_with_upgrades(TokioIo::new(socket), service) => {}
+        () = hold.over() => return,
+    }
+    if let Some(session) = hold.next() {
+        tokio::select! {
+            () = session => {}
+            () = hold.over() => {}
+        }
     }
 }
 

@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
+use crate::phase::Phase;
 use crate::readiness::Readiness;
 use crate::settings;
 use crate::tasks::Tasks;
 
-mod phase;
 mod signal;
 mod listen;
 mod activity;
@@ -24,7 +24,6 @@ mod connection;
 mod worker;
 mod accept;
 
-use phase::Phase;
 pub use signal::{Stop, stops};
 pub use worker::Worker;
 

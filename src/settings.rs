@@ -71,6 +71,8 @@ pub struct Settings {
     pub pool: Pool,
     /// Google's side.
     pub upstream: Upstream,
+    /// WebSocket sessions.
+    pub live: Live,
     /// `/monitor/*` and `/metrics`.
     pub monitoring: Monitoring,
     /// Which project owns what.
@@ -95,6 +97,7 @@ impl Default for Settings {
             retry: Retry::default(),
             pool: Pool::default(),
             upstream: Upstream::default(),
+            live: Live::default(),
             monitoring: Monitoring::default(),
             affinity: Affinity::default(),
             cache: Cache::default(),
@@ -118,6 +121,7 @@ impl Settings {
             ["retry", field] => Retry::bounds(field),
             ["pool", field] => Pool::bounds(field),
             ["upstream", field] => Upstream::bounds(field),
+            ["live", field] => Live::bounds(field),
             ["monitoring", field] => Monitoring::bounds(field),
             ["affinity", field] => Affinity::bounds(field),
             ["cache", field] => Cache::bounds(field),
@@ -329,6 +333,20 @@ pub enum Protocol {
     Http1,
     /// Many at once on a connection.
     Http2,
+}
+
+section! {
+    /// `[live]`: WebSocket sessions, the Live API's.
+    Live {
+        /// Milliseconds for a client's setup message to come, and again for its answer, all attempts and waits included.
+        setup_timeout_ms: u64 = 30 * SECOND, in 1..=10 * MINUTE;
+        /// Milliseconds without a message either way.
+        idle_timeout_ms: u64 = 10 * MINUTE, in 1..=DAY;
+        /// Milliseconds a session may last; 0 leaves it to Google, which ends a connection after some ten minutes.
+        session_max_ms: u64 = 0, in 0..=7 * DAY;
+        /// Bytes of one message, either way; a longer one closes the session by 1009.
+        message_bytes_max: u32 = 16 << 20, in 1_024..=GIB;
+    }
 }
 
 section! {

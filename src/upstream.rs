@@ -5,25 +5,27 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use reqwest::{Body, Proxy, Request, Url};
 
 use crate::call::{Call, Payload};
 use crate::error::Error;
 use crate::pool::key::{Form, Key};
-use crate::settings;
+use crate::settings::{self, Protocol};
 
 pub mod headers;
 mod lanes;
 mod targets;
 mod egress;
+mod sockets;
 
 use lanes::Lanes;
 use targets::Targets;
 
 pub use egress::{Unusable, authorities};
-pub use reqwest::Certificate;
+pub use reqwest::{Certificate, Upgraded};
+pub use sockets::{Handshake, Opened};
 
 /// What a dead key is asked: it needs a living key and spends no quota.
 const PROBE: &str = "/v1beta/models?pageSize=1";
@@ -33,6 +35,8 @@ const PROBE: &str = "/v1beta/models?pageSize=1";
 pub struct Upstream {
     /// One for each way out.
     ways: Arc<[Lanes]>,
+    /// The same for WebSockets, which begin as HTTP/1.1.
+    socket_ways: Arc<[Lanes]>,
     targets: Arc<Targets>,
 }
 
@@ -73,13 +77,17 @@ impl Upstream {
         egresses: &Egresses,
         authorities: &[Certificate],
     ) -> Result<Self, Unusable> {
-        let mut ways = vec![egress::lanes(settings, authorities, None)?];
-        for proxy in &egresses.proxies {
-            let proxy = Proxy::all(proxy.expose()).map_err(|_| Unusable::Proxy)?;
-            ways.push(egress::lanes(settings, authorities, Some(proxy))?);
-        }
+        let ways = ways(settings, egresses, authorities)?;
+        let socket_ways = match settings.protocol {
+            Protocol::Http1 => Arc::clone(&ways),
+            Protocol::Http2 => self::ways(
+                &settings::Upstream { protocol: Protocol::Http1, ..settings.clone() },
+                egresses,
+                authorities,
+            )?,
+        };
         let base = Url::parse(settings.base_url.as_str()).map_err(|error| Unusable::Client(error.to_string()))?;
-        Ok(Self { ways: ways.into(), targets: Arc::new(Targets::new(base)) })
+        Ok(Self { ways, socket_ways, targets: Arc::new(Targets::new(base)) })
     }
 
     /// Sends the call with one credential of `key`, and returns with the answer's head.
@@ -105,6 +113,23 @@ impl Upstream {
         self.execute(key, request).await
     }
 
+    /// Asks for a WebSocket at `target` by the way out number `egress`, with the one `credential`, if the target holds
+    /// none.
+    pub async fn open(
+        &self,
+        target: &PathAndQuery,
+        headers: &HeaderMap,
+        handshake: &Handshake,
+        egress: u32,
+        credential: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Opened, Broken> {
+        let (client, _) = self.socket_ways.get(egress as usize).unwrap_or(&self.socket_ways[0]).take();
+        let mut headers = headers.clone();
+        headers.extend(credential.map(|(name, value)| (Some(name), value)));
+        let opened = sockets::open(&client, self.targets.fresh(target), headers, handshake).await;
+        opened.map_err(|error| broken(&error))
+    }
+
     async fn execute(&self, key: &Key, request: Request) -> Result<Response<Body>, Broken> {
         let (client, place) = self.ways.get(key.egress as usize).unwrap_or(&self.ways[0]).take();
         match client.execute(request).await {
@@ -118,6 +143,20 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ways out", self.ways.len())
     }
+}
+
+/// The ways out, in the order of their numbers.
+fn ways(
+    settings: &settings::Upstream,
+    egresses: &Egresses,
+    authorities: &[Certificate],
+) -> Result<Arc<[Lanes]>, Unusable> {
+    let mut ways = vec![egress::lanes(settings, authorities, None)?];
+    for proxy in &egresses.proxies {
+        let proxy = Proxy::all(proxy.expose()).map_err(|_| Unusable::Proxy)?;
+        ways.push(egress::lanes(settings, authorities, Some(proxy))?);
+    }
+    Ok(ways.into())
 }
 
 /// Sorts a failure of reqwest's. Its own text would hold the URL, so only its causes are told.

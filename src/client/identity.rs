@@ -8,6 +8,7 @@ use governor::clock::Clock;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::endpoint::Surface;
+use crate::secret::Secret;
 use crate::settings::ClientLimits;
 
 /// Who asks, and in which dialect: told before the credentials that show it are taken out of the request.
@@ -17,6 +18,8 @@ pub struct Caller {
     pub client: Client,
     /// In which dialect.
     pub surface: Surface,
+    /// The ephemeral token of Google's that it brought: the session it opens is the token's.
+    pub token: Option<Secret>,
 }
 
 /// One client. Clones are the same client: they share its rate.

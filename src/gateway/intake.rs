@@ -68,9 +68,6 @@ impl Intake {
         head: &Parts,
         body: Body,
     ) -> Result<Call, Error> {
-        if endpoint.target.path().starts_with("/ws/") {
-            return Err(Error::NoWebSocket);
-        }
         let arrived = Instant::now();
         let payload = self.body(&endpoint, &head.headers, body).await?;
         record.add_wait(arrived.elapsed());

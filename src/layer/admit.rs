@@ -13,7 +13,9 @@ use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
 use crate::call::Call;
+use crate::client::Client;
 use crate::error::Error;
+use crate::record::Record;
 use crate::relay::Relay;
 use crate::settings;
 
@@ -37,17 +39,21 @@ impl Places {
         }
     }
 
-    /// A place, in order of arrival; [`Error::Busy`] when the queue is full or too slow.
-    async fn take(self: Arc<Self>, call: &Call) -> Result<OwnedSemaphorePermit, Error> {
+    /// A place, in order of arrival; [`Error::Busy`] when the queue is full or too slow. After `deadline` nobody waits.
+    pub(crate) async fn take(
+        self: Arc<Self>,
+        record: &Record,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, Error> {
         if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(place);
         }
         let _queued = Queued::enter(&self)?;
         let began = Instant::now();
         // Who could not be answered in time any more need not wait on.
-        let limit = call.deadline.min(began + self.queue_wait);
+        let limit = deadline.min(began + self.queue_wait);
         let place = timeout_at(limit, Arc::clone(&self.free).acquire_owned()).await;
-        call.record.add_wait(began.elapsed());
+        record.add_wait(began.elapsed());
         place.map_err(|_| Error::Busy)?.map_err(|_| Error::Draining)
     }
 }
@@ -69,6 +75,11 @@ impl Drop for Queued<'_> {
     fn drop(&mut self) {
         self.0.queued.fetch_sub(1, Relaxed);
     }
+}
+
+/// Counts a request against its client's rate.
+pub(crate) fn within_rate(client: &Client) -> Result<(), Error> {
+    client.check().map_err(|retry_after| Error::RateLimited { client: client.id().to_string(), retry_after })
 }
 
 /// Admits calls to the service within.
@@ -99,10 +110,8 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let (mut inner, places) = (self.inner.clone(), Arc::clone(&self.places));
         Box::pin(async move {
-            if let Err(retry_after) = call.client.check() {
-                return Err(Error::RateLimited { client: call.client.id().to_string(), retry_after });
-            }
-            let place = places.take(&call).await?;
+            within_rate(&call.client)?;
+            let place = places.take(&call.record, call.deadline).await?;
             let mut reply = inner.call(call).await?;
             reply.body_mut().hold(place);
             Ok(reply)

@@ -9,8 +9,10 @@ use http::{Request, Response};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
-use crate::client::{Caller, Clients, Denied, Presented};
+use crate::affinity::Affinity;
+use crate::client::{Caller, Client, Clients, Denied, Presented};
 use crate::endpoint::Surface;
+use crate::resource::Resource;
 
 /// How a refusal looks.
 pub type Refuse<C> = fn(Surface, Denied) -> Response<C>;
@@ -19,12 +21,32 @@ pub type Refuse<C> = fn(Surface, Denied) -> Response<C>;
 pub struct Authenticate<S, C> {
     inner: S,
     clients: Arc<Clients>,
+    affinity: Arc<Affinity>,
     refuse: Refuse<C>,
 }
 
-/// The layer; `refuse` makes the 401 in the shape of the surface.
-pub fn layer<S, C>(clients: Arc<Clients>, refuse: Refuse<C>) -> impl Layer<S, Service = Authenticate<S, C>> + Clone {
-    layer_fn(move |inner| Authenticate { inner, clients: Arc::clone(&clients), refuse })
+/// The layer; `refuse` makes the 401 in the shape of the surface. `affinity` knows who made an ephemeral token.
+pub fn layer<S, C>(
+    clients: Arc<Clients>,
+    affinity: Arc<Affinity>,
+    refuse: Refuse<C>,
+) -> impl Layer<S, Service = Authenticate<S, C>> + Clone {
+    layer_fn(move |inner| Authenticate {
+        inner,
+        clients: Arc::clone(&clients),
+        affinity: Arc::clone(&affinity),
+        refuse,
+    })
+}
+
+impl<S, C> Authenticate<S, C> {
+    /// The client of a credential of its own; without one, the client who made the ephemeral token that came.
+    fn identify(&self, presented: &Presented) -> Result<Client, Denied> {
+        self.clients.identify(presented).or_else(|denied| {
+            let made = presented.token().and_then(|token| Resource::of_value(token.expose()));
+            made.and_then(|token| self.affinity.owner(&token)?.client).ok_or(denied)
+        })
+    }
 }
 
 impl<S, B, C> Service<Request<B>> for Authenticate<S, C>
@@ -44,9 +66,10 @@ where
         let surface = Surface::of(request.uri(), request.headers());
         let uri = request.uri().clone();
         let presented = Presented::take(request.headers_mut(), &uri);
-        match self.clients.identify(&presented) {
+        match self.identify(&presented) {
             Ok(client) => {
-                request.extensions_mut().insert(Caller { client, surface });
+                let token = presented.token().cloned();
+                request.extensions_mut().insert(Caller { client, surface, token });
                 Either::Left(self.inner.call(request))
             }
             Err(denied) => Either::Right(ready(Ok((self.refuse)(surface, denied)))),
@@ -56,7 +79,8 @@ where
 
 impl<S: Clone, C> Clone for Authenticate<S, C> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), clients: Arc::clone(&self.clients), refuse: self.refuse }
+        let (clients, affinity) = (Arc::clone(&self.clients), Arc::clone(&self.affinity));
+        Self { inner: self.inner.clone(), clients, affinity, refuse: self.refuse }
     }
 }
 
@@ -75,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::secret::Secret;
-    use crate::settings::{Auth, Clients as Limits};
+    use crate::settings::{Affinity as Index, Auth, Clients as Limits};
 
     /// Asks for `uri` with `headers`: the status, and what the inner service saw.
     async fn ask(uri: &str, headers: &[(&'static str, &str)]) -> (StatusCode, String) {
@@ -93,7 +117,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = layer(clients, refuse).layer(inner).oneshot(request.body(()).unwrap()).await.unwrap();
+        let affinity = Arc::new(Affinity::new(&Index::default()));
+        let answer = layer(clients, affinity, refuse).layer(inner).oneshot(request.body(()).unwrap()).await.unwrap();
         (answer.status(), answer.into_body())
     }
 

@@ -9,7 +9,7 @@ use http::Response;
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
-use crate::call::{Attempt, Failure};
+use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
 use crate::pool::KeyPool;
 use crate::pool::key::Form;
@@ -50,8 +50,23 @@ impl Lease {
 }
 
 impl Means {
+    /// A lease for the attempt, waited for in order of arrival when all keys rest; without one, why not.
+    pub(crate) async fn obtain(&self, attempt: &Attempt) -> Result<KeyLease, Failure> {
+        line::obtain(&self.pool, attempt, &self.limits).await
+    }
+
+    /// Reads an error answer: the failure that it is, scrubbed.
+    pub(crate) async fn judge(&self, call: &Call, answer: Response<reqwest::Body>) -> Failure {
+        refused::judge(&self.eyes, call, answer).await
+    }
+
+    /// Gives the verdict of a failure back to the pool, and tells it to those who count.
+    pub(crate) fn settle(&self, call: &Call, lease: KeyLease, failure: Failure) -> Failure {
+        refused::settle(&self.eyes, call, lease, failure)
+    }
+
     async fn run(self: Arc<Self>, attempt: Attempt) -> Result<Response<Relay>, Failure> {
-        let lease = line::obtain(&self.pool, &attempt, &self.limits).await?;
+        let lease = self.obtain(&attempt).await?;
         let call = &attempt.call;
         let surface = call.endpoint.surface;
         call.record.attempt(&lease.key().id);

@@ -17,9 +17,10 @@ use crate::record::{Outcome, Record};
 use crate::telemetry::Telemetry;
 
 use self::ids::Ids;
-use self::open::{Open, set_polling};
+use self::open::set_polling;
 
 pub use self::body::RecordedBody;
+pub(crate) use self::open::Open;
 
 mod ids;
 mod open;
@@ -61,8 +62,7 @@ where
         let id = id.unwrap_or_else(|| self.ids.next());
         let record = self.telemetry.open(Record::new(id, request.method().clone(), Instant::now()));
         // Before the layers below get to run: one may panic at once.
-        let open =
-            Open { record: Arc::clone(&record), telemetry: Arc::clone(&self.telemetry), polling: false, whole: false };
+        let open = Open::new(Arc::clone(&record), Arc::clone(&self.telemetry));
         request.extensions_mut().insert(record);
         Recording { inner: self.inner.call(request), open: Some(open) }
     }
@@ -91,7 +91,7 @@ where
         let answer = this.inner.poll(cx);
         set_polling(this.open, false);
         let answer = ready!(answer);
-        let open = this.open.take();
+        let mut open = this.open.take();
         let mut response = match answer {
             Ok(response) => response,
             Err(error) => {
@@ -108,6 +108,11 @@ where
             }
             response.headers_mut().insert(X_REQUEST_ID, record.id().clone());
         }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(open) = open.take()
+        {
+            open.hand_over();
+        }
         let left = bytes_to_come(&response, open.as_ref());
         Poll::Ready(Ok(response.map(|inner| RecordedBody::new(inner, open, left))))
     }
@@ -116,8 +121,9 @@ where
 /// Whether the answer arrives over time, so that it belongs among the streams.
 fn streams<R>(record: &Record, response: &Response<R>) -> bool {
     let frames = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
-    response.status().is_success()
-        && (record.asked().1 == Action::StreamArray || response.headers().get(CONTENT_TYPE).is_some_and(frames))
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || response.status().is_success()
+            && (record.asked().1 == Action::StreamArray || response.headers().get(CONTENT_TYPE).is_some_and(frames))
 }
 
 /// How much body the head promises, when it says: a server asks for no more than that.

@@ -87,7 +87,6 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let (mut inner, means) = (self.inner.clone(), Arc::clone(&self.means));
         Box::pin(async move {
-            means.budget.0.deposit();
             let mut attempt = Attempt { call: Arc::new(call), tried: Vec::new(), shunned: Vec::new(), patient: true };
             let mut story = Story::new(&means);
             loop {
@@ -110,7 +109,7 @@ where
 }
 
 /// The attempts of one call so far.
-struct Story<'m> {
+pub(crate) struct Story<'m> {
     means: &'m Means,
     plan: Plan,
     attempts: u32,
@@ -120,21 +119,23 @@ struct Story<'m> {
 }
 
 impl<'m> Story<'m> {
-    fn new(means: &'m Means) -> Self {
+    /// Of a call that begins: it earns its share of the budget.
+    pub(crate) fn new(means: &'m Means) -> Self {
+        means.budget.0.deposit();
         let settings = &means.settings;
         let plan = Plan::new(settings.retries, settings.empty_retries, means.pool.keys().len());
         Self { means, plan, attempts: 0, last: None, strangers: Vec::new() }
     }
 
     /// Another project served the model: those that did not know it are not asked for a while.
-    fn succeeded(&self) {
+    pub(crate) fn succeeded(&self) {
         for (key, lane) in &self.strangers {
             KeyPool::rule_out(lane, key, Instant::now());
         }
     }
 
     /// Decides after a failure: the pause before the next attempt, or how the call ends.
-    fn failed(
+    pub(crate) fn failed(
         &mut self,
         failure: Failure,
         attempt: &mut Attempt,

@@ -81,7 +81,8 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
     delivery::deliver(&world, &head, answer, script, in_array, line, call).await
 }
 
-fn seen(head: &Parts, line: &Line, route: &Route) -> SeenCall {
+/// A call as its head tells it.
+pub(crate) fn seen(head: &Parts, line: &Line, route: &Route) -> SeenCall {
     SeenCall {
         id: 0,
         at: Instant::now(),
@@ -102,6 +103,7 @@ fn seen(head: &Parts, line: &Line, route: &Route) -> SeenCall {
         status: 0,
         bytes_sent: 0,
         writes: 0,
+        close_heard: None,
         ending: Ending::Open,
         ended_at: None,
     }

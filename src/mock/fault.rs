@@ -44,6 +44,10 @@ pub enum Fault {
     Lf,
     /// One frame carries inline data of so many bytes.
     Huge(usize),
+    /// A Live session is closed with this code after so many messages; the script's body is the reason.
+    Close(u16, usize),
+    /// A Live session tells the client to leave within this time.
+    GoAway(Duration),
 }
 
 /// Where in an answer a connection breaks.
@@ -57,7 +61,7 @@ pub enum Place {
 
 const SHAPES: &str = "delay:2s, stall[:N[/2s]], cut:N|head, reset:N|head, drip:BYTES/50ms, stream_error:NAME[@N], \
     unfinished, empty, thoughts, blocked[:REASON], finish:REASON, split:BYTES[/5ms], merge:N, lf, huge:BYTES, \
-    status:CODE, or a refusal's name (quota_minute:30s tells the wait)";
+    close:CODE[@N], go_away:5s, status:CODE, or a refusal's name (quota_minute:30s tells the wait)";
 
 impl FromStr for Fault {
     type Err = String;
@@ -94,6 +98,11 @@ impl FromStr for Fault {
             "merge" => Self::Merge(size(needed()?)?),
             "lf" => Self::Lf,
             "huge" => Self::Huge(size(needed()?)?),
+            "close" => {
+                let (code, after) = pair(needed()?, '@');
+                Self::Close(close_code(code)?, after.map_or(Ok(0), count)?)
+            }
+            "go_away" => Self::GoAway(span::parse(needed()?)?),
             _ => {
                 let refusal =
                     name.parse().map_err(|reason| format!("`{text}` is no fault ({reason}); allowed: {SHAPES}"))?;
@@ -124,6 +133,8 @@ impl fmt::Display for Fault {
             Self::Merge(frames) => write!(f, "merge:{frames}"),
             Self::Lf => f.write_str("lf"),
             Self::Huge(bytes) => write!(f, "huge:{bytes}"),
+            Self::Close(code, after) => write!(f, "close:{code}@{after}"),
+            Self::GoAway(left) => write!(f, "go_away:{}", span::text(*left)),
         }
     }
 }
@@ -157,6 +168,11 @@ fn status(text: &str) -> Result<u16, String> {
     code.ok_or_else(|| format!("`{text}` is not a status between 200 and 599"))
 }
 
+fn close_code(text: &str) -> Result<u16, String> {
+    let code = text.parse().ok().filter(|code| (1000..=4999).contains(code));
+    code.ok_or_else(|| format!("`{text}` is not a close code between 1000 and 4999"))
+}
+
 fn place(text: &str) -> Result<Place, String> {
     if text == "head" { Ok(Place::Head) } else { count(text).map(Place::Frames) }
 }
@@ -169,7 +185,7 @@ mod tests {
     fn every_fault_reads_as_it_was_written() {
         let written = "status:418 delay:2s stall:0/forever stall:2/500ms cut:2 cut:head reset:head reset:1 \
                        drip:10/50ms stream_error:overloaded@2 unfinished empty thoughts blocked:SAFETY \
-                       finish:MAX_TOKENS split:7/0s merge:3 lf huge:1000 quota_minute:30s \
+                       finish:MAX_TOKENS split:7/0s merge:3 lf huge:1000 close:1011@2 go_away:5s quota_minute:30s \
                        interactions_quota_exceeded";
         for text in written.split_whitespace() {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);

@@ -68,8 +68,10 @@ pub struct SeenCall {
     pub status: u16,
     /// Bytes of the answer's body handed to the connection.
     pub bytes_sent: u64,
-    /// Writes of the answer's body.
+    /// Writes of the answer's body, or messages of a session.
     pub writes: u64,
+    /// The code by which the caller closed a session; 1005 is a close without one.
+    pub close_heard: Option<u16>,
     /// How the answer ended.
     pub ending: Ending,
     /// When it ended.
@@ -106,6 +108,7 @@ impl SeenCall {
             "status": self.status,
             "bytes_sent": self.bytes_sent,
             "writes": self.writes,
+            "close_heard": self.close_heard,
             "ending": format!("{:?}", self.ending).to_ascii_lowercase(),
             "aborted": self.aborted(),
         })

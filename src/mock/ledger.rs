@@ -110,12 +110,17 @@ impl Ledger {
         tokens: Option<u64>,
         now: &Moment,
     ) -> Result<Option<Script>, Shortage> {
-        let found = self.find(call);
+        let found = self.find(call, |_| true);
         let uncounted = found.is_some_and(|at| self.scripts[at].script.refuses_uncounted());
         if let Some(tokens) = tokens.filter(|_| !uncounted) {
             self.spend(call, holder, settings, tokens, now)?;
         }
         Ok(found.map(|at| self.play(at)))
+    }
+
+    /// Plays the first script that this call meets among those `wanted`.
+    pub(crate) fn played(&mut self, call: &Subject<'_>, wanted: impl Fn(&Script) -> bool) -> Option<Script> {
+        self.find(call, wanted).map(|at| self.play(at))
     }
 
     /// The scripts that stand, the quotas set and what is spent, for the control route.
@@ -139,10 +144,10 @@ impl Ledger {
     }
 
     /// The first script that this call meets; dice are rolled and `skip` is counted on the way.
-    fn find(&mut self, call: &Subject<'_>) -> Option<usize> {
+    fn find(&mut self, call: &Subject<'_>, wanted: impl Fn(&Script) -> bool) -> Option<usize> {
         for at in 0..self.scripts.len() {
             let standing = &mut self.scripts[at];
-            if !standing.script.matches(call) {
+            if !wanted(&standing.script) || !standing.script.matches(call) {
                 continue;
             }
             if standing.skip > 0 {

@@ -1,29 +1,49 @@
 //! One TCP connection, which a script may close or reset under a call's feet.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::mock::journal::held;
 use crate::mock::world::World;
 
 /// The hold that calls have on their connection.
-#[derive(Debug)]
 pub(crate) struct Line {
     /// Counts from 1.
     pub(crate) number: u64,
     reset: AtomicBool,
     over: Notify,
+    /// What the connection goes on with once HTTP is over.
+    next: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.number)
+    }
 }
 
 impl Line {
     pub(crate) fn new(number: u64) -> Self {
-        Self { number, reset: AtomicBool::new(false), over: Notify::new() }
+        Self { number, reset: AtomicBool::new(false), over: Notify::new(), next: Mutex::default() }
+    }
+
+    /// Leaves what the connection goes on with, once its answer has switched protocols.
+    pub(crate) fn follow(&self, next: BoxFuture<'static, ()>) {
+        *held(&self.next) = Some(next);
+    }
+
+    /// What was left.
+    pub(crate) fn next(&self) -> Option<BoxFuture<'static, ()>> {
+        held(&self.next).take()
     }
 
     /// Ends the connection without another byte, by FIN.

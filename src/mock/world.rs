@@ -1,5 +1,6 @@
 //! The mocked world's state: who is known, what is spent, which faults are to come, what was seen.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,6 +20,9 @@ use crate::mock::settings::{MockKey, Settings};
 use crate::mock::store::Store;
 use crate::secret::Digest;
 
+/// Handles of Live sessions that are known at once; beyond them all are forgotten.
+const HANDLES_MAX: usize = 10_000;
+
 /// Google as far as its API can show it.
 #[derive(Debug)]
 pub struct World {
@@ -33,6 +37,8 @@ pub struct World {
     connections: AtomicU64,
     connections_open: AtomicU64,
     answers: AtomicU64,
+    /// Handles of Live sessions, each with its project.
+    handles: Mutex<HashMap<String, String>>,
 }
 
 impl World {
@@ -48,6 +54,7 @@ impl World {
             connections: AtomicU64::new(0),
             connections_open: AtomicU64::new(0),
             answers: AtomicU64::new(0),
+            handles: Mutex::default(),
             settings,
         }
     }
@@ -172,6 +179,32 @@ impl World {
         let zone = TimeZone::get("America/Los_Angeles").unwrap_or(TimeZone::UTC);
         let now = Moment { age: self.started.elapsed(), date: self.now().to_zoned(zone).date() };
         held(&self.ledger).judge(call, holder, &self.settings, tokens, &now)
+    }
+
+    /// The script of those `wanted` that a call meets which spends nothing.
+    pub(crate) fn played(&self, call: &Subject<'_>, wanted: impl Fn(&Script) -> bool) -> Option<Script> {
+        held(&self.ledger).played(call, wanted)
+    }
+
+    /// A handle by which `project` may go on with a Live session.
+    pub(crate) fn make_resumable(&self, project: &str) -> String {
+        let handle = format!("resume-{}", self.answer_id());
+        let mut handles = held(&self.handles);
+        if handles.len() >= HANDLES_MAX {
+            handles.clear();
+        }
+        handles.insert(handle.clone(), project.to_owned());
+        handle
+    }
+
+    /// Whose session a handle goes on with.
+    pub(crate) fn resumable(&self, handle: &str) -> Option<String> {
+        held(&self.handles).get(handle).cloned()
+    }
+
+    /// Who holds an ephemeral token: each is a project of its own here.
+    pub(crate) fn token_holder(&self, token: &str) -> Holder {
+        Holder { project: own_project(token), tier: self.settings.tier, quota: None }
     }
 
     /// For the control route.

@@ -88,11 +88,13 @@ impl From<&Error> for Outcome {
     /// What it means for the count that a call ended so: who failed, and what geminate refused itself.
     fn from(error: &Error) -> Self {
         match error {
+            Error::Closed { .. } if error.status().is_client_error() => Self::CallerError,
             Error::DeadlineExceeded(_)
             | Error::Unreachable(_)
             | Error::Interrupted(_)
             | Error::Edge { .. }
-            | Error::CredentialForm => Self::UpstreamError,
+            | Error::CredentialForm
+            | Error::Closed { .. } => Self::UpstreamError,
             Error::StreamBroken(_) => Self::StreamBroken,
             Error::Panicked => Self::Panicked,
             refusal => Self::Refused(refusal.name()),

@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 use tracing::{error, warn};
 
+use crate::phase::Phase;
 use crate::readiness::Readiness;
-use crate::server::phase::Phase;
 use crate::server::worker::Dealer;
 
 /// The pause after the kernel could not give a connection, such as when no file is left.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::header::UPGRADE;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -18,8 +19,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tower::Service as _;
 
+use crate::phase::Phase;
+use crate::sequel::Sequel;
 use crate::server::activity::{Activity, Patience, Quiet, UnderWay, Watched};
-use crate::server::phase::Phase;
 use crate::settings;
 
 /// Requests at once on one HTTP/2 connection.
@@ -60,8 +62,12 @@ pub(super) async fn serve<P: Send>(
     _place: P,
 ) {
     let activity = Activity::new();
+    let sequel = Sequel::new(phase.clone());
     let io = TokioIo::new(Watched { io: stream, activity: Arc::clone(&activity) });
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(sequel.clone());
+        }
         let under_way = activity.begin(request.version());
         let answer = app.clone().call(request);
         async move { answer.await.map(|answer: Response<Body>| answer.map(|body| Held { body, _under_way: under_way })) }
@@ -77,8 +83,8 @@ pub(super) async fn serve<P: Send>(
         tokio::select! {
             biased;
             // How a client ends its connection is its own affair; calls that were cut say so in their own record.
-            _ = connection.as_mut() => return,
-            () = draining_begins(&mut phase), if !draining => {
+            _ = connection.as_mut() => break,
+            _ = Phase::drains(&mut phase), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -96,11 +102,9 @@ pub(super) async fn serve<P: Send>(
             }
         }
     }
-}
-
-async fn draining_begins(phase: &mut watch::Receiver<Phase>) {
-    // Without a sender the house is gone, which is the same.
-    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+    if let Some(next) = sequel.take() {
+        next.await;
+    }
 }
 
 fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {

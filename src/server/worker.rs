@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use crate::phase::Phase;
 use crate::readiness::Readiness;
 use crate::server::connection::{self, Limits};
-use crate::server::phase::Phase;
 
 /// Connections on their way to a worker.
 const DESK_MAX: usize = 256;

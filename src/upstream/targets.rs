@@ -39,6 +39,11 @@ impl Targets {
         known.entry(target.clone()).or_insert_with(|| self.build(target)).clone()
     }
 
+    /// The same for a target that may hold a secret: it is not kept.
+    pub(super) fn fresh(&self, target: &PathAndQuery) -> Url {
+        self.build(target)
+    }
+
     fn build(&self, target: &PathAndQuery) -> Url {
         let mut url = self.base.clone();
         url.set_path(target.path());

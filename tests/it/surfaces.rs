@@ -161,21 +161,6 @@ async fn a_caller_s_own_error_comes_back_as_google_worded_it() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_refused_as_not_implemented() {
-    let (world, gate) = with_keys(&[KEY]).await;
-    let path = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
-    for path in [format!("{path}?key={TOKEN}"), format!("/{path}?key={TOKEN}")] {
-        let mut wire = Wire::to(gate.data).await;
-        let upgrade =
-            "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==";
-        wire.say(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n{upgrade}\r\n\r\n")).await;
-        let heard = wire.hear("\"UNIMPLEMENTED\"").await;
-        assert!(heard.starts_with("HTTP/1.1 501"), "{heard}");
-    }
-    assert!(world.calls().is_empty());
-}
-
-#[tokio::test]
 async fn an_answer_without_a_body_is_a_success_like_any_other() {
     let (world, gate) = with_keys(&[KEY]).await;
     play(&world, "path=none fault=status:204");

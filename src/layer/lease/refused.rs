@@ -37,6 +37,19 @@ pub(super) async fn read(
     mut lease: Lease,
     answer: Response<reqwest::Body>,
 ) -> Result<Response<Relay>, (Lease, Failure)> {
+    let failure = judge(eyes, call, answer).await;
+    match (failure.verdict, failure.answered) {
+        (verdict @ (Verdict::Caller | Verdict::Success), Some(answered)) => {
+            lease.pass(verdict, Instant::now());
+            told(eyes, call, &lease, verdict, answered.status, "");
+            Ok(reply(answered))
+        }
+        (_, answered) => Err((lease, Failure { answered, ..failure })),
+    }
+}
+
+/// Reads an error answer: the failure that it is.
+pub(super) async fn judge(eyes: &Eyes, call: &Call, answer: Response<reqwest::Body>) -> Failure {
     let (parts, body) = answer.into_parts();
     let body = match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(whole)) => whole.to_bytes(),
@@ -44,15 +57,7 @@ pub(super) async fn read(
         _ => Bytes::new(),
     };
     let refusal = Refusal::read(parts.status.as_u16(), &body);
-    let failure = judged(eyes, call, parts.status, headers_down(eyes, &parts.headers), &body, refusal);
-    match (failure.verdict, failure.answered) {
-        (verdict @ (Verdict::Caller | Verdict::Success), Some(answered)) => {
-            lease.pass(verdict, Instant::now());
-            told(eyes, call, &lease, verdict, parts.status, "");
-            Ok(reply(answered))
-        }
-        (_, answered) => Err((lease, Failure { answered, ..failure })),
-    }
+    judged(eyes, call, parts.status, headers_down(eyes, &parts.headers), &body, refusal)
 }
 
 /// The headers of an answer that go down, without any key: Google puts it into the URL of an upload, for one.

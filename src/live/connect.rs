@@ -1,0 +1,199 @@
+//! Connecting: a key, the handshake, the setup message, and Google's first word; another key where one refuses.
+
+use std::sync::Arc;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::affinity::Bound;
+use crate::call::{Attempt, Call, Failure};
+use crate::error::Error;
+use crate::layer::retry::Story;
+use crate::live::close::Close;
+use crate::live::means::Means;
+use crate::live::socket::{self, GoogleSocket, Message};
+use crate::pool::key::Form;
+use crate::pool::lease::Lease;
+use crate::refusal::Refusal;
+use crate::resource::Resource;
+use crate::secret::Secret;
+use crate::upstream::{Broken, Handshake, Opened};
+use crate::verdict::Verdict;
+
+/// What stands in the place of a key's id where none is used.
+const TOKEN: &str = "token";
+
+/// A session that has begun.
+#[derive(Debug)]
+pub(super) struct Connected {
+    /// `None`: the session is an ephemeral token's.
+    pub(super) lease: Option<Lease>,
+    pub(super) socket: GoogleSocket,
+    /// Google's first message.
+    pub(super) first: Message,
+}
+
+/// Connects on the key whose turn it is. As nothing but the setup has been sent until Google's first message, each
+/// refusal before it may be taken to another key.
+pub(super) async fn connect(
+    means: &Means,
+    call: &Arc<Call>,
+    handshake: &Handshake,
+    setup: &Message,
+) -> Result<Connected, Error> {
+    let mut attempt = Attempt { call: Arc::clone(call), tried: Vec::new(), shunned: Vec::new(), patient: true };
+    let mut story = Story::new(&means.retry);
+    let attempts = async {
+        loop {
+            match once(means, &attempt, handshake, setup).await {
+                Ok(connected) => {
+                    story.succeeded();
+                    return Ok(connected);
+                }
+                Err(failure) => match story.failed(failure, &mut attempt) {
+                    Ok(pause) => {
+                        call.record.add_wait(pause);
+                        sleep(pause).await;
+                    }
+                    Err(end) => return Err(end.err().unwrap_or(Error::StreamBroken("it did not begin"))),
+                },
+            }
+        }
+    };
+    let late = |_| Error::DeadlineExceeded(call.deadline - call.arrived);
+    timeout_at(call.deadline, attempts).await.map_err(late)?
+}
+
+/// Connects with an ephemeral token: no key goes up, so none is to blame, and none can take over.
+pub(super) async fn connect_by_token(
+    means: &Means,
+    call: &Call,
+    handshake: &Handshake,
+    setup: &Message,
+    token: &Secret,
+) -> Result<Connected, Error> {
+    // By the way out of the key that made it.
+    let owner = Resource::of_value(token.expose()).and_then(|token| means.lease.eyes.affinity.owner(&token));
+    let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key as usize));
+    let egress = key.map_or(0, |key| key.egress);
+    let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None };
+    call.record.attempt(&TOKEN.into());
+    let began = Instant::now();
+    let opened = timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await;
+    call.record.add_upstream(began.elapsed());
+    match opened {
+        Ok(Ok((socket, first))) => Ok(Connected { lease: None, socket, first }),
+        Ok(Err(failure)) => Err(failure.error.unwrap_or(Error::StreamBroken("it did not begin"))),
+        Err(_) => Err(Error::DeadlineExceeded(call.deadline - call.arrived)),
+    }
+}
+
+/// The target with the one credential that goes up in it.
+fn with_token(target: &PathAndQuery, token: &Secret) -> PathAndQuery {
+    let mark = if target.query().is_some() { '&' } else { '?' };
+    let token = utf8_percent_encode(token.expose(), NON_ALPHANUMERIC);
+    PathAndQuery::try_from(format!("{target}{mark}access_token={token}")).unwrap_or_else(|_| target.clone())
+}
+
+async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &Message) -> Result<Connected, Failure> {
+    let mut lease = means.lease.obtain(attempt).await?;
+    let call = &attempt.call;
+    call.record.attempt(&lease.key().id);
+    let began = Instant::now();
+    let key = lease.key();
+    let credential = Some(key.credential(Form::ApiKey));
+    let target = Target { path: call.endpoint.target.clone(), egress: key.egress, credential };
+    let opened = begin(means, call, target, handshake, setup).await;
+    call.record.add_upstream(began.elapsed());
+    match opened {
+        Ok((socket, first)) => {
+            lease.succeed(Instant::now());
+            Ok(Connected { lease: Some(lease), socket, first })
+        }
+        Err(failure) => Err(means.lease.settle(call, lease, *failure)),
+    }
+}
+
+/// Where an attempt goes, and by what it is let in.
+struct Target {
+    path: PathAndQuery,
+    egress: u32,
+    /// `None`: it stands in the path.
+    credential: Option<(HeaderName, HeaderValue)>,
+}
+
+/// One attempt, up to Google's first message.
+async fn begin(
+    means: &Means,
+    call: &Call,
+    target: Target,
+    handshake: &Handshake,
+    setup: &Message,
+) -> Result<(GoogleSocket, Message), Box<Failure>> {
+    let lease_means = &means.lease;
+    let Target { path, egress, credential } = target;
+    let opened = lease_means.upstream.open(&path, &call.headers, handshake, egress, credential);
+    let clean = |why: String| lease_means.eyes.scrubber.scrub_str(&why).into_owned();
+    let io = match opened.await {
+        Ok(Opened::Socket(io)) => io,
+        Ok(Opened::Refused(answer)) => {
+            let failure = lease_means.judge(call, answer).await;
+            let status = failure.answered.as_ref().map(|answered| answered.status).unwrap_or_default();
+            let Close { code, reason } = Close::of_answer(status, &failure.refusal);
+            let error = Some(Error::Closed { code, reason });
+            return Err(Box::new(Failure { answered: None, error, ..failure }));
+        }
+        Ok(Opened::Mistaken) => return Err(interrupted("it answered another handshake".to_owned())),
+        Err(Broken::Connect(why)) => return Err(failed(Verdict::Connect, Error::Unreachable(clean(why)))),
+        Err(Broken::Interrupted(why)) => return Err(interrupted(clean(why))),
+        Err(Broken::Body(fault)) => return Err(failed(Verdict::Caller, fault)),
+    };
+    let mut socket = socket::on(io, Role::Client, means.limits.message_bytes).await;
+    if let Err(error) = socket.send(setup.clone()).await {
+        return Err(interrupted(clean(error.to_string())));
+    }
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Close(frame))) => {
+                let close = Close::heard(frame.as_ref(), &lease_means.eyes.scrubber);
+                return Err(closed(call, close));
+            }
+            Some(Ok(first)) => return Ok((socket, first)),
+            Some(Err(error)) => return Err(interrupted(clean(error.to_string()))),
+            None => return Err(interrupted("the connection ended before the session began".to_owned())),
+        }
+    }
+}
+
+/// Google closed instead of answering the setup.
+fn closed(call: &Call, close: Close) -> Box<Failure> {
+    let refusal = close.refusal();
+    let verdict = match (Verdict::of(&refusal, &call.endpoint), &call.bound) {
+        // Another project may own the session that is to go on.
+        (Verdict::Caller, Bound::Unknown(_)) if refusal.code == 404 => Verdict::NotOwner,
+        (verdict, _) => verdict,
+    };
+    let Close { code, reason } = close;
+    let failure = failed(verdict, Error::Closed { code, reason });
+    Box::new(Failure { refusal, ..*failure })
+}
+
+fn interrupted(why: String) -> Box<Failure> {
+    failed(Verdict::Interrupted, Error::Interrupted(why))
+}
+
+fn failed(verdict: Verdict, error: Error) -> Box<Failure> {
+    Box::new(Failure {
+        verdict,
+        with: None,
+        outage: None,
+        answered: None,
+        refusal: Refusal::default(),
+        error: Some(error),
+    })
+}

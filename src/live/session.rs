@@ -1,0 +1,224 @@
+//! One session, from the client's first message to the close of both sides.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use http::{HeaderMap, Method, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::affinity::{Affinity, Bound, Conflict};
+use crate::call::wish::Wish;
+use crate::call::{Call, Payload};
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, seconds};
+use crate::live::books::Books;
+use crate::live::close::{Close, NORMAL, POLICY};
+use crate::live::connect::{Connected, connect, connect_by_token};
+use crate::live::means::{Limits, Means};
+use crate::live::message::Setup;
+use crate::live::pump::{self, Clock, Side};
+use crate::live::socket::{self, ClientSocket, Message};
+use crate::phase::Phase;
+use crate::record::{Outcome, Record};
+use crate::reference::{REFERENCES_MAX, Reference, references};
+use crate::resource::Resource;
+use crate::secret::Secret;
+use crate::upstream::Handshake;
+
+/// A session as it was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) endpoint: Endpoint,
+    pub(super) client: Client,
+    pub(super) token: Option<Secret>,
+    pub(super) record: Arc<Record>,
+    pub(super) headers: HeaderMap,
+    pub(super) handshake: Handshake,
+    pub(super) began: Instant,
+}
+
+/// A session, its handshake answered.
+pub(super) struct Session {
+    means: Arc<Means>,
+    asked: Asked,
+    phase: watch::Receiver<Phase>,
+}
+
+/// Why a session did not begin.
+enum Unbegun {
+    /// The client went away.
+    Gone,
+    /// The client sent what is no first message, or none.
+    Fault(Close),
+    /// No key could serve, or Google refused.
+    Refused(Error),
+}
+
+impl Session {
+    pub(super) fn new(means: Arc<Means>, asked: Asked, phase: watch::Receiver<Phase>) -> Self {
+        Self { means, asked, phase }
+    }
+
+    /// Serves it to its end. Dropped before, it ends both sides at once; the key is not to blame.
+    pub(super) async fn run(self, upgraded: hyper::upgrade::Upgraded) {
+        let Self { means, asked, phase } = self;
+        let (record, who) = (Arc::clone(&asked.record), asked.client.clone());
+        let mut client = socket::on(TokioIo::new(upgraded), Role::Server, means.limits.message_bytes).await;
+        let clock = Clock::new(means.limits, phase.clone());
+        // Boxed, so that a session under way does not carry what its beginning took.
+        let begun = Box::pin(async {
+            tokio::select! {
+                begun = begin(&means, asked, &mut client) => begun,
+                () = clock.cut() => Err(Unbegun::Refused(Error::Draining)),
+            }
+        });
+        let (connected, ahead) = match begun.await {
+            Ok(begun) => begun,
+            Err(unbegun) => return turn_away(&record, client, unbegun).await,
+        };
+        let Connected { lease, socket: google, first } = connected;
+        let mut books = Books::new(means.lease.eyes.clone(), record, who, lease);
+        books.read(&first);
+        let (to, from) = client.split();
+        let mut client = Side { from, to, ahead };
+        let (to, from) = google.split();
+        let mut google = Side { from, to, ahead: Some(first) };
+        let clock = Clock::new(means.limits, phase);
+        let ending = pump::run(&mut client, &mut google, &clock, |message| books.read(message), go_away).await;
+        let (to_client, to_google) = books.end(ending, &means.limits);
+        if let (Ok(client), Ok(google)) = (client.to.reunite(client.from), google.to.reunite(google.from)) {
+            tokio::join!(socket::close(client, &to_client), socket::close(google, &to_google));
+        }
+    }
+}
+
+/// Reads the first message and connects. The client's next message may be read meanwhile: it waits for Google.
+async fn begin(
+    means: &Means,
+    asked: Asked,
+    client: &mut ClientSocket,
+) -> Result<(Connected, Option<Message>), Unbegun> {
+    let setup = first(client, &means.limits).await?;
+    asked.record.add_wait(asked.began.elapsed());
+    let token = asked.token.clone();
+    let (call, handshake) = call(means, asked, &setup).map_err(Unbegun::Refused)?;
+    let call = Arc::new(call);
+    let mut ahead = None;
+    let connecting = async {
+        match &token {
+            Some(token) => connect_by_token(means, &call, &handshake, &setup, token).await,
+            None => connect(means, &call, &handshake, &setup).await,
+        }
+    };
+    let connected = tokio::select! {
+        connected = connecting => connected.map_err(Unbegun::Refused)?,
+        unbegun = watch(client, &mut ahead, &means.limits) => return Err(unbegun),
+    };
+    Ok((connected, ahead))
+}
+
+/// The client's first message.
+async fn first(client: &mut ClientSocket, limits: &Limits) -> Result<Message, Unbegun> {
+    let setup = timeout(limits.setup, data(client, limits)).await;
+    setup.unwrap_or_else(|_| {
+        let wait = seconds(limits.setup);
+        let reason = format!("no setup message came within {wait} s (live.setup_timeout_ms)");
+        Err(Unbegun::Fault(Close::new(POLICY, &reason)))
+    })
+}
+
+/// The next message that is no control frame.
+async fn data(client: &mut ClientSocket, limits: &Limits) -> Result<Message, Unbegun> {
+    loop {
+        match client.next().await {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => return Ok(message),
+            Some(Ok(Message::Close(_))) | None => return Err(Unbegun::Gone),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                return Err(Close::of_fault(&error, limits.message_bytes).map_or(Unbegun::Gone, Unbegun::Fault));
+            }
+        }
+    }
+}
+
+/// Watches whether the client is still there. One message more is read; what follows it waits in the network.
+async fn watch(client: &mut ClientSocket, ahead: &mut Option<Message>, limits: &Limits) -> Unbegun {
+    match data(client, limits).await {
+        Ok(message) => {
+            *ahead = Some(message);
+            pending().await
+        }
+        Err(unbegun) => unbegun,
+    }
+}
+
+/// The session as a call: the pool and the retries see it as they see every other.
+fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake), Error> {
+    let Asked { mut endpoint, client, record, headers, handshake, .. } = asked;
+    let bytes = setup.clone().into_data();
+    let named = Setup::read(&bytes);
+    if let Some(model) = &named.model {
+        record.model(model);
+    }
+    let bound = bind(&means.lease.eyes.affinity, &client, named.handle.as_deref(), &bytes)?;
+    endpoint.model = named.model.map(Into::into);
+    let arrived = Instant::now();
+    let call = Call {
+        lane: endpoint.model.clone().unwrap_or_default(),
+        endpoint,
+        method: Method::GET,
+        headers,
+        payload: Payload::Kept(bytes, None),
+        client,
+        record,
+        bound,
+        wish: Wish::default(),
+        arrived,
+        deadline: arrived + means.limits.setup,
+    };
+    Ok((call, handshake))
+}
+
+/// Which keys may serve it: those of the project where the session began that is to go on, and where what the setup
+/// names lives.
+fn bind(affinity: &Affinity, client: &Client, handle: Option<&str>, setup: &[u8]) -> Result<Bound, Error> {
+    let named = references(setup).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
+    let session = handle.and_then(Resource::session).map(|resource| Reference { resource, certain: true });
+    affinity.bind(session.iter().chain(&named), client).map_err(|conflict| match conflict {
+        Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
+        Conflict::Foreign(resource) => Error::Foreign(resource),
+    })
+}
+
+/// Closes a session that did not begin, and records it as the same answer over HTTP would be.
+async fn turn_away(record: &Record, client: ClientSocket, unbegun: Unbegun) {
+    let close = match unbegun {
+        Unbegun::Gone => {
+            record.outcome(Outcome::ClientGone);
+            Close::new(NORMAL, "")
+        }
+        Unbegun::Fault(close) => {
+            record.head(StatusCode::BAD_REQUEST.as_u16(), true);
+            record.outcome(Outcome::CallerError);
+            close
+        }
+        Unbegun::Refused(error) => {
+            record.head(error.status().as_u16(), true);
+            record.outcome(Outcome::from(&error));
+            Close::of(&error)
+        }
+    };
+    socket::close(client, &close).await;
+}
+
+/// What Google sends before it closes a connection: clients know it, and come back with a session's handle.
+fn go_away(left: Duration) -> String {
+    json!({"goAway": {"timeLeft": format!("{}s", left.as_secs())}}).to_string()
+}
