@@ -39,7 +39,7 @@ def ask(*arguments, **more):
 
 def answered(text):
     """An answer that ends with the end of the prompt, as the mock answers; what the CLI puts before it is its own."""
-    hold(text.startswith("You said: "), text)
+    hold(text.startswith("You said:"), text)
 
 
 def an_answer_in_text():

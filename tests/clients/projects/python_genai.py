@@ -6,6 +6,7 @@ import json
 
 from google import genai
 from google.genai import errors, types
+from google.genai._interactions import APIStatusError
 from pydantic import BaseModel
 from steps import DIRECTOR, EMBEDDER, MODEL, PAINTER, SEEDS, TOKEN, URL, equal, hold, run
 
@@ -31,8 +32,8 @@ def refused(code, action, *parts):
     """Holds that an action is refused, in words that hold all the parts."""
     try:
         found = action()
-    except errors.APIError as error:
-        equal(error.code, code)
+    except (errors.APIError, APIStatusError) as error:
+        equal(getattr(error, "code", None) or error.status_code, code)
         for part in parts:
             hold(part in str(error), f"{part} is not in: {error}")
     else:
