@@ -25,8 +25,8 @@ use crate::resource::Resource;
 use self::page::Page;
 use self::query::{List, Place};
 
-mod page;
 mod query;
+mod page;
 
 /// The projects that are asked for one page; a page that is not full by then says where to go on.
 const PROJECTS_MAX: usize = 32;
@@ -99,14 +99,13 @@ impl Means {
             match gathered(inner.call(part).await).await {
                 Part::Whole(body) => {
                     let shows = |resource: &Resource| self.affinity.shows(resource, &call.client);
-                    let Some(more) = page.add(list, &body, shows) else {
-                        return Err(Error::Interrupted("a list came in a form that is not known".to_owned()));
-                    };
+                    let unread = |_| Error::Interrupted("a list came in a form that is not known".to_owned());
+                    let more = page.add(list, &body, shows).map_err(unread)?;
                     place = more.map(|token| Place { project: current.project, token: Some(token) }).or(next);
                     failed = None;
                 }
                 // What is wrong with the question is wrong in every project.
-                Part::Refused(reply) if reply.status() == StatusCode::BAD_REQUEST => return Ok(reply),
+                Part::Refused(reply) if reply.status() == StatusCode::BAD_REQUEST => return Ok(*reply),
                 refused => {
                     missing += 1;
                     place = next;
@@ -116,7 +115,7 @@ impl Means {
         }
         match failed {
             Some(Part::Failed(error)) if missing == asked => Err(error),
-            Some(Part::Refused(reply)) if missing == asked => Ok(reply),
+            Some(Part::Refused(reply)) if missing == asked => Ok(*reply),
             _ => {
                 let token = place.map(|place| self.token(&place));
                 Ok(answer(page.write(list, token.as_deref()), missing))
@@ -155,7 +154,7 @@ impl Means {
 /// What one project answered.
 enum Part {
     Whole(Bytes),
-    Refused(Response<Relay>),
+    Refused(Box<Response<Relay>>),
     Failed(Error),
 }
 
@@ -186,7 +185,7 @@ async fn gathered(reply: Result<Response<Relay>, Error>) -> Part {
                 Err(_) => Part::Failed(Error::Interrupted("a list broke off".to_owned())),
             }
         }
-        Ok(reply) => Part::Refused(reply),
+        Ok(reply) => Part::Refused(Box::new(reply)),
         Err(error) => Part::Failed(error),
     }
 }

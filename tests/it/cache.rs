@@ -94,7 +94,7 @@ async fn what_cannot_differ_is_kept_on_both_surfaces_and_a_stream_never() {
         (Method::POST, "/v1/chat/completions".to_owned(), chat(0.0), true),
         (Method::POST, "/v1/chat/completions".to_owned(), chat(0.7), false),
         (Method::POST, format!("/v1beta/models/{MODEL}:streamGenerateContent?alt=sse"), cold("hello"), false),
-        (Method::GET, "/v1beta/files".to_owned(), Value::Null, false),
+        (Method::GET, "/v1beta/echo".to_owned(), Value::Null, false),
     ];
     for (method, path, body, kept) in cases {
         let before = world.calls().len();

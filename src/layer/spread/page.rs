@@ -45,21 +45,21 @@ impl Page {
     }
 
     /// Takes up one project's answer, of which the client sees what `shows` says. Gives the token by which the
-    /// project's list goes on, if it does; `None` for what is no list.
+    /// project's list goes on, if it does. Fails on what is no list.
     pub(super) fn add(
         &mut self,
         list: &List,
         body: &[u8],
         shows: impl Fn(&Resource) -> bool,
-    ) -> Option<Option<String>> {
-        let part: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).ok()?;
+    ) -> serde_json::Result<Option<String>> {
+        let part: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body)?;
         let arrays = part.iter().find(|(_, value)| value.get().starts_with('['));
         let mut newest = None;
         if let Some((field, array)) = arrays {
             field.as_ref().clone_into(&mut self.field);
-            let entries: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
+            let entries: Vec<&RawValue> = serde_json::from_str(array.get())?;
             for entry in entries {
-                let read: Entry<'_> = serde_json::from_str(entry.get()).ok()?;
+                let read: Entry<'_> = serde_json::from_str(entry.get())?;
                 let resource = read.name().and_then(|name| Resource::of_id(&list.collection, name));
                 if resource.as_ref().is_none_or(&shows) {
                     self.entries.push(entry.to_owned());
@@ -69,10 +69,10 @@ impl Page {
         }
         let member = |name: &str| part.get(name).map(|value| value.get());
         if list.openai {
-            return Some(newest.filter(|_| member("has_more") == Some("true")));
+            return Ok(newest.filter(|_| member("has_more") == Some("true")));
         }
         let token = member("nextPageToken").and_then(|token| serde_json::from_str::<String>(token).ok());
-        Some(token.filter(|token| !token.is_empty()))
+        Ok(token.filter(|token| !token.is_empty()))
     }
 
     /// The page as its surface writes one; `token` is where the next one begins.
