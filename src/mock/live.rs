@@ -50,7 +50,7 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
     let credentials: Vec<_> = credentials(&head.uri, &head.headers);
     if credentials.len() > 1 {
         let refused = Refusal::MultipleCredentials.to(&Asked::default(), None);
-        return Ok(delivery::at_once(reply::refusal(refused, false), line, call));
+        return Ok(delivery::at_once(&reply::refusal(refused, false), line, call));
     }
     let asker = Asker {
         credential: credentials.into_iter().next(),
@@ -65,7 +65,7 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
             }
         }
         if let Some(refused) = refused::over_http(&script, &asker.key()) {
-            return Ok(delivery::at_once(reply::refusal(refused, false), line, call));
+            return Ok(delivery::at_once(&reply::refusal(refused, false), line, call));
         }
         if breaks(&script, &line) {
             call.end(Ending::Broken);
@@ -75,7 +75,7 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
     let key = head.headers.get(SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
     let Some(upgrade) = head.extensions.remove::<hyper::upgrade::OnUpgrade>().filter(|_| !key.is_empty()) else {
         let refused = bodies::plain(400, "The WebSocket handshake is not one.");
-        return Ok(delivery::at_once(reply::refusal(refused, false), line, call));
+        return Ok(delivery::at_once(&reply::refusal(refused, false), line, call));
     };
     call.note(|call| call.status = 101);
     let answer = switching(key);
