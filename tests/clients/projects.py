@@ -3,6 +3,7 @@
 import collections
 import json
 import re
+import urllib.parse
 
 from town import ask, town
 
@@ -20,8 +21,9 @@ SPENT_SCRIPTS = [
 ]
 MODEL = "gemini-3.8-flash"
 
-# What lives in one project, wherever a call names it: in its path, or in the first 64 KiB of its body.
-NAMED = re.compile(r"(?:files|cachedContents|batches|fileSearchStores|interactions)/[A-Za-z0-9_-]+"
+# What lives in one project, wherever a call names it: in its path, or in the first 64 KiB of its body. OpenAI's paths
+# name a collection twice.
+NAMED = re.compile(r"(?:files|cachedContents|batches|fileSearchStores|interactions)/(?!files/|batches/)[A-Za-z0-9_-]+"
                    r"|models/[^/\"?]+/operations/[A-Za-z0-9_-]+|(?<=\"previous_interaction_id\":\")[A-Za-z0-9_-]+")
 
 
@@ -45,19 +47,24 @@ def seed(mock, key):
 
 def names(call):
     """What a call names that lives in one project."""
-    text = call["path"] + " " + call["body"].replace('": "', '":"')
+    text = urllib.parse.unquote(call["path"]) + " " + call["body"].replace('": "', '":"')
     return {found if "/" in found else f"interactions/{found}" for found in NAMED.findall(text)}
 
 
 def owners(place, name, calls, seeds):
-    """Holds that each call for a resource was answered by the project that owns it, and by no other."""
+    """Holds that each call for a resource was answered by the project that owns it, and that no other was asked.
+
+    Whose the seeds are is for geminate to find out, and what is gone may be anybody's.
+    """
     homes = collections.defaultdict(set)
-    strays = []
+    gone, strays = set(seeds), []
     for call in calls:
         for resource in names(call):
             if call["status"] < 400:
                 homes[resource].add(call["project"])
-            elif resource not in seeds and call["project"] not in homes[resource]:
+                if call["method"] == "DELETE":
+                    gone.add(resource)
+            elif resource not in gone and call["project"] not in homes[resource]:
                 strays.append((call["method"], call["path"], call["project"], call["status"]))
     several = {resource: sorted(found) for resource, found in homes.items() if len(found) > 1}
     place.tally.check(f"{name}: what {len(homes)} resources were named for went to their owners", not several, several)

@@ -8,7 +8,7 @@ from google import genai
 from google.genai import errors, types
 from google.genai._interactions import APIStatusError
 from pydantic import BaseModel
-from steps import DIRECTOR, EMBEDDER, MODEL, PAINTER, SEEDS, TOKEN, URL, equal, hold, run
+from steps import EMBEDDER, MODEL, PAINTER, SEEDS, TOKEN, URL, equal, hold, run
 
 client = genai.Client(api_key=TOKEN, http_options={"base_url": URL})
 LARGE = 20 << 20
@@ -157,16 +157,11 @@ def a_store_to_search():
     client.file_search_stores.delete(name=store.name, config={"force": True})
 
 
-def pictures_and_a_film():
+def a_picture_that_is_painted():
     config = {"response_modalities": ["IMAGE"]}
     answer = client.models.generate_content(model=PAINTER, contents="a cat", config=config)
     (picture,) = [part.inline_data for part in answer.parts if part.inline_data]
     hold(picture.data.startswith(b"\x89PNG"), "no picture")
-    operation = client.models.generate_videos(model=DIRECTOR, prompt="a cat")
-    while not operation.done:
-        operation = client.operations.get(operation)
-    (film,) = operation.response.generated_videos
-    hold(b"ftyp" in client.files.download(file=film.video), "no film")
 
 
 def a_chat_that_calls_functions():
@@ -224,5 +219,6 @@ def embeddings_and_counted_tokens():
 
 run("Python google-genai", a_file_from_beginning_to_end, a_file_of_twenty_megabytes, uploads_at_once,
     two_files_in_one_prompt, files_of_every_project, a_cache_from_beginning_to_end, a_batch_of_inlined_prompts,
-    a_batch_by_file, a_batch_that_is_cancelled, a_store_to_search, pictures_and_a_film, a_chat_that_calls_functions,
-    an_answer_in_a_schema, interactions_that_build_on_each_other, embeddings_and_counted_tokens)
+    a_batch_by_file, a_batch_that_is_cancelled, a_store_to_search, a_picture_that_is_painted,
+    a_chat_that_calls_functions, an_answer_in_a_schema, interactions_that_build_on_each_other,
+    embeddings_and_counted_tokens)

@@ -4,7 +4,7 @@ import json
 
 import openai
 from pydantic import BaseModel
-from steps import EMBEDDER, MODEL, PAINTER, SEEDS, TOKEN, URL, equal, hold, run
+from steps import DIRECTOR, EMBEDDER, MODEL, PAINTER, SEEDS, TOKEN, URL, equal, hold, run
 
 client = openai.OpenAI(api_key=TOKEN, base_url=f"{URL}/v1")
 MESSAGES = [{"role": "user", "content": "hello there"}]
@@ -77,6 +77,11 @@ def a_picture_that_is_painted():
     hold(answer.data[0].b64_json, f"no picture: {answer}")
 
 
+def a_film():
+    film = client.videos.create_and_poll(model=DIRECTOR, prompt="a cat", poll_interval_ms=50)
+    equal(film.status, "completed")
+
+
 def the_models():
     ids = [model.id for model in client.models.list()]
     hold(f"models/{MODEL}" in ids, f"{MODEL} is not in {ids}")
@@ -125,11 +130,12 @@ def an_error_of_the_callers_own():
     try:
         client.chat.completions.create(model="no-such-model", messages=MESSAGES)
     except openai.NotFoundError as error:
-        hold("no-such-model" in error.message, error.message)
+        # Google's words stand in an array, of which the client makes no message.
+        hold("no-such-model" in error.response.text, error.response.text)
     else:
         raise AssertionError("not refused")
 
 
 run("Python openai", a_chat_and_a_stream_with_its_usage, a_function_that_is_called, a_function_called_in_a_stream,
-    an_answer_in_a_schema, a_picture_in_a_prompt, some_reasoning, embeddings, a_picture_that_is_painted, the_models,
-    a_batch_by_file, a_batch_that_is_cancelled, files_of_every_project, an_error_of_the_callers_own)
+    an_answer_in_a_schema, a_picture_in_a_prompt, some_reasoning, embeddings, a_picture_that_is_painted, a_film,
+    the_models, a_batch_by_file, a_batch_that_is_cancelled, files_of_every_project, an_error_of_the_callers_own)
