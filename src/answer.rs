@@ -39,6 +39,7 @@ fn body(surface: Surface, error: &Error) -> Bytes {
     let json = match surface {
         Surface::Gemini => gemini(error),
         Surface::OpenAi => openai(error),
+        Surface::Interactions => interactions(error),
     };
     Bytes::from(json.to_string())
 }
@@ -49,6 +50,11 @@ pub fn last_frame(surface: Surface, error: &Error) -> Bytes {
         // Compact and unprefixed: Google's own form, which python, go and js all read (Google SDKs, 2026).
         Surface::Gemini => Bytes::from(gemini(error).to_string()),
         Surface::OpenAi => Bytes::from(format!("data: {}\n\n", openai(error))),
+        Surface::Interactions => {
+            let mut event = interactions(error);
+            event["event_type"] = "error".into();
+            Bytes::from(format!("event: error\ndata: {event}\n\n"))
+        }
     }
 }
 
@@ -88,6 +94,24 @@ fn openai(error: &Error) -> Value {
         _ => "server_error",
     };
     json!({"error": {"message": error.to_string(), "type": kind, "param": null, "code": error.name()}})
+}
+
+/// The Interactions API's words (Gemini API documentation, "API errors", 2026-10).
+fn interactions(error: &Error) -> Value {
+    let spent = |reasons: &[(&str, u32)]| !reasons.is_empty() && reasons.iter().all(|(name, _)| *name == "quota_day");
+    let code = match (error, error.status().as_u16()) {
+        (Error::Exhausted { reasons, .. }, 429) if spent(reasons) => "quota_exceeded",
+        (_, 401) => "authentication",
+        (_, 403) => "permission_denied",
+        (_, 404) => "not_found",
+        (_, 408 | 504) => "deadline_exceeded",
+        (_, 429) => "rate_limit_exceeded",
+        (_, 501) => "unimplemented",
+        (_, 502 | 503) => "service_unavailable",
+        (_, 400..=499) => "invalid_request",
+        _ => "api_error",
+    };
+    json!({"error": {"code": code, "message": error.to_string()}})
 }
 
 /// Google's word for an HTTP status.
@@ -137,6 +161,21 @@ mod tests {
         let (answer, json) = parsed(Surface::OpenAi, &error);
         assert_eq!((answer.status().as_u16(), json["error"]["type"].as_str()), (401, Some("authentication_error")));
         assert_eq!(answer.headers()[CONNECTION], "close");
+        let (answer, json) = parsed(Surface::Interactions, &error);
+        assert_eq!(
+            (answer.status().as_u16(), &json),
+            (401, &json!({"error": {"code": "authentication", "message": "no"}}))
+        );
+        let out = |reasons| Error::Exhausted { reasons, retry_after: None, fault: false, owner: None };
+        for (error, code) in [
+            (out(vec![("quota_day", 2)]), "quota_exceeded"),
+            (out(vec![("quota_day", 1), ("quota_minute", 1)]), "rate_limit_exceeded"),
+            (Error::Busy, "service_unavailable"),
+            (Error::Unchecked, "invalid_request"),
+            (Error::DeadlineExceeded(Duration::from_secs(1)), "deadline_exceeded"),
+        ] {
+            assert_eq!(parsed(Surface::Interactions, &error).1["error"]["code"], code, "{error:?}");
+        }
     }
 
     #[test]
@@ -153,5 +192,9 @@ mod tests {
         let native = last_frame(Surface::Gemini, &error);
         assert!(native.starts_with(b"{\"error\":{") && !native.contains(&b'\n'));
         assert!(last_frame(Surface::OpenAi, &error).starts_with(b"data: {\"error\":{"));
+        let event = String::from_utf8(last_frame(Surface::Interactions, &error).to_vec()).unwrap();
+        let data = event.strip_prefix("event: error\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
+        let event: Value = serde_json::from_str(data).unwrap();
+        assert_eq!((&event["event_type"], &event["error"]["code"]), (&json!("error"), &json!("service_unavailable")));
     }
 }

@@ -99,6 +99,7 @@ impl Sources {
         let (mut settings, leaves, mut faults) = self.merge();
         let keys = keys::resolve(&settings.keys, &variables, &leaves, &mut faults);
         let clients = rules::clients(&settings, &leaves, &mut faults);
+        rules::aliases(&settings, &leaves, &mut faults);
         rules::exposure(&settings, &leaves, &mut faults);
         // A longer default is a longer ceiling as well.
         let deadline = &mut settings.deadline;

@@ -1,51 +1,22 @@
 //! Which operation of which surface a request names, parsed once at the edge.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Uri, header};
+use http::{Method, Uri};
 
+use crate::alias::Aliases;
 use crate::resource::Resource;
 
-/// The two shapes of requests, answers and errors that geminate speaks.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Surface {
-    /// Google's own: `{"error":{"code","message","status","details"}}`.
-    Gemini,
-    /// OpenAI's, as Google's compatible endpoint serves it: `{"error":{"message","type","param","code"}}`.
-    OpenAi,
-}
+mod query;
+mod surface;
+mod path;
 
-impl Surface {
-    /// The label in metrics and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gemini => "gemini",
-            Self::OpenAi => "openai",
-        }
-    }
+use path::ambiguous;
+use query::is_credential;
+pub use query::parameters;
+pub use surface::Surface;
 
-    /// The surface of a path that may not parse, so that even its refusal has the right shape.
-    pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
-        let path = uri.path().trim_start_matches('/');
-        let mut parts = path.splitn(3, '/');
-        let (version, first, rest) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        match version {
-            Some(_) if first == "openai" => Self::OpenAi,
-            Some("v1") if OPENAI_ONLY.contains(&first) => Self::OpenAi,
-            Some("v1") if SHARED.contains(&first) && !rest.contains(':') && bearer_alone(uri, headers) => Self::OpenAi,
-            _ => Self::Gemini,
-        }
-    }
-}
-
-/// First path segments below `/v1` that only OpenAI has.
-const OPENAI_ONLY: [&str; 9] =
-    ["chat", "completions", "embeddings", "images", "videos", "audio", "responses", "moderations", "realtime"];
-/// First path segments below `/v1` that both have: the credential's form decides.
-const SHARED: [&str; 3] = ["models", "files", "batches"];
 /// The API's versions; whatever path follows one is Google's to know.
 const VERSIONS: [&str; 3] = ["v1", "v1beta", "v1alpha"];
-/// Parameters by which Google knows a caller: none of a client's own goes up beside the pool's key.
-const CREDENTIALS: [&str; 3] = ["key", "access_token", "oauth_token"];
 /// The longest target that is passed on.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
 
@@ -72,6 +43,8 @@ pub enum Action {
     Chat,
     /// OpenAI's `embeddings`
     Embeddings,
+    /// `POST /interactions`: a turn, which Google stores unless it is told not to.
+    Interaction,
     /// Below `/upload`: a body that is streamed and never sent twice.
     Upload,
     /// Below `/ws`: a WebSocket, such as the Live API's.
@@ -95,6 +68,7 @@ impl Action {
             Self::ModelGet => "models.get",
             Self::Chat => "chat.completions",
             Self::Embeddings => "embeddings",
+            Self::Interaction => "interactions.create",
             Self::Upload => "upload",
             Self::Live => "live",
             Self::Realtime => "realtime",
@@ -118,6 +92,8 @@ pub struct Endpoint {
     pub target: PathAndQuery,
     /// Whether sending it twice can do no harm beyond its price: reads, generations, counts, embeddings.
     pub replayable: bool,
+    /// Whether the path called its model by another name than Google's: the body may do so as well.
+    pub renamed: bool,
 }
 
 /// Why a target is no endpoint.
@@ -143,7 +119,7 @@ impl Endpoint {
         }
         // A doubled leading slash is one: Google's JS SDK sends `//ws/...`.
         let path = if asked.path().starts_with("//") { &asked.path()[1..] } else { asked.path() };
-        if ambiguous(path) {
+        if ambiguous(path, surface == Surface::OpenAi) {
             return Err(Unroutable::Ambiguous);
         }
         let (head, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
@@ -156,18 +132,31 @@ impl Endpoint {
             return Err(Unroutable::Unknown);
         }
         let (action, model) = match surface {
-            Surface::Gemini => gemini(method, head, rest, asked.query()),
+            Surface::Gemini | Surface::Interactions => gemini(method, head, rest, asked.query()),
             Surface::OpenAi => openai(method, rest.strip_prefix("openai/").unwrap_or(rest)),
         };
-        let replayable =
-            matches!(*method, Method::GET | Method::HEAD) || !matches!(action, Action::Upload | Action::Other);
+        let replayable = match action {
+            _ if matches!(*method, Method::GET | Method::HEAD) => true,
+            Action::Upload | Action::Interaction => false,
+            Action::Other => makes_nothing(rest),
+            _ => true,
+        };
         let target = target(asked, path, surface == Surface::OpenAi && !rest.starts_with("openai/"));
         let resource = match (head, action) {
             ("upload", _) => rest.split_once('/').and_then(|(_, rest)| Resource::of_path(rest)),
             (_, Action::Other) => Resource::of_path(rest),
             _ => None,
         };
-        Ok(Self { surface, action, model: model.map(Into::into), resource, target, replayable })
+        Ok(Self { surface, action, model: model.map(Into::into), resource, target, replayable, renamed: false })
+    }
+
+    /// The same, a model in the path that has another name for Google going by that.
+    pub fn named(method: &Method, uri: &Uri, surface: Surface, aliases: &Aliases) -> Result<Self, Unroutable> {
+        let endpoint = Self::parse(method, uri, surface)?;
+        let Some(model) = endpoint.model.as_deref() else { return Ok(endpoint) };
+        let target = aliases.real(model).and_then(|real| retargeted(&endpoint.target, model, real));
+        let Some(target) = target else { return Ok(endpoint) };
+        Ok(Self { renamed: true, ..Self::parse(method, &target.into(), surface)? })
     }
 
     /// The collection that the path leads to, such as `files` or `interactions`.
@@ -185,12 +174,13 @@ impl Endpoint {
 
     /// Whether its answers may name resources that its project owns.
     pub const fn names_resources(&self) -> bool {
-        matches!(self.action, Action::Upload | Action::Other)
+        matches!(self.action, Action::Upload | Action::Other | Action::Interaction)
     }
 
-    /// Whether the model stands in the body: OpenAI's calls.
-    pub const fn names_model_in_body(&self) -> bool {
-        matches!(self.action, Action::Chat | Action::Embeddings)
+    /// Whether the model stands in the body: OpenAI's generations, and interactions.
+    pub fn names_model_in_body(&self) -> bool {
+        matches!(self.action, Action::Chat | Action::Embeddings | Action::Interaction)
+            || self.surface == Surface::OpenAi && MODEL_IN_BODY.contains(&self.collection())
     }
 
     /// The operation's text for logs: never a string of the client's.
@@ -199,12 +189,36 @@ impl Endpoint {
     }
 }
 
+/// Of OpenAI's further calls, those whose body names a model.
+const MODEL_IN_BODY: [&str; 6] = ["images", "videos", "audio", "responses", "completions", "moderations"];
+
+/// Whether a call that is not told apart leaves nothing behind, as its path says: sending it twice costs its price.
+fn makes_nothing(rest: &str) -> bool {
+    const CALLS: [&str; 3] = ["images/generations", "completions", "moderations"];
+    rest.ends_with(":predict")
+        || rest.ends_with(":generateAnswer")
+        || CALLS.contains(&rest.strip_prefix("openai/").unwrap_or(rest))
+}
+
+/// The target of another model: `real` in the place of `model`.
+fn retargeted(target: &PathAndQuery, model: &str, real: &str) -> Option<PathAndQuery> {
+    const MODELS: &str = "/models/";
+    let text = target.as_str();
+    let after = &text[text.find(MODELS)? + MODELS.len()..];
+    let tail = bare(after);
+    let rest = tail.strip_prefix(model)?;
+    PathAndQuery::try_from([&text[..text.len() - tail.len()], real, rest].concat()).ok()
+}
+
 /// What a Gemini path names, `head` being its first segment.
 fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -> (Action, Option<&'p str>) {
     match head {
         "upload" => return (Action::Upload, None),
         "ws" => return (Action::Live, None),
         _ => {}
+    }
+    if rest == "interactions" && *method == Method::POST {
+        return (Action::Interaction, None);
     }
     let Some(name) = rest.strip_prefix("models").map(|name| name.strip_prefix('/').unwrap_or(name)) else {
         let tuned = rest.strip_prefix("tunedModels/").and_then(|name| name.split_once(':'));
@@ -238,11 +252,17 @@ fn openai<'p>(method: &Method, rest: &'p str) -> (Action, Option<&'p str>) {
         ("models", &Method::GET) => (Action::ModelList, None),
         (path, _) if path == "realtime" || path.starts_with("realtime/") => (Action::Realtime, None),
         (_, &Method::GET) => match rest.strip_prefix("models/") {
-            Some(model) => (Action::ModelGet, Some(model.strip_prefix("models/").unwrap_or(model))),
+            Some(model) => (Action::ModelGet, Some(bare(model))),
             None => (Action::Other, None),
         },
         _ => (Action::Other, None),
     }
+}
+
+/// A model's name in OpenAI's path, without `models/`, whose slash may be encoded.
+fn bare(model: &str) -> &str {
+    let prefixes = ["models/", "models%2F", "models%2f"];
+    prefixes.iter().find_map(|prefix| model.strip_prefix(prefix)).unwrap_or(model)
 }
 
 /// The target without the client's credential, below Google's compatible endpoint when `compat` says so.
@@ -262,39 +282,6 @@ fn target(asked: &PathAndQuery, path: &str, compat: bool) -> PathAndQuery {
     }
     // Made of pieces of a valid target, so it is one.
     PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/"))
-}
-
-/// The query's parameters as they stand.
-pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
-    query.unwrap_or("").split('&').filter(|p| !p.is_empty())
-}
-
-fn is_credential(parameter: &str) -> bool {
-    let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-    // A name may be written percent-encoded.
-    let is = |known: &str| name.contains('%') && percent_encoding::percent_decode_str(name).eq(known.bytes());
-    CREDENTIALS.iter().any(|known| name == *known || is(known))
-}
-
-/// Whether another reader of this path could see another path in it.
-fn ambiguous(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.')) && memchr::memmem::find(bytes, b"//").is_none() {
-        return !path.starts_with('/');
-    }
-    let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
-    let slashes = |text: &[u8]| memchr::memchr_iter(b'/', text).count();
-    decoded.contains(&b'\\')
-        || decoded.iter().any(u8::is_ascii_control)
-        || slashes(&decoded) != slashes(bytes)
-        || decoded[1..].split(|b| *b == b'/').any(|part| part.is_empty() || part == b"." || part == b"..")
-}
-
-/// A Bearer credential and none of Google's forms beside it.
-fn bearer_alone(uri: &Uri, headers: &HeaderMap) -> bool {
-    headers.contains_key(header::AUTHORIZATION)
-        && !headers.contains_key("x-goog-api-key")
-        && !parameters(uri.query()).any(is_credential)
 }
 
 #[cfg(test)]

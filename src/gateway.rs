@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listener -> router -> [record, catch panic, authenticate] -> handle
-//!   handle: Endpoint::parse, read -> path(call) -> Reply or Error -> answer
+//!   handle: Endpoint::named, read -> path(call) -> Reply or Error -> answer
 //!   path:   Admit -> Spread -> Deadline -> Remember -> Retry -> Lease -> upstream
 //! ```
 
@@ -30,6 +30,7 @@ use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 
+mod naming;
 mod intake;
 
 use intake::Intake;
@@ -145,7 +146,7 @@ async fn handle<P: Path>(
     let record = Arc::clone(record);
     record.client(client.id());
     let operator = client.operator();
-    let reply = match Endpoint::parse(&parts.method, &parts.uri, surface) {
+    let reply = match Endpoint::named(&parts.method, &parts.uri, surface, intake.aliases()) {
         Ok(endpoint) => {
             record.endpoint(&endpoint);
             match endpoint.action {

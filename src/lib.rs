@@ -7,6 +7,7 @@
 pub mod secret;
 pub mod settings;
 pub mod scrub;
+pub mod alias;
 pub mod resource;
 pub mod endpoint;
 pub mod usage;

@@ -15,8 +15,8 @@ mod tests;
 /// The longest key or reason that is read; those that are looked for are shorter.
 const GATHERED_BYTES_MAX: usize = 32;
 
-/// Fed with the bytes of an answer in any pieces: Gemini's SSE, array stream and whole answers, `OpenAI`'s SSE and whole
-/// answers; their structure tells them apart. Holds a few dozen bytes of the answer, allocates nothing, and takes
+/// Fed with the bytes of an answer in any pieces: Gemini's SSE, array stream and whole answers, `OpenAI`'s and the
+/// Interactions API's SSE and whole answers; their structure tells them apart. Holds a few dozen bytes of the answer, allocates nothing, and takes
 /// rubbish without harm. Only documents' own members count: the arguments of a function call can imitate nothing.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -56,7 +56,7 @@ impl Meter {
         }
     }
 
-    /// The last token counts that were reported whole: `usageMetadata` or `OpenAI`'s `usage`, whose thoughts are taken out
+    /// The last token counts that were reported whole: `usageMetadata` or `usage`, out of which `OpenAI`'s thoughts are taken
     /// of the answer's tokens. `None` before any; what `:countTokens` counts is no usage.
     pub fn usage(&self) -> Option<Usage> {
         self.reading.usage
@@ -85,6 +85,11 @@ impl Meter {
     /// Whether a document (a frame, an element of an array, the whole answer) had an `error` that is not `null`.
     pub fn error(&self) -> bool {
         self.reading.error
+    }
+
+    /// Whether the very first document had it: nothing came before.
+    pub fn began_with_error(&self) -> bool {
+        self.reading.error && self.reading.documents == 1
     }
 
     /// From where on the last chunk must not pass unscrubbed, once there was an error: the first byte of the error's

@@ -4,6 +4,39 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// The Interactions API's codes and the HTTP status that each one goes with; those of blocked generations, which come
+/// inside streams, go with that of a bad request (Gemini API documentation, "API errors", 2026-10).
+const WORDS: [(u16, &[&str]); 13] = [
+    (400, &["invalid_request", "failed_precondition", "parameter_unknown"]),
+    (
+        400,
+        &[
+            "safety",
+            "recitation",
+            "language",
+            "prohibited_content",
+            "spii",
+            "blocklist",
+            "image_safety",
+            "image_prohibited_content",
+            "image_recitation",
+            "image_other",
+            "content_blocked",
+        ],
+    ),
+    (401, &["authentication"]),
+    (402, &["payment_required"]),
+    (403, &["permission_denied"]),
+    (404, &["not_found", "model_not_found"]),
+    (409, &["already_exists", "aborted"]),
+    (416, &["out_of_range"]),
+    (429, &["rate_limit_exceeded", "quota_exceeded", "too_many_requests"]),
+    (499, &["cancelled"]),
+    (501, &["unimplemented"]),
+    (503, &["service_unavailable"]),
+    (504, &["deadline_exceeded"]),
+];
+
 /// What an upstream error said. Fields that were absent are empty; a body that is no JSON leaves all of them so.
 #[derive(Clone, Debug, Default)]
 pub struct Refusal {
@@ -46,6 +79,13 @@ impl Refusal {
         serde_json::from_slice(body).map_or_else(|_| Self { code, ..Self::default() }, |json| Self::of(code, &json))
     }
 
+    /// Whether it says by a word of the Interactions API that the caller is at fault: a blocked answer, a turn that was
+    /// cancelled.
+    pub fn is_the_caller_s(&self) -> bool {
+        let of_caller = |code: u16| matches!(code, 400 | 404 | 409 | 416 | 499 | 501);
+        WORDS.iter().any(|(code, words)| of_caller(*code) && words.contains(&self.status.as_str()))
+    }
+
     /// Reads an error that arrived inside a stream: `{"error":..}`, bare, in an array, or behind `data:`.
     pub fn in_stream(text: &[u8]) -> Self {
         let start = memchr::memchr(b'{', text).unwrap_or(text.len());
@@ -64,7 +104,9 @@ impl Refusal {
             ..Self::default()
         };
         if code == 0 {
-            refusal.code = error["code"].as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
+            let word = WORDS.iter().find(|(_, words)| words.contains(&refusal.status.as_str()));
+            let number = error["code"].as_u64().and_then(|n| u16::try_from(n).ok());
+            refusal.code = number.or(word.map(|(code, _)| *code)).unwrap_or(0);
         }
         for detail in error["details"].as_array().into_iter().flatten() {
             refusal.detail(detail);
@@ -156,6 +198,16 @@ mod tests {
         {
             let refusal = Refusal::in_stream(body.as_bytes());
             assert_eq!((refusal.code, refusal.status.as_str()), (503, "UNAVAILABLE"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_word_for_a_code_is_read_in_a_stream_as_well() {
+        for (code, status) in [("quota_exceeded", 429), ("safety", 400), ("cancelled", 499), ("api_error", 500)] {
+            let event =
+                format!("event: error\ndata: {{\"event_type\":\"error\",\"error\":{{\"code\":\"{code}\"}}}}\n\n");
+            let refusal = Refusal::in_stream(event.as_bytes());
+            assert_eq!((refusal.code, refusal.status.as_str()), (status, code));
         }
     }
 

@@ -9,39 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
+#[macro_use]
+mod section;
 mod text;
+mod choice;
 mod key;
 
+pub use choice::{Algorithm, Format, Protocol};
 pub use key::{Key, KeyTable};
 pub use text::Origin;
-
-/// A section: every field with its default, and its bounds where it is a number.
-macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty = $default:expr $(, in $bounds:expr)?;)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize, Serialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct $name {
-            $($(#[$meta])* pub $field: $type,)*
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: $default,)* }
-            }
-        }
-
-        impl $name {
-            /// The least and the greatest value of a number.
-            fn bounds(field: &str) -> Option<RangeInclusive<u64>> {
-                match field {
-                    $($(stringify!($field) => Some($bounds),)?)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -75,6 +51,8 @@ pub struct Settings {
     pub live: Live,
     /// `/monitor/*` and `/metrics`.
     pub monitoring: Monitoring,
+    /// What models are called.
+    pub models: Models,
     /// Which project owns what.
     pub affinity: Affinity,
     /// The response cache.
@@ -99,6 +77,7 @@ impl Default for Settings {
             upstream: Upstream::default(),
             live: Live::default(),
             monitoring: Monitoring::default(),
+            models: Models::default(),
             affinity: Affinity::default(),
             cache: Cache::default(),
             log: Log::default(),
@@ -123,6 +102,7 @@ impl Settings {
             ["upstream", field] => Upstream::bounds(field),
             ["live", field] => Live::bounds(field),
             ["monitoring", field] => Monitoring::bounds(field),
+            ["models", field] => Models::bounds(field),
             ["affinity", field] => Affinity::bounds(field),
             ["cache", field] => Cache::bounds(field),
             ["log", field] => Log::bounds(field),
@@ -201,19 +181,6 @@ section! {
         /// Seconds by which clocks may differ.
         leeway_s: u64 = 30, in 0..=3_600;
     }
-}
-
-/// How a token is signed.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Algorithm {
-    /// HMAC with SHA-256.
-    HS256,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    RS256,
-    /// ECDSA on P-256 with SHA-256.
-    ES256,
-    /// Ed25519.
-    EdDSA,
 }
 
 /// `[clients]`: how much each client may ask; `[clients.NAME]` for one by its id.
@@ -325,16 +292,6 @@ section! {
     }
 }
 
-/// HTTP's version on the way to Google.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// One request at a time on a connection.
-    Http1,
-    /// Many at once on a connection.
-    Http2,
-}
-
 section! {
     /// `[live]`: WebSocket sessions, the Live API's.
     Live {
@@ -354,6 +311,14 @@ section! {
     Monitoring {
         /// Serves `/monitor/*` and `/metrics` (`ENABLE_MONITORING`).
         enabled: bool = true;
+    }
+}
+
+section! {
+    /// `[models]`: what clients may call them.
+    Models {
+        /// Further names, and the model that Google knows each one by.
+        aliases: BTreeMap<String, String> = BTreeMap::new();
     }
 }
 
@@ -393,14 +358,4 @@ section! {
         /// `text` or `json` (`LOG_FORMAT`); unset is text on a terminal, else json.
         format: Option<Format> = None;
     }
-}
-
-/// How a line of the log is written.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
 }

@@ -8,15 +8,20 @@ mod gather;
 pub mod visitor;
 pub mod walk;
 pub mod constancy;
+pub mod names;
 
 /// The longest model name that [`peek`] reads.
 const MODEL_BYTES_MAX: usize = 256;
 
-/// What the gateway must know of an `OpenAI` request's body.
+/// What the gateway must know of the body of a request that names its model there: `OpenAI`'s, and interactions.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Peek {
     /// `model`; `None` if it is missing, no string, not UTF-8 or longer than 256 bytes.
     pub model: Option<String>,
+    /// `agent`, likewise.
+    pub agent: Option<String>,
+    /// Whether `store` is `false`.
+    pub unstored: bool,
     /// Whether `stream` is `true`.
     pub stream: bool,
     /// Whether `stream_options.include_usage` is `true`.
@@ -41,6 +46,10 @@ pub enum BodyPlace {
     Top,
     /// `model`
     Model,
+    /// `agent`
+    Agent,
+    /// `store`
+    Store,
     /// `stream`
     Stream,
     /// `stream_options`
@@ -58,6 +67,8 @@ impl Visitor for Peek {
         // Whatever the value turns out to be, it replaces an earlier one.
         match at {
             BodyPlace::Model => self.model = None,
+            BodyPlace::Agent => self.agent = None,
+            BodyPlace::Store => self.unstored = false,
             BodyPlace::Stream => self.stream = false,
             BodyPlace::Options | BodyPlace::IncludeUsage => self.include_usage = false,
             BodyPlace::Root | BodyPlace::Top => {}
@@ -73,6 +84,8 @@ impl Visitor for Peek {
     fn key(&mut self, at: BodyPlace, key: &[u8]) -> Option<BodyPlace> {
         match (at, key) {
             (BodyPlace::Top, b"model") => Some(BodyPlace::Model),
+            (BodyPlace::Top, b"agent") => Some(BodyPlace::Agent),
+            (BodyPlace::Top, b"store") => Some(BodyPlace::Store),
             (BodyPlace::Top, b"stream") => Some(BodyPlace::Stream),
             (BodyPlace::Top, b"stream_options") => Some(BodyPlace::Options),
             (BodyPlace::Options, b"include_usage") => Some(BodyPlace::IncludeUsage),
@@ -81,8 +94,11 @@ impl Visitor for Peek {
     }
 
     fn scalar(&mut self, at: BodyPlace, scalar: Scalar<'_>) {
+        let text = |text| std::str::from_utf8(text).ok().map(str::to_owned);
         match (at, scalar) {
-            (BodyPlace::Model, Scalar::Text(text)) => self.model = std::str::from_utf8(text).ok().map(str::to_owned),
+            (BodyPlace::Model, Scalar::Text(name)) => self.model = text(name),
+            (BodyPlace::Agent, Scalar::Text(name)) => self.agent = text(name),
+            (BodyPlace::Store, Scalar::Word(word)) => self.unstored = word == b"false",
             (BodyPlace::Stream, Scalar::Word(word)) => self.stream = word == b"true",
             (BodyPlace::IncludeUsage, Scalar::Word(word)) => self.include_usage = word == b"true",
             _ => {}
@@ -99,7 +115,7 @@ mod tests {
     use super::*;
 
     fn peeked(model: Option<&str>, stream: bool, include_usage: bool) -> Peek {
-        Peek { model: model.map(str::to_owned), stream, include_usage }
+        Peek { model: model.map(str::to_owned), stream, include_usage, ..Peek::default() }
     }
 
     #[test]
@@ -118,6 +134,18 @@ mod tests {
             ("data: {\"model\":\"a\"}", peeked(None, false, false)),
         ] {
             assert_eq!(peek(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_interaction_tells_its_agent_and_whether_it_is_stored() {
+        for (body, agent, unstored) in [
+            (r#"{"agent":"deep-research","store":false}"#, Some("deep-research"), true),
+            (r#"{"agent":7,"store":"false"}"#, None, false),
+            (r#"{"store":false,"input":{"store":true},"store":true}"#, None, false),
+        ] {
+            let peek = peek(body.as_bytes());
+            assert_eq!((peek.agent.as_deref(), peek.unstored), (agent, unstored), "{body}");
         }
     }
 

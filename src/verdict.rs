@@ -3,6 +3,9 @@
 use crate::endpoint::Endpoint;
 use crate::refusal::Refusal;
 
+#[cfg(test)]
+mod tests;
+
 /// What an attempt came to. The pool learns from it, the retry plan decides by it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[repr(u8)]
@@ -193,7 +196,8 @@ impl Verdict {
             404 if names_model && model_missing(refusal) => Self::ModelUnknown,
             429 => exhausted(refusal),
             503 => Self::Overloaded,
-            504 if refusal.status == "DEADLINE_EXCEEDED" => Self::Deadline,
+            501 => Self::Caller,
+            504 if refusal.status.eq_ignore_ascii_case("DEADLINE_EXCEEDED") => Self::Deadline,
             502 | 504 => Self::Edge,
             500..=599 => Self::Internal,
             _ => Self::Caller,
@@ -251,9 +255,14 @@ fn forbidden(refusal: &Refusal, names_model: bool) -> Verdict {
 }
 
 fn model_missing(refusal: &Refusal) -> bool {
-    refusal.status == "model_not_found"
-        || refusal.says("no longer available")
-        || (refusal.says("models/") || refusal.says("model"))
+    // The Interactions API has a word of its own for every other thing that is not there.
+    match refusal.status.as_str() {
+        "model_not_found" => return true,
+        "not_found" => return false,
+        _ => {}
+    }
+    refusal.says("no longer available")
+        || refusal.says("model")
             && (refusal.says("is not found") || refusal.says("not found") || refusal.says("not supported"))
 }
 
@@ -284,100 +293,5 @@ fn exhausted(refusal: &Refusal) -> Verdict {
         Verdict::QuotaMinute
     } else {
         Verdict::QuotaBare
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn judge(code: u16, error: &Value) -> Verdict {
-        Verdict::judge(&Refusal::read(code, json!({ "error": error }).to_string().as_bytes()), true)
-    }
-
-    fn says(code: u16, status: &str, message: &str) -> Verdict {
-        judge(code, &json!({"code": code, "status": status, "message": message}))
-    }
-
-    fn quota(ids: &[(&str, &str)]) -> Verdict {
-        let violations: Vec<Value> =
-            ids.iter().map(|(id, limit)| json!({"quotaId": id, "quotaValue": limit})).collect();
-        let details = json!([
-            {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations},
-            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"},
-        ]);
-        // A text that says otherwise: details go before it.
-        judge(429, &json!({"status": "RESOURCE_EXHAUSTED", "message": "spend per day limit: 0", "details": details}))
-    }
-
-    #[test]
-    fn details_go_before_words_and_the_longest_quota_before_others() {
-        const DAY: (&str, &str) = ("GenerateRequestsPerDayPerProjectPerModel-FreeTier", "250");
-        const MINUTE: (&str, &str) = ("GenerateContentInputTokensPerModelPerMinute-FreeTier", "250000");
-        assert_eq!(quota(&[MINUTE]), Verdict::QuotaMinute);
-        assert_eq!(quota(&[MINUTE, DAY]), Verdict::QuotaDay);
-        assert_eq!(quota(&[("SomethingDaily", "1")]), Verdict::QuotaDay);
-        assert_eq!(quota(&[("SomethingNew", "1")]), Verdict::QuotaMinute, "an id that is not known falls to its wait");
-        assert_eq!(quota(&[DAY, (MINUTE.0, "0")]), Verdict::NotInTier);
-    }
-
-    #[test]
-    fn without_details_the_words_decide() {
-        for (message, verdict) in [
-            ("Quota exceeded for metric: requests, limit: 20 per day", Verdict::QuotaDay),
-            ("Quota exceeded. Please retry in 12.5s.", Verdict::QuotaMinute),
-            ("Quota exceeded for metric: m, limit: 0, model: x\nPlease retry in 3s.", Verdict::NotInTier),
-            ("Your prepayment credits are depleted. Please go to billing.", Verdict::Billing),
-            ("Resource has been exhausted (e.g. check quota).", Verdict::QuotaBare),
-            ("", Verdict::QuotaBare),
-        ] {
-            assert_eq!(says(429, "RESOURCE_EXHAUSTED", message), verdict, "{message}");
-        }
-        for message in ["API key not valid. Please pass one.", "api key expired.", "API Key not found."] {
-            assert_eq!(says(400, "INVALID_ARGUMENT", message), Verdict::KeyInvalid, "{message}");
-        }
-    }
-
-    #[test]
-    fn a_caller_who_speaks_of_keys_kills_none() {
-        let field =
-            json!([{"@type": "x/google.rpc.BadRequest"}, {"@type": "x/google.rpc.ErrorInfo", "reason": "OTHER"}]);
-        let error =
-            json!({"status": "INVALID_ARGUMENT", "message": "Not JSON: \"API key not valid\"", "details": field});
-        assert_eq!(judge(400, &error), Verdict::Caller);
-        assert_eq!(says(400, "FAILED_PRECONDITION", "The file is not in an ACTIVE state."), Verdict::Caller);
-        assert_eq!(says(404, "NOT_FOUND", "Requested entity was not found."), Verdict::Caller);
-        for code in [405, 409, 412, 413, 416, 422, 499] {
-            assert_eq!(says(code, "", "no"), Verdict::Caller, "{code}");
-        }
-    }
-
-    #[test]
-    fn a_body_that_says_nothing_is_judged_by_its_status() {
-        for (code, verdict) in [
-            (400, Verdict::Caller),
-            (401, Verdict::Unauthorized),
-            (402, Verdict::Billing),
-            (403, Verdict::ModelForbidden),
-            (404, Verdict::Caller),
-            (429, Verdict::QuotaBare),
-            (500, Verdict::Internal),
-            (502, Verdict::Edge),
-            (503, Verdict::Overloaded),
-            (504, Verdict::Edge),
-            (529, Verdict::Internal),
-        ] {
-            for body in [&b""[..], b"{", b"[]", b"null"] {
-                assert_eq!(Verdict::judge(&Refusal::read(code, body), true), verdict, "{code}");
-            }
-            assert_eq!(Verdict::judge(&Refusal::read(code, b" <html>"), true), Verdict::Edge, "a page is the edge's");
-        }
-    }
-
-    #[test]
-    fn verdicts_are_listed_in_order_of_their_numbers() {
-        assert!(ALL.iter().enumerate().all(|(n, verdict)| *verdict as usize == n));
     }
 }

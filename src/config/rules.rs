@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::alias::is_name;
 use crate::client::Clients;
 use crate::config::fault::Fault;
 use crate::config::leaf::{self, Leaf};
@@ -64,6 +65,23 @@ pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
             faults.push(Fault::new(&leaf::origin(leaves, path), &format!("allowed is {unusable}")));
         })
         .ok()
+}
+
+/// An alias is a name, and leads to a model, not to an alias.
+pub(super) fn aliases(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) {
+    let aliases = &settings.models.aliases;
+    for (alias, model) in aliases {
+        let allowed = "letters, digits, `.`, `_` and `-`, at most 128 of them";
+        let what = match (is_name(alias), is_name(model)) {
+            (false, _) => format!("models.aliases: read the name {alias:?}, allowed are {allowed}"),
+            (_, false) => format!("models.aliases.{alias}: read {model:?}, allowed is a model's name: {allowed}"),
+            _ if aliases.contains_key(model) => {
+                format!("models.aliases.{alias}: {model} is an alias itself: name the model that it stands for")
+            }
+            _ => continue,
+        };
+        faults.push(Fault::new(&leaf::origin(leaves, &format!("models.aliases.{alias}")), &what));
+    }
 }
 
 /// Nothing listens beyond loopback with nothing to authenticate by, unless that was said.

@@ -9,6 +9,7 @@ use crate::settings::{ClientLimits, KeyTable, Settings};
 /// Every field with its default.
 static DEFAULTS: LazyLock<Value> = LazyLock::new(|| tree(&Settings::default()));
 static KEY: LazyLock<Value> = LazyLock::new(|| tree(&KeyTable::default()));
+static MODEL: LazyLock<Value> = LazyLock::new(|| Value::from(""));
 static CLIENT: LazyLock<Value> = LazyLock::new(|| tree(&ClientLimits::default()));
 
 /// What stands at a path.
@@ -27,6 +28,7 @@ pub(super) fn at(path: &[&str]) -> Shape {
     let found = match *path {
         ["keys", _] => Some(&*KEY),
         ["keys", _, field] => KEY.get(field),
+        ["models", "aliases", _] => Some(&*MODEL),
         ["clients", name] if CLIENT.get(name).is_none() => Some(&*CLIENT),
         ["clients", name, field] if CLIENT.get(name).is_none() => CLIENT.get(field),
         _ => path.iter().try_fold(&*DEFAULTS, |value, name| value.get(name)),

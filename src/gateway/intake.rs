@@ -16,15 +16,16 @@ use tokio::time::{Instant, timeout};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use crate::affinity::{Affinity, Bound, Conflict};
+use crate::alias::Aliases;
 use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
 use crate::client::Client;
-use crate::endpoint::{Action, Endpoint, Surface};
+use crate::endpoint::{Action, Endpoint};
 use crate::error::Error;
+use crate::gateway::naming;
 use crate::record::Record;
 use crate::reference::{REFERENCES_MAX, Reference, references};
 use crate::settings::Settings;
-use crate::skim;
 use crate::upstream::headers;
 
 /// The memory for bodies is counted in pieces of this size.
@@ -42,6 +43,7 @@ pub struct Intake {
     timeout: Duration,
     timeout_ceiling: Duration,
     affinity: Arc<Affinity>,
+    aliases: Aliases,
 }
 
 impl Intake {
@@ -56,25 +58,29 @@ impl Intake {
             timeout: Duration::from_millis(settings.deadline.request_timeout_ms),
             timeout_ceiling: Duration::from_millis(settings.deadline.request_timeout_ceiling_ms),
             affinity,
+            aliases: Aliases::new(&settings.models.aliases),
         }
+    }
+
+    /// What clients may call a model.
+    pub const fn aliases(&self) -> &Aliases {
+        &self.aliases
     }
 
     /// Reads a request. Its time begins now.
     pub async fn read(
         &self,
-        endpoint: Endpoint,
+        mut endpoint: Endpoint,
         client: Client,
         record: Arc<Record>,
         head: &Parts,
         body: Body,
     ) -> Result<Call, Error> {
         let arrived = Instant::now();
-        let payload = self.body(&endpoint, &head.headers, body).await?;
+        let mut payload = self.body(&endpoint, &head.headers, body).await?;
         record.add_wait(arrived.elapsed());
-        let mut model = endpoint.model.clone().unwrap_or_default();
-        if endpoint.surface == Surface::OpenAi && head.method == Method::POST {
-            let named = skim::peek(payload.bytes()).model.unwrap_or_default();
-            model = bare_model(&named).into();
+        let model = naming::settle(&mut endpoint, &head.method, &mut payload, &self.aliases).unwrap_or_default();
+        if !model.is_empty() {
             record.model(&model);
         }
         let bound = self.bind(&endpoint, &client, &payload)?;
@@ -87,7 +93,9 @@ impl Intake {
 
     /// Which keys may serve what the path and the body name.
     fn bind(&self, endpoint: &Endpoint, client: &Client, payload: &Payload) -> Result<Bound, Error> {
-        if !payload.is_kept() && endpoint.action != Action::Upload && self.affinity.isolates(client) {
+        // What is uploaded names nothing.
+        let refers = endpoint.action != Action::Upload && endpoint.collection() != "files";
+        if !payload.is_kept() && refers && self.affinity.isolates(client) {
             return Err(Error::Unchecked);
         }
         let named = references(payload.bytes()).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
@@ -193,9 +201,4 @@ fn lane(action: Action, method: &Method, model: Box<str>) -> Box<str> {
         Action::Other if *method != Method::POST => "".into(),
         _ => model,
     }
-}
-
-/// The model's own name: `models/x` and `google/x` are `x`.
-fn bare_model(name: &str) -> &str {
-    name.strip_prefix("models/").or_else(|| name.strip_prefix("google/")).unwrap_or(name)
 }

@@ -4,9 +4,12 @@ use crate::meter::finish::{Finish, Word};
 use crate::skim::visitor::{Scalar, Visitor};
 use crate::usage::Usage;
 
+/// No count.
+const NONE: u32 = u32::MAX;
+
 /// What was read of an answer so far.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "five facts that do not hang together")]
+#[expect(clippy::struct_excessive_bools, reason = "six facts that do not hang together")]
 pub(crate) struct Reading {
     pub(crate) usage: Option<Usage>,
     pub(crate) finish: Finish,
@@ -18,8 +21,12 @@ pub(crate) struct Reading {
     pub(crate) start: usize,
     /// The same of the first document that had an error.
     pub(crate) error_start: usize,
-    /// Counts of the usage that is being read.
-    counts: [Option<u32>; Count::KINDS],
+    /// How many documents began up to that one; more than two are not counted.
+    pub(crate) documents: u8,
+    /// Whether the usage that is being read is an interaction's, in which thoughts stand beside the answer.
+    beside: bool,
+    /// Counts of the usage that is being read; [`NONE`] before there is one.
+    counts: [u32; Count::KINDS],
     /// Of the part that is being read: whether it says anything, and whether it is a thought.
     part_content: bool,
     part_thought: bool,
@@ -59,6 +66,15 @@ pub(crate) enum Place {
     /// Tool calls and the like: there, if there is one.
     Items,
     Item,
+    /// What an event tells of an interaction.
+    Interaction,
+    InInteraction,
+    /// What comes with an event.
+    Metadata,
+    InMetadata,
+    /// An interaction's status.
+    Status,
+    EventType,
 }
 
 /// A count of tokens, in either dialect.
@@ -74,6 +90,19 @@ pub(crate) enum Count {
 
 impl Count {
     const KINDS: usize = 6;
+
+    /// The member of `usage`, `OpenAI`'s or an interaction's.
+    fn of_usage(key: &[u8]) -> Option<Self> {
+        match key {
+            b"prompt_tokens" | b"input_tokens" | b"total_input_tokens" => Some(Self::Prompt),
+            b"completion_tokens" | b"output_tokens" | b"total_output_tokens" => Some(Self::Answer),
+            b"total_tokens" => Some(Self::Total),
+            b"total_cached_tokens" => Some(Self::Cached),
+            b"total_thought_tokens" => Some(Self::Thought),
+            b"total_tool_use_tokens" => Some(Self::Tool),
+            _ => None,
+        }
+    }
 
     /// The member of `usageMetadata`.
     fn of_gemini(key: &[u8]) -> Option<Self> {
@@ -98,6 +127,7 @@ impl Visitor for Reading {
         match (at, first) {
             (Place::Root | Place::Element, b'{') => {
                 self.start = offset;
+                self.documents = if self.error { self.documents } else { (self.documents + 1).min(2) };
                 Some(Place::InDocument)
             }
             (Place::Root, b'[') => Some(Place::Element),
@@ -109,9 +139,11 @@ impl Visitor for Reading {
                 None
             }
             (Place::UsageMetadata | Place::Usage, b'{') => {
-                self.counts = [None; Count::KINDS];
+                (self.counts, self.beside) = ([NONE; Count::KINDS], false);
                 Some(if matches!(at, Place::Usage) { Place::InUsage } else { Place::InUsageMetadata })
             }
+            (Place::Interaction, b'{') => Some(Place::InInteraction),
+            (Place::Metadata, b'{') => Some(Place::InMetadata),
             (Place::Candidates, b'{') => Some(Place::InCandidate),
             (Place::Choices, b'{') => Some(Place::InChoice),
             (Place::Parts, b'{') => {
@@ -139,6 +171,8 @@ impl Visitor for Reading {
             (
                 Place::Count(_)
                 | Place::Finish
+                | Place::Status
+                | Place::EventType
                 | Place::BlockReason
                 | Place::PartText
                 | Place::PartThought
@@ -159,16 +193,20 @@ impl Visitor for Reading {
                 b"choices" => Place::Choices,
                 b"usage" => Place::Usage,
                 b"error" => Place::Error,
+                b"event_type" => Place::EventType,
+                b"interaction" => Place::Interaction,
+                b"status" => Place::Status,
+                b"metadata" => Place::Metadata,
                 _ => return None,
             },
             Place::InUsageMetadata => Place::Count(Count::of_gemini(key)?),
             Place::InUsage => match key {
-                b"prompt_tokens" => Place::Count(Count::Prompt),
-                b"completion_tokens" => Place::Count(Count::Answer),
-                b"total_tokens" => Place::Count(Count::Total),
-                b"prompt_tokens_details" => Place::PromptDetails,
-                b"completion_tokens_details" => Place::CompletionDetails,
-                _ => return None,
+                b"prompt_tokens_details" | b"input_tokens_details" => Place::PromptDetails,
+                b"completion_tokens_details" | b"output_tokens_details" => Place::CompletionDetails,
+                _ => {
+                    self.beside |= key == b"total_input_tokens";
+                    Place::Count(Count::of_usage(key)?)
+                }
             },
             Place::InPart => match key {
                 b"text" => Place::PartText,
@@ -183,10 +221,14 @@ impl Visitor for Reading {
     fn scalar(&mut self, at: Place, scalar: Scalar<'_>) {
         match (at, scalar) {
             (Place::Count(count), Scalar::Word(digits) | Scalar::Text(digits)) => {
-                self.counts[count as usize] = whole(digits);
+                self.counts[count as usize] = whole(digits).unwrap_or(NONE);
             }
             (Place::Finish, Scalar::Text(reason)) if !reason.is_empty() => self.finished(Finish::of(reason)),
             (Place::Finish, Scalar::Long) => self.finished(Finish::Other(Word::of(b"LONG"))),
+            (Place::Status, Scalar::Text(status)) => self.stands(status),
+            (Place::EventType, Scalar::Text(b"interaction.completed" | b"interaction.complete")) => {
+                self.stands(b"completed");
+            }
             (Place::BlockReason, Scalar::Text(reason)) => self.finished(Finish::Blocked(Word::of(reason))),
             (Place::BlockReason, Scalar::Long) => self.finished(Finish::Blocked(Word::of(b"LONG"))),
             (Place::PartText, Scalar::Text(text)) => self.part_content |= !text.is_empty(),
@@ -203,6 +245,8 @@ impl Visitor for Reading {
         match at {
             Place::InPart => self.content |= self.part_content && !self.part_thought,
             Place::InUsageMetadata => self.counted(Self::gemini),
+            // An interaction's counts stand side by side, as Gemini's do.
+            Place::InUsage if self.beside => self.counted(Self::gemini),
             Place::InUsage => self.counted(Self::openai),
             _ => {}
         }
@@ -221,9 +265,23 @@ impl Reading {
             (Place::Feedback, b"blockReason") => Place::BlockReason,
             (Place::InChoice, b"delta" | b"message") => Place::Message,
             (Place::InChoice, b"text") | (Place::Message, b"content" | b"refusal") => Place::Said,
+            (Place::InInteraction, b"usage") | (Place::InMetadata, b"total_usage") => Place::Usage,
+            (Place::InInteraction, b"status") => Place::Status,
             (Place::Message, b"tool_calls" | b"function_call" | b"audio") => Place::Items,
             _ => return None,
         })
+    }
+
+    /// How an interaction stands: every status but those of one at work is an end. A word for the end goes before the
+    /// event that tells of it.
+    fn stands(&mut self, status: &[u8]) {
+        match status {
+            b"" | b"in_progress" | b"queued" => {}
+            b"completed" if self.finish != Finish::Open => {}
+            b"completed" => self.finished(Finish::Stop),
+            b"requires_action" => self.finished(Finish::ToolCalls),
+            other => self.finished(Finish::Other(Word::of(other))),
+        }
     }
 
     fn finished(&mut self, finish: Finish) {
@@ -233,13 +291,16 @@ impl Reading {
 
     /// The usage being read is whole; if it has a count known here, it stands for all before it.
     fn counted(&mut self, dialect: fn(&Self) -> Usage) {
-        if self.counts.iter().any(Option::is_some) {
+        if self.counts.iter().any(|count| *count != NONE) {
             self.usage = Some(dialect(self));
         }
     }
 
     fn count(&self, count: Count) -> u64 {
-        self.counts[count as usize].unwrap_or(0).into()
+        match self.counts[count as usize] {
+            NONE => 0,
+            count => count.into(),
+        }
     }
 
     fn gemini(&self) -> Usage {

@@ -68,6 +68,42 @@ fn openai_answers_read_alike() {
 }
 
 #[test]
+fn interactions_read_alike() {
+    let used = r#"{"total_input_tokens":9,"total_cached_tokens":2,"total_output_tokens":7,"total_thought_tokens":5,
+        "total_tool_use_tokens":3,"total_tokens":24,"input_tokens_by_modality":[{"modality":"text","tokens":9}]}"#
+        .replace(['\n', ' '], "");
+    let whole = format!(r#"{{"id":"v1_x","status":"completed","steps":[{{"type":"x","usage":{{}}}}],"usage":{used}}}"#);
+    assert_eq!((read(&whole).usage(), read(&whole).finish()), (Some(usage(9, 2, 7, 5, 3)), Finish::Stop));
+
+    let event = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"event_type\":\"{kind}\",{rest}}}\n\n");
+    for (last, kind) in [
+        (event("interaction.completed", &format!(r#""interaction":{{"status":"completed","usage":{used}}}"#)), "stop"),
+        (event("interaction.complete", &format!(r#""interaction":{{"usage":{used}}}"#)), "stop"),
+        (
+            event("interaction.completed", &format!(r#""interaction":{{"status":"requires_action","usage":{used}}}"#)),
+            "tool_calls",
+        ),
+        (event("interaction.status_update", &format!(r#""status":"budget_exceeded","usage":{used}"#)), "other"),
+        (event("interaction.completed", &format!(r#""metadata":{{"total_usage":{used}}}"#)), "stop"),
+    ] {
+        let mut meter = read(&event("interaction.created", r#""interaction":{"status":"in_progress"}"#));
+        let delta = r#""index":0,"delta":{"type":"text","text":"{\"error\":1}","status":"completed"}"#;
+        meter.feed(event("step.delta", delta).as_bytes());
+        meter.feed(event("interaction.status_update", r#""interaction_id":"v1_x","status":"queued""#).as_bytes());
+        assert!(!meter.complete() && !meter.error() && meter.at_boundary());
+        meter.feed(last.as_bytes());
+        meter.feed(b"event: done\ndata: [DONE]\n\n");
+        assert_eq!((meter.usage(), meter.finish().name()), (Some(usage(9, 2, 7, 5, 3)), kind), "{last}");
+        assert!(meter.at_boundary());
+    }
+
+    let error = event("error", r#""error":{"code":"api_error","message":"no"}"#);
+    assert!(read(&error).began_with_error());
+    let late = read(&format!("{}{error}", event("interaction.created", r#""interaction":{}"#)));
+    assert!(late.error() && !late.began_with_error());
+}
+
+#[test]
 fn a_count_of_tokens_is_no_usage() {
     assert_eq!(read(r#"{"totalTokens":31,"promptTokensDetails":[{"modality":"TEXT","tokenCount":31}]}"#).usage(), None);
 }

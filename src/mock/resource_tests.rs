@@ -115,8 +115,9 @@ async fn a_prompt_that_names_what_another_project_owns_is_refused_before_it_cost
     }
     let elsewhere = prompt_with(&json!({"fileData": {"fileUri": "https://www.youtube.com/watch?v=x"}}));
     assert_eq!(trial.call("k3", &format!("POST {MODEL}:generateContent"), &elsewhere).await.0, 200);
-    let spent = trial.world.view()["usages"].clone();
-    let mut spent: Vec<_> = spent.as_array().unwrap().iter().map(|it| it["day_requests"].as_u64().unwrap()).collect();
+    let spent = trial.world.view();
+    let spent = spent["usages"].as_array().unwrap().iter();
+    let mut spent: Vec<u64> = spent.map(|usage| usage["day_requests"].as_u64().unwrap()).collect();
     spent.sort_unstable();
     assert_eq!(spent, [1, 6]);
 }

@@ -69,6 +69,12 @@ impl Store {
         self.things.get(number).filter(|thing| lives(thing, now))
     }
 
+    /// The project that has a thing of this name.
+    pub(crate) fn owner(&self, name: &str, now: Timestamp) -> Option<&str> {
+        let named = self.things.values().find(|thing| thing.name == name && lives(thing, now));
+        named.map(|thing| thing.project.as_str())
+    }
+
     /// The same, to be changed. Contents are not changed through it.
     pub(crate) fn find_mut(&mut self, project: &str, name: &str, now: Timestamp) -> Option<&mut Thing> {
         let number = self.numbers.get(&(project.to_owned(), name.to_owned()))?;

@@ -202,9 +202,10 @@ impl World {
         held(&self.handles).get(handle).cloned()
     }
 
-    /// Who holds an ephemeral token: each is a project of its own here.
-    pub(crate) fn token_holder(&self, token: &str) -> Holder {
-        Holder { project: own_project(token), tier: self.settings.tier, quota: None }
+    /// Who holds an ephemeral token; `None` when nobody does.
+    pub(crate) fn token_holder(&self, token: &str) -> Option<Holder> {
+        let project = self.store().owner(token, self.now())?.to_owned();
+        Some(Holder { project, tier: self.settings.tier, quota: None })
     }
 
     /// For the control route.

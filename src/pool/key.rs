@@ -80,7 +80,7 @@ pub struct Key {
     pub tail: Box<str>,
     header: HeaderValue,
     bearer: HeaderValue,
-    /// For each surface, whether the other form of credential was seen to work where the usual one was refused.
+    /// For Google's own routes and for its compatible endpoint, whether the other form of credential was seen to work where the usual one was refused.
     swapped: [AtomicBool; 2],
     pub(crate) traffic: Traffic,
     /// Set while the key's life is anything but alive, so that a success looks there only then.
@@ -145,14 +145,14 @@ impl Key {
     /// The form that `surface` wants: Google's own routes the header, its compatible endpoint Bearer, unless the key
     /// was seen to need the other.
     pub fn form(&self, surface: Surface) -> Form {
-        let swapped = self.swapped[surface as usize].load(Relaxed);
+        let swapped = self.swapped[usize::from(surface == Surface::OpenAi)].load(Relaxed);
         if (surface == Surface::OpenAi) == swapped { Form::ApiKey } else { Form::Bearer }
     }
 
     /// Remembers that `form` is what `surface` accepts of this key.
     pub fn accept(&self, surface: Surface, form: Form) {
         let usual = if surface == Surface::OpenAi { Form::Bearer } else { Form::ApiKey };
-        self.swapped[surface as usize].store(form != usual, Relaxed);
+        self.swapped[usize::from(surface == Surface::OpenAi)].store(form != usual, Relaxed);
     }
 
     /// The one credential of a call. Marked sensitive.

@@ -54,6 +54,8 @@ pub struct Watch {
     pub events: bool,
     /// Whether it is a streamed generation, which must end with a finish reason.
     pub must_finish: bool,
+    /// Whether the tokens it tells of were spent by this call.
+    pub spends: bool,
     /// The status of its head.
     pub status: StatusCode,
     /// Bytes of an error inside the stream, kept back until its end.
@@ -146,8 +148,13 @@ impl Watch {
         if self.must_finish && self.meter.error() {
             let refusal = Refusal::in_stream(&self.withheld);
             let message = self.eyes.scrubber.scrub_str(refusal.summary()).into_owned();
-            self.record.outcome(Outcome::StreamBroken);
-            self.fail(Verdict::Broken, &refusal, &message, now);
+            if refusal.is_the_caller_s() {
+                self.record.outcome(Outcome::CallerError);
+                self.seen(Verdict::Caller, &message);
+            } else {
+                self.record.outcome(Outcome::StreamBroken);
+                self.fail(Verdict::Broken, &refusal, &message, now);
+            }
         } else if self.must_finish && self.readable && !self.meter.complete() {
             self.record.outcome(Outcome::StreamUnfinished);
             self.fail(Verdict::Unfinished, &Refusal::default(), "it ended without a finish reason", now);
@@ -160,7 +167,7 @@ impl Watch {
 
     /// Writes down what was used.
     fn account(&self, now: Instant) {
-        if let Some(usage) = self.meter.usage() {
+        if let Some(usage) = self.meter.usage().filter(|_| self.spends) {
             self.record.usage(usage);
             self.lease.settle(usage.prompt_tokens, now);
         }

@@ -192,9 +192,10 @@ async fn an_owner_nobody_knows_is_found_among_three_projects_and_remembered() {
     for (key, by_prompt) in [(K3, false), (K2, true), (K1, false), (K3, true)] {
         let name = file(&origin, ("x-goog-api-key", key), "text").await;
         let ask = async || {
-            let answer = match by_prompt {
-                true => gate.post(GENERATE, &with_files(&[&name])).await,
-                false => gate.ask(Method::GET, &format!("/v1beta/{name}")).send().await.unwrap(),
+            let answer = if by_prompt {
+                gate.post(GENERATE, &with_files(&[&name])).await
+            } else {
+                gate.ask(Method::GET, &format!("/v1beta/{name}")).send().await.unwrap()
             };
             assert_eq!(answer.status(), 200, "{key} {by_prompt}");
             header(&answer, "x-geminate-attempts").parse::<u32>().unwrap()
@@ -291,7 +292,7 @@ async fn a_separated_client_can_neither_name_nor_see_another_s() {
     let name = file(&origin, ("authorization", &format!("Bearer {alice}")), "hers").await;
     let ask = |token: &str, method: Method, path: &str, body: Option<&Value>| {
         let request = gate.http.request(method, format!("{origin}{path}")).bearer_auth(token);
-        body.map(|body| body.to_string()).into_iter().fold(request, reqwest::RequestBuilder::body).send()
+        body.map(ToString::to_string).into_iter().fold(request, reqwest::RequestBuilder::body).send()
     };
     let own = format!("/v1beta/{name}");
     let prompt = with_files(&[&name]);

@@ -67,6 +67,10 @@ const OF_VARIABLES: &[(&[(&str, &str)], &str)] = &[
         &[("GEMINI_API_KEY", "AIzaTwinTwin1,other,AIzaTwinTwin1:5")],
         "GEMINI_API_KEY: key 3 is key 1 again (ends in \"win1\")",
     ),
+    (
+        &[KEY, ("GEMINATE__MODELS__ALIASES__GPT-4O", "a/b")],
+        "GEMINATE__MODELS__ALIASES__GPT-4O: models.aliases.gpt-4o: read \"a/b\", allowed is a model's name: letters",
+    ),
     (&[("GEMINI_API_KEY_FILE", "/nowhere/keys")], "GEMINI_API_KEY_FILE: /nowhere/keys cannot be read"),
 ];
 
@@ -84,6 +88,15 @@ const OF_FILES: &[(&str, &str)] = &[
     ("[auth.jwt]\npublic_key_file = \"/nowhere\"\nalgorithm = \"ES256\"", "config.toml:2: /nowhere cannot be read"),
     ("[clients.alice]\nrate = 1", "config.toml:2: clients.alice.rate is not known"),
     ("[clients]\nalice = 1", "config.toml:2: clients.alice is a section"),
+    ("[models.aliases]\n\"a b\" = \"m\"", "config.toml:2: models.aliases: read the name \"a b\", allowed are letters"),
+    (
+        "[models.aliases]\na = \"models/m\"",
+        "config.toml:2: models.aliases.a: read \"models/m\", allowed is a model's name",
+    ),
+    ("[models.aliases]\na = 1", "config.toml:2: models.aliases.a: read 1, allowed is a text in quotes"),
+    ("[models]\naliases = 1", "config.toml:2: models.aliases is a section"),
+    ("[models.aliases]\n\"gpt-4.1\" = \"b\"\nb = \"m\"", "config.toml:2: models.aliases.gpt-4.1: b is an alias itself"),
+    ("[models.aliases]\na = \"a\"", "config.toml:2: models.aliases.a: a is an alias itself"),
     ("[keys]\nkey = \"k\"", "config.toml:1: keys are a list of tables: write [[keys]]"),
     ("[[keys]]\nkey = \"kkk\"\nwieght = 1", "config.toml:3: keys.0.wieght is not known; did you mean keys.0.weight?"),
     ("\n[[keys]]\nid = \"a\"", "config.toml:2: allowed is exactly one of key_env, key_file and key"),

@@ -37,6 +37,8 @@ struct Head {
     readable: bool,
     events: bool,
     generation: bool,
+    /// Whether it is an interaction's stream, which is stored with its first event.
+    interaction: bool,
     must_finish: bool,
 }
 
@@ -47,14 +49,22 @@ impl Head {
         let readable = (events || kind.starts_with(b"application/json")) && !headers.contains_key(CONTENT_ENCODING);
         let action = call.endpoint.action;
         let generation = matches!(action, Action::Generate | Action::StreamSse | Action::StreamArray | Action::Chat);
-        let must_finish = matches!(action, Action::StreamSse | Action::StreamArray) || action == Action::Chat && events;
-        Self { readable, events, generation, must_finish }
+        let interaction = action == Action::Interaction && events;
+        let must_finish = matches!(action, Action::StreamSse | Action::StreamArray)
+            || action == Action::Chat && events
+            || interaction;
+        Self { readable, events, generation, interaction, must_finish }
+    }
+
+    /// Whether it is an error in truth, so that nothing happened.
+    fn is_error(&self, meter: &Meter) -> bool {
+        self.generation && meter.error() || self.interaction && meter.began_with_error()
     }
 
     /// Whether too little came yet to tell.
     fn may_turn_out_an_error(&self, bytes: usize, meter: &Meter) -> bool {
         let frame_ended = self.events && meter.at_boundary();
-        self.generation && self.readable && bytes < TELLING_BYTES && !frame_ended
+        (self.generation || self.interaction) && self.readable && bytes < TELLING_BYTES && !frame_ended
     }
 }
 
@@ -93,7 +103,7 @@ pub(super) async fn open(
         }
         len += chunk.len();
         ahead.push_back(chunk);
-        if head.generation && meter.error() {
+        if head.is_error(&meter) {
             return Err((lease, error_inside(eyes, call, ahead, body).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
@@ -119,6 +129,7 @@ pub(super) async fn open(
         readable: head.readable,
         events: head.events,
         must_finish: head.must_finish,
+        spends: spends(call),
         status: parts.status,
         withheld: Vec::new(),
         fed: if head.readable { ahead.len() } else { 0 },
@@ -136,6 +147,12 @@ fn learn_owner(eyes: &Eyes, call: &Call, lease: &Lease) {
     for resource in resources.iter() {
         eyes.affinity.learn(resource.clone(), lease.key(), None, clock());
     }
+}
+
+/// Whether a call spends the tokens that its answer tells of. To look at what was made, or to stop it, spends nothing: its
+/// tokens were counted when they were spent.
+fn spends(call: &Call) -> bool {
+    call.method == Method::POST && call.endpoint.resource.is_none()
 }
 
 /// Who sees what an answer names: where what it makes and names lives is known from then on.

@@ -54,9 +54,13 @@ const fn asks_again(action: Action) -> bool {
         | Action::Embeddings
         | Action::ModelList
         | Action::ModelGet => true,
-        Action::StreamSse | Action::StreamArray | Action::Upload | Action::Live | Action::Realtime | Action::Other => {
-            false
-        }
+        Action::StreamSse
+        | Action::StreamArray
+        | Action::Interaction
+        | Action::Upload
+        | Action::Live
+        | Action::Realtime
+        | Action::Other => false,
     }
 }
 

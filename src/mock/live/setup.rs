@@ -77,7 +77,7 @@ fn holder(world: &World, from: &Asker) -> Result<Holder, Refusal> {
     let Some(credential) = &from.credential else { return Err(Refusal::Unregistered) };
     if let Some(token) = from.token() {
         let constrained = from.method.ends_with("Constrained");
-        return constrained.then(|| world.token_holder(token)).ok_or(Refusal::Unauthenticated);
+        return world.token_holder(token).filter(|_| constrained).ok_or(Refusal::Unauthenticated);
     }
     let key = crate::mock::auth::key(std::slice::from_ref(credential), false)?;
     world.holder(&key).ok_or(Refusal::ApiKeyInvalid)
