@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_form_reads_as_json_without_its_files() {
-        let body = b"--xx\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nveo\r\n--xx\r\nContent-Disposition: \
+        let body =
+            b"--xx\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nveo\r\n--xx\r\nContent-Disposition: \
             form-data; name=\"file\"; filename=\"a\"\r\n\r\nbytes\r\n--xx--\r\n";
         assert_eq!(fields(&headers("multipart/form-data; boundary=xx"), body), serde_json::json!({"model": "veo"}));
         assert_eq!(fields(&headers("application/json"), body), Value::Null);
