@@ -180,6 +180,32 @@ async fn geminate_s_own_refusals_are_in_the_words_of_this_api() {
 }
 
 #[tokio::test]
+async fn what_is_yet_to_be_invented_passes_and_is_counted_where_it_tells_its_tokens() {
+    let (world, gate) = with_keys(&[K1, K2, K3]).await;
+    let told = r#"{"usageMetadata":{"promptTokenCount":11,"candidatesTokenCount":22},"x":{"usageMetadata":{"promptTokenCount":99}}}"#;
+    play(&world, &[&format!("path=:undreamtOf fault=status:200 body={told}")]);
+    let answer = gate.post(&format!("/v1beta/models/{MODEL}:undreamtOf"), &json!({})).await;
+    assert_eq!(answer.text().await.unwrap(), told);
+    let line = served(&gate).await;
+    assert_eq!(
+        (&line["model"], &line["prompt_tokens"], &line["answer_tokens"]),
+        (&json!(MODEL), &json!(11), &json!(22))
+    );
+
+    let request = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]});
+    let batch = json!({"batch": {"inputConfig": {"requests": {"requests": [{"request": request}]}}}});
+    for _ in 0..3 {
+        let made = json_of(gate.post(&format!("/v1beta/models/{MODEL}:batchGenerateContent"), &batch).await).await;
+        let owner = world.calls().pop().unwrap().key;
+        let look = gate.ask(Method::GET, &format!("/v1beta/{}", made["name"].as_str().unwrap())).send().await.unwrap();
+        assert!(look.text().await.unwrap().contains("promptTokenCount"), "the batch's answers are in it");
+        assert_eq!(world.calls().pop().unwrap().key, owner);
+    }
+    let look = gate.logged(|line| line["message"] == "served" && line["method"] == "GET").await;
+    assert_eq!((&look["outcome"], &look["prompt_tokens"]), (&json!("ok"), &json!(0)), "they were not spent by a look");
+}
+
+#[tokio::test]
 async fn a_caller_s_own_error_comes_back_as_google_worded_it() {
     let (world, gate) = with_keys(&[K1, K2]).await;
     let (status, error) = told(gate.post(PATH, &json!({"model": MODEL, "contents": []})).await).await;

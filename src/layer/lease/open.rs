@@ -81,8 +81,7 @@ pub(super) async fn open(
     let head = Head::of(call, &parts.headers);
     let mut meter = Meter::default();
     let mut ahead = VecDeque::new();
-    let mut len = 0;
-    let mut whole = false;
+    let (mut len, mut whole) = (0, false);
     let interrupted = |error| refused::failure(Verdict::Interrupted, error);
     loop {
         let chunk = match timeout(patience, next_chunk(&mut body)).await {
