@@ -49,9 +49,11 @@ pub enum Bound {
     /// It names none: any key.
     #[default]
     Free,
+    /// It names none, and a project should serve it while it can: where the client's last upload went.
+    Prefers(u32),
     /// The owner's project: any of its keys.
     Project(u32, Resource),
-    /// One key and no other: what it began, it must end.
+    /// One key and no other: what it began, it must end, and may even while it rests.
     Key(u32, Resource),
     /// It asks for one project's part of a list.
     Part(u32),
@@ -158,6 +160,23 @@ impl Affinity {
         self.uploads.insert(Arc::clone(client.id()), project);
     }
 
+    /// On whose behalf a resumable upload goes on for whoever has its id; `client` is the one who says so, where a
+    /// credential tells. `None`: it is not known, or not theirs.
+    pub fn continues(&self, upload_id: &str, client: Option<&Client>) -> Option<Client> {
+        let owner = self.owner(&Resource::upload(upload_id)?)?;
+        let foreign = client.is_some_and(|client| self.isolates(client) && !owner.is(client));
+        owner.client.filter(|_| !foreign)
+    }
+
+    /// It is over, but may be asked for a little while yet.
+    pub fn retire(&self, resource: &Resource, after: Duration, now: Timestamp) {
+        let Some(owner) = self.owners.get(resource) else { return };
+        let until = now.saturating_add(SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX));
+        let until = until.unwrap_or(Timestamp::MAX).min(owner.until);
+        self.owners.insert(resource.clone(), Owner { until, ..owner });
+        self.changes.fetch_add(1, Relaxed);
+    }
+
     /// How many resources are known.
     pub fn len(&self) -> u64 {
         self.owners.entry_count()
@@ -248,7 +267,7 @@ impl Bound {
     pub fn resource(&self) -> Option<&Resource> {
         match self {
             Self::Project(_, resource) | Self::Key(_, resource) => Some(resource),
-            Self::Free | Self::Part(_) | Self::Unknown(_) => None,
+            Self::Free | Self::Prefers(_) | Self::Part(_) | Self::Unknown(_) => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::affinity::Bound;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::flow::Flow;
 use crate::pool::key::Key;
 use crate::pool::lease::SharedLane;
 use crate::pool::outage::Outage;
@@ -55,7 +56,7 @@ pub enum Payload {
     /// In memory, to be sent as often as needed. The permit is its share of the memory set aside for that.
     Kept(Bytes, Option<OwnedSemaphorePermit>),
     /// Passed on as it comes, once: what [`Payload::take`] leaves behind is nothing.
-    Streamed(Mutex<Option<axum::body::Body>>),
+    Streamed(Mutex<Option<axum::body::Body>>, Flow),
 }
 
 impl Payload {
@@ -68,7 +69,15 @@ impl Payload {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Kept(bytes, _) => bytes,
-            Self::Streamed(_) => &[],
+            Self::Streamed(..) => &[],
+        }
+    }
+
+    /// How far the stream has come.
+    pub const fn flow(&self) -> Option<&Flow> {
+        match self {
+            Self::Kept(..) => None,
+            Self::Streamed(_, flow) => Some(flow),
         }
     }
 
@@ -76,7 +85,7 @@ impl Payload {
     pub fn take(&self) -> Option<axum::body::Body> {
         match self {
             Self::Kept(..) => None,
-            Self::Streamed(body) => body.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            Self::Streamed(body, _) => body.lock().unwrap_or_else(PoisonError::into_inner).take(),
         }
     }
 }

@@ -36,6 +36,9 @@ pub enum Denied {
     /// None of the credentials is known.
     #[error("the credential is not valid here")]
     Unknown,
+    /// None was needed, had the upload been known.
+    #[error("no such upload")]
+    Upload,
     /// A token that was good.
     #[error("the token has expired")]
     Expired,

@@ -1,15 +1,17 @@
 //! Which operation of which surface a request names, parsed once at the edge.
 
 use http::uri::PathAndQuery;
-use http::{Method, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use crate::alias::Aliases;
 use crate::resource::Resource;
 
+mod action;
 mod query;
 mod surface;
 mod path;
 
+pub use action::Action;
 use path::ambiguous;
 use query::is_credential;
 pub use query::parameters;
@@ -20,63 +22,6 @@ const VERSIONS: [&str; 3] = ["v1", "v1beta", "v1alpha"];
 /// The longest target that is passed on.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
 
-/// What a request asks for, as far as geminate must tell operations apart.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Action {
-    /// `:generateContent`
-    Generate,
-    /// `:streamGenerateContent?alt=sse`: frames of `data: {json}`.
-    StreamSse,
-    /// `:streamGenerateContent`: one JSON array that arrives piece by piece.
-    StreamArray,
-    /// `:countTokens`
-    CountTokens,
-    /// `:embedContent`
-    Embed,
-    /// `:batchEmbedContents`
-    BatchEmbed,
-    /// `GET /models`
-    ModelList,
-    /// `GET /models/{m}`
-    ModelGet,
-    /// OpenAI's `chat/completions`
-    Chat,
-    /// OpenAI's `embeddings`
-    Embeddings,
-    /// `POST /interactions`: a turn, which Google stores unless it is told not to.
-    Interaction,
-    /// Below `/upload`: a body that is streamed and never sent twice.
-    Upload,
-    /// Below `/ws`: a WebSocket, such as the Live API's.
-    Live,
-    /// `OpenAI`'s `realtime`: a WebSocket in a dialect that nobody speaks here.
-    Realtime,
-    /// Everything else that Google may know.
-    Other,
-}
-
-impl Action {
-    /// The label in metrics and logs: a bounded set.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Generate => "generateContent",
-            Self::StreamSse | Self::StreamArray => "streamGenerateContent",
-            Self::CountTokens => "countTokens",
-            Self::Embed => "embedContent",
-            Self::BatchEmbed => "batchEmbedContents",
-            Self::ModelList => "models.list",
-            Self::ModelGet => "models.get",
-            Self::Chat => "chat.completions",
-            Self::Embeddings => "embeddings",
-            Self::Interaction => "interactions.create",
-            Self::Upload => "upload",
-            Self::Live => "live",
-            Self::Realtime => "realtime",
-            Self::Other => "other",
-        }
-    }
-}
-
 /// A parsed target.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -86,7 +31,7 @@ pub struct Endpoint {
     pub action: Action,
     /// The model named in the path, without `models/`.
     pub model: Option<Box<str>>,
-    /// The resource of one project that the path names.
+    /// The resource of one project that the path names, or the upload that it goes on with.
     pub resource: Option<Resource>,
     /// Path and query for the upstream, without the client's credential.
     pub target: PathAndQuery,
@@ -100,7 +45,9 @@ pub struct Endpoint {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unroutable {
     /// Outside every surface.
-    #[error("no such path: the Gemini API is served under /v1beta, /v1, /v1alpha, /upload and /ws, OpenAI's under /v1")]
+    #[error(
+        "no such path: the Gemini API is under /v1beta, /v1, /v1alpha, /upload, /download and /ws, OpenAI's under /v1"
+    )]
     Unknown,
     /// A path that could be read in two ways.
     #[error("the path is ambiguous: dot segments, empty segments, backslashes and encoded slashes are refused")]
@@ -124,7 +71,7 @@ impl Endpoint {
         }
         let (head, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
         let below = match head {
-            "upload" => VERSIONS.contains(&rest.split('/').next().unwrap_or("")),
+            "upload" | "download" => VERSIONS.contains(&rest.split('/').next().unwrap_or("")),
             "ws" => !rest.is_empty(),
             _ => VERSIONS.contains(&head) && !rest.is_empty(),
         };
@@ -137,13 +84,14 @@ impl Endpoint {
         };
         let replayable = match action {
             _ if matches!(*method, Method::GET | Method::HEAD) => true,
-            Action::Upload | Action::Interaction => false,
+            Action::Upload | Action::UploadStart | Action::UploadChunk | Action::Interaction => false,
             Action::Other => makes_nothing(rest),
             _ => true,
         };
         let target = target(asked, path, surface == Surface::OpenAi && !rest.starts_with("openai/"));
         let resource = match (head, action) {
-            ("upload", _) => rest.split_once('/').and_then(|(_, rest)| Resource::of_path(rest)),
+            (_, Action::UploadChunk) => query::upload_id(asked.query()).and_then(|id| Resource::upload(&id)),
+            ("upload" | "download", _) => rest.split_once('/').and_then(|(_, rest)| Resource::of_path(rest)),
             (_, Action::Other) => Resource::of_path(rest),
             _ => None,
         };
@@ -159,9 +107,33 @@ impl Endpoint {
         Ok(Self { renamed: true, ..Self::parse(method, &target.into(), surface)? })
     }
 
+    /// The same, where a header says that a resumable upload begins with it.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
+        let command = headers.get("x-goog-upload-command").and_then(|value| value.to_str().ok()).unwrap_or("");
+        if self.action == Action::Upload && command.split(',').any(|word| word.trim().eq_ignore_ascii_case("start")) {
+            self.action = Action::UploadStart;
+        }
+        self
+    }
+
+    /// Whether its body is a file, or a part of one, and not a request to be read.
+    pub const fn is_upload(&self) -> bool {
+        matches!(self.action, Action::Upload | Action::UploadStart | Action::UploadChunk)
+    }
+
+    /// Whether its answer is a file's content, which says nothing of the call.
+    pub fn is_download(&self) -> bool {
+        let (path, query) = (self.target.path(), self.target.query());
+        let media = path.starts_with("/download/") || path.ends_with("/content");
+        self.action == Action::Other && (media || parameters(query).any(|p| p == "alt=media"))
+    }
+
     /// The collection that the path leads to, such as `files` or `interactions`.
     pub fn collection(&self) -> &str {
-        let path = self.target.path().trim_start_matches("/upload").trim_start_matches('/');
+        let path = self.target.path();
+        let path = path.strip_prefix("/upload").or_else(|| path.strip_prefix("/download")).unwrap_or(path);
+        let path = path.trim_start_matches('/');
         let below = path.split_once('/').map_or("", |(_, rest)| rest);
         let below = below.strip_prefix("openai/").unwrap_or(below);
         &below[..below.find(['/', ':']).unwrap_or(below.len())]
@@ -174,7 +146,7 @@ impl Endpoint {
 
     /// Whether its answers may name resources that its project owns.
     pub const fn names_resources(&self) -> bool {
-        matches!(self.action, Action::Upload | Action::Other | Action::Interaction)
+        self.is_upload() || matches!(self.action, Action::Other | Action::Interaction)
     }
 
     /// Whether the model stands in the body: OpenAI's generations, and interactions.
@@ -187,6 +159,14 @@ impl Endpoint {
     pub const fn route(&self) -> &'static str {
         self.action.name()
     }
+}
+
+/// The `upload_id` of a request that goes on with a resumable upload, by which it is known without a credential; empty
+/// where there are several. Exactly those are [`Action::UploadChunk`].
+pub fn upload_id(uri: &Uri) -> Option<String> {
+    let path = uri.path();
+    let path = if path.starts_with("//") { &path[1..] } else { path };
+    query::upload_id(uri.query()).filter(|_| path.starts_with("/upload/"))
 }
 
 /// Of OpenAI's further calls, those whose body names a model.
@@ -213,6 +193,7 @@ fn retargeted(target: &PathAndQuery, model: &str, real: &str) -> Option<PathAndQ
 /// What a Gemini path names, `head` being its first segment.
 fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -> (Action, Option<&'p str>) {
     match head {
+        "upload" if query::upload_id(query).is_some() => return (Action::UploadChunk, None),
         "upload" => return (Action::Upload, None),
         "ws" => return (Action::Live, None),
         _ => {}
@@ -311,6 +292,8 @@ mod tests {
             ("POST", "/v1/chat/completions", Action::Chat, None),
             ("POST", "/v1beta/openai/chat/completions", Action::Chat, None),
             ("POST", "/upload/v1beta/files", Action::Upload, None),
+            ("PUT", "//upload/v1/files?a=1&upload_id=u", Action::UploadChunk, None),
+            ("GET", "/download/v1beta/files/f:download?alt=media", Action::Other, None),
             ("PATCH", "/v1beta/somethingNew/of/google:undreamtOf", Action::Other, None),
         ] {
             let endpoint = parse(method, uri).unwrap();

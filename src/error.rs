@@ -80,6 +80,15 @@ pub enum Error {
     /// A resource that is none of the client's.
     #[error("{0} was not found")]
     Foreign(Resource),
+    /// A resumable upload that cannot go on here.
+    #[error("no such upload: it is over, it expired, or it was begun elsewhere; begin it again")]
+    NoUpload,
+    /// Google said where an upload goes on, but not by what it is known.
+    #[error("Google named no address by which the upload could go on through here")]
+    UploadUrl,
+    /// Nobody knows how this gateway is called.
+    #[error("the request names no host to go on with the upload at: send a Host header, or set PUBLIC_URL")]
+    NoOrigin,
     /// More resources than a request may name.
     #[error("the request names more than {max} resources")]
     TooManyResources {
@@ -148,6 +157,9 @@ impl Error {
             Self::Exhausted { .. } => "exhausted",
             Self::TwoOwners(..) => "two_owners",
             Self::Foreign(_) => "foreign_resource",
+            Self::NoUpload => "no_upload",
+            Self::UploadUrl => "upload_url",
+            Self::NoOrigin => "no_origin",
             Self::TooManyResources { .. } => "too_many_resources",
             Self::PageToken => "page_token",
             Self::Unchecked => "unchecked_body",
@@ -166,7 +178,7 @@ impl Error {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Unroutable(Unroutable::Unknown) | Self::Foreign(_) => StatusCode::NOT_FOUND,
+            Self::Unroutable(Unroutable::Unknown) | Self::Foreign(_) | Self::NoUpload => StatusCode::NOT_FOUND,
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
             Self::Unroutable(Unroutable::Ambiguous)
             | Self::BodyBroken
@@ -174,6 +186,7 @@ impl Error {
             | Self::Closed { code: 1003 | 1007 | 1008 | 1009, .. }
             | Self::TwoOwners(..)
             | Self::TooManyResources { .. }
+            | Self::NoOrigin
             | Self::PageToken => StatusCode::BAD_REQUEST,
             Self::NoRealtime => StatusCode::NOT_IMPLEMENTED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
@@ -190,6 +203,7 @@ impl Error {
             | Self::Interrupted(_)
             | Self::Edge { .. }
             | Self::CredentialForm
+            | Self::UploadUrl
             | Self::Closed { .. }
             | Self::StreamBroken(_) => StatusCode::BAD_GATEWAY,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -28,6 +29,7 @@ use crate::record::Record;
 use crate::relay::{Eyes, Relay};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
+use crate::upload::Uploads;
 use crate::upstream::Upstream;
 
 mod naming;
@@ -58,6 +60,8 @@ pub struct Shared {
     pub budget: Arc<retry::Budget>,
     /// The memory for bodies that may be sent again.
     pub intake: Arc<Intake>,
+    /// What goes on with the key that began it.
+    pub uploads: Arc<Uploads>,
 }
 
 impl Shared {
@@ -67,7 +71,9 @@ impl Shared {
         let answers = remember::Answers::new(&settings, tasks.clone());
         let budget = Arc::new(retry::Budget::new(&settings.retry));
         let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
-        Self { settings, pool, clients, eyes, places, answers, budget, intake }
+        let public_url = settings.server.public_url.clone();
+        let uploads = Arc::new(Uploads::new(public_url, Arc::clone(&pool), Arc::clone(&eyes.affinity)));
+        Self { settings, pool, clients, eyes, places, answers, budget, intake, uploads }
     }
 }
 
@@ -116,7 +122,9 @@ impl<S> Path for S where
 
 /// The data plane of one worker: every path that is not the house's own.
 pub fn router(shared: &Shared, upstream: Upstream) -> Router {
-    let state = (path(shared, upstream.clone()), Arc::clone(&shared.intake), shared.live(upstream));
+    let rooms = Rooms { intake: Arc::clone(&shared.intake), uploads: Arc::clone(&shared.uploads) };
+    let (path, live) = (path(shared, upstream.clone()), shared.live(upstream));
+    let state = Walk { path, live, rooms: Arc::new(rooms) };
     Router::new()
         .fallback(handle)
         .with_state(state)
@@ -132,11 +140,22 @@ pub fn router(shared: &Shared, upstream: Upstream) -> Router {
         )
 }
 
+/// What a request is walked by.
+#[derive(Clone)]
+struct Walk<P> {
+    path: P,
+    live: Live,
+    /// Counted by this worker's requests alone, so that no two threads write one count.
+    rooms: Arc<Rooms>,
+}
+
+struct Rooms {
+    intake: Arc<Intake>,
+    uploads: Arc<Uploads>,
+}
+
 /// Reads the request, walks it down the path, and answers.
-async fn handle<P: Path>(
-    State((path, intake, live)): State<(P, Arc<Intake>, Live)>,
-    request: Request,
-) -> Response<Body> {
+async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let (Some(caller), Some(record)) = (parts.extensions.get::<Caller>(), parts.extensions.get::<Arc<Record>>()) else {
         // Both layers stand above this handler.
@@ -146,20 +165,21 @@ async fn handle<P: Path>(
     let record = Arc::clone(record);
     record.client(client.id());
     let operator = client.operator();
-    let reply = match Endpoint::named(&parts.method, &parts.uri, surface, intake.aliases()) {
+    let reply = match Endpoint::named(&parts.method, &parts.uri, surface, walk.rooms.intake.aliases()) {
         Ok(endpoint) => {
+            let endpoint = endpoint.with_headers(&parts.headers);
             record.endpoint(&endpoint);
             match endpoint.action {
                 // A session has a walk of its own: see `live`.
                 Action::Live => {
-                    let opened = live.open(endpoint, client, token, record, &mut parts).await;
+                    let opened = walk.live.open(endpoint, client, token, record, &mut parts).await;
                     return opened.unwrap_or_else(|error| answer::refuse(surface, &error));
                 }
                 Action::Realtime => return answer::refuse(surface, &Error::NoRealtime),
                 _ => {}
             }
-            match intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
-                Ok(call) => path.oneshot(call).await,
+            match walk.rooms.intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
+                Ok(call) => send(walk, call, &parts).await,
                 Err(error) => Err(error),
             }
         }
@@ -177,6 +197,15 @@ async fn handle<P: Path>(
     answer
 }
 
+async fn send<P: Path>(walk: Walk<P>, call: Call, head: &Parts) -> Result<Response<Relay>, Error> {
+    let upload = walk.rooms.uploads.of(&call, head)?;
+    let reply = walk.path.oneshot(call).await?;
+    match upload {
+        Some(upload) => upload.answered(reply),
+        None => Ok(reply),
+    }
+}
+
 /// Streams are told to every proxy on the way as such.
 fn decorate(mut reply: Response<Relay>) -> Response<Body> {
     let headers = reply.headers_mut();
@@ -190,7 +219,11 @@ fn decorate(mut reply: Response<Relay>) -> Response<Body> {
 }
 
 fn denied(surface: Surface, denied: Denied) -> Response<Body> {
-    answer::refuse(surface, &Error::Unauthenticated(denied.to_string()))
+    let error = match denied {
+        Denied::Upload => Error::NoUpload,
+        denied => Error::Unauthenticated(denied.to_string()),
+    };
+    answer::refuse(surface, &error)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]

@@ -25,6 +25,7 @@ pub mod meter;
 pub mod record;
 pub mod pool;
 pub mod affinity;
+pub mod flow;
 pub mod call;
 pub mod answer;
 
@@ -43,6 +44,7 @@ pub mod layer;
 
 // Rooms: what a listener serves.
 pub mod live;
+pub mod upload;
 pub mod gateway;
 pub mod monitor;
 

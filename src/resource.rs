@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use crate::secret::Digest;
+
 /// A resource's canonical name: `files/abc`, `fileSearchStores/s`, `models/veo/operations/o`, `interactions/v1_x`.
 ///
 /// What lives within another one goes by that one's name: documents and operations of a store by the store's.
@@ -90,9 +92,9 @@ impl Resource {
         Self::own(SESSIONS, handle)
     }
 
-    /// A resumable upload, by its `upload_id`.
+    /// A resumable upload, by its `upload_id`. Whoever has that may go on with the upload, so only its digest is kept.
     pub fn upload(id: &str) -> Option<Self> {
-        Self::own(UPLOADS, id)
+        Self::own(UPLOADS, id).map(|_| Self(format!("{UPLOADS}/{}", Digest::of(id.as_bytes())).into()))
     }
 
     /// The canonical name.
@@ -146,7 +148,12 @@ impl Resource {
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        // What only geminate has a name for is told by what it is.
+        match self.0.split_once('/') {
+            Some((UPLOADS, _)) => f.write_str("the upload"),
+            Some((SESSIONS, _)) => f.write_str("the session"),
+            _ => f.write_str(&self.0),
+        }
     }
 }
 
@@ -220,5 +227,8 @@ mod tests {
         assert_eq!(name(Resource::of_id("interactions", "v1_x")).as_deref(), Some("interactions/v1_x"));
         assert_eq!(Resource::of_id("models", "x"), None);
         assert_eq!(Resource::upload(&"x".repeat(5_000)), None);
+        let upload = Resource::upload("fake-upload-id").unwrap();
+        assert_eq!(upload, Resource::upload("fake-upload-id").unwrap());
+        assert!(!format!("{upload:?} {upload}").contains("fake-upload-id"), "who has the id may go on with the upload");
     }
 }

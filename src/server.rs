@@ -83,7 +83,7 @@ impl Server {
         let limits = connection::Limits::new(&self.settings);
         let (phase, follow) = watch::channel(Phase::Serving);
         let (admin_phase, admin_follow) = watch::channel(Phase::Serving);
-        let mut workers = worker::start(self.workers(), stack, limits, &follow).await?;
+        let mut workers = worker::start(self.workers(), stack, &limits, &follow).await?;
         let (dealer, admin_desk) = worker::desk();
 
         let places = self.settings.connections_max as usize;

@@ -13,11 +13,12 @@ use crate::secret::Secret;
 mod section;
 mod text;
 mod choice;
+mod place;
 mod key;
 
 pub use choice::{Algorithm, Format, Protocol};
 pub use key::{Key, KeyTable};
-pub use text::Origin;
+pub use place::{Network, Origin, PublicUrl};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -125,6 +126,11 @@ section! {
         admin_host: IpAddr = Ipv4Addr::LOCALHOST.into();
         /// The port of the admin listener (`ADMIN_PORT`); 0 takes a free one.
         admin_port: u16 = 9090, in 0..=65_535;
+        /// Where clients find this gateway, for the URLs that it hands out (`PUBLIC_URL`); unset is what each request
+        /// says of it.
+        public_url: Option<PublicUrl> = None;
+        /// Proxies in front of it, whose `X-Forwarded-Proto` and `X-Forwarded-Host` are believed.
+        trusted_proxies: Vec<Network> = Vec::new();
         /// Serves beyond loopback although nothing is there to authenticate by (`ALLOW_ANONYMOUS`).
         allow_anonymous: bool = false;
         /// Worker threads; 0 is one a core.

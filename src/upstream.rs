@@ -2,11 +2,15 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use reqwest::{Body, Proxy, Request, Url};
 
 use crate::call::{Call, Payload};
@@ -99,7 +103,7 @@ impl Upstream {
         *request.body_mut() = match &call.payload {
             Payload::Kept(bytes, _) if bytes.is_empty() && call.method == http::Method::GET => None,
             Payload::Kept(bytes, _) => Some(Body::from(bytes.clone())),
-            Payload::Streamed(_) => call.payload.take().map(|body| Body::wrap_stream(body.into_data_stream())),
+            Payload::Streamed(..) => call.payload.take().map(|body| Body::wrap(Lone(Mutex::new(body)))),
         };
         self.execute(key, request).await
     }
@@ -157,6 +161,27 @@ fn ways(
         ways.push(egress::lanes(settings, authorities, Some(proxy))?);
     }
     Ok(ways.into())
+}
+
+/// A streamed body. reqwest asks for one that threads could share; nobody does, so nobody ever waits for the lock.
+struct Lone(Mutex<axum::body::Body>);
+
+impl HttpBody for Lone {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let body = self.get_mut().0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
 }
 
 /// Sorts a failure of reqwest's. Its own text would hold the URL, so only its causes are told.

@@ -13,13 +13,14 @@ const DRAWERS: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "man
 const MACHINE: [&str; 3] = ["work", "root", "home"];
 
 /// One foreign system, one place: the modules (with all below them) that may name a crate.
-const PLACES: [(&str, &[&str]); 16] = [
+const PLACES: [(&str, &[&str]); 17] = [
     ("aho_corasick", &["scrub"]),
     ("clap", &["command"]),
     ("config", &["config"]),
     ("dotenvy", &["config"]),
     ("governor", &["client"]),
     ("hdrhistogram", &["telemetry"]),
+    ("ipnet", &["settings"]),
     ("jsonwebtoken", &["client", "command::token"]),
     ("metrics", &["telemetry"]),
     ("metrics_exporter_prometheus", &["telemetry"]),

@@ -30,7 +30,7 @@ fuzz_target!(|input: (u8, &str)| {
     assert_eq!(segments.next(), Some(&b""[..]), "not from the root: {sent}");
     let root = segments.next();
     assert!(
-        matches!(root, Some(b"v1" | b"v1beta" | b"v1alpha" | b"upload" | b"ws")),
+        matches!(root, Some(b"v1" | b"v1beta" | b"v1alpha" | b"upload" | b"download" | b"ws")),
         "out of the version roots: {sent}"
     );
     assert!(!segments.any(|segment| matches!(segment, b"." | b"..")), "a dot segment in {sent}");

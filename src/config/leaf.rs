@@ -10,7 +10,7 @@ use crate::config::fault::Fault;
 use crate::config::shape::{self, Shape};
 
 /// The well-known variables and the field each one sets.
-const FLAT: [(&str, &str); 20] = [
+const FLAT: [(&str, &str); 21] = [
     ("ADMIN_HOST", "server.admin_host"),
     ("ADMIN_PORT", "server.admin_port"),
     ("ADMIN_TOKEN", "auth.admin_token"),
@@ -27,6 +27,7 @@ const FLAT: [(&str, &str); 20] = [
     ("LOG_LEVEL", "log.level"),
     ("MAX_CONCURRENT_REQUESTS", "admit.concurrent_max"),
     ("PORT", "server.port"),
+    ("PUBLIC_URL", "server.public_url"),
     ("RATE_LIMIT_PER_MINUTE", "clients.rate_limit_per_minute"),
     ("REQUEST_TIMEOUT", "deadline.request_timeout_ms"),
     ("SSL_CERT_FILE", "upstream.ca_file"),

@@ -84,9 +84,9 @@ pub(super) fn fit(path: &[&str], default: &Value, value: &Value, typed: bool) ->
         (Value::Bool(_), _) => Err("true or false".into()),
         (Value::Array(_), Value::String(text)) if !typed => {
             let pieces = text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
-            Ok(pieces.map(Value::from).collect())
+            probe(path, &pieces.map(Value::from).collect())
         }
-        (Value::Array(_), Value::Array(pieces)) if pieces.iter().all(Value::is_string) => Ok(value.clone()),
+        (Value::Array(_), Value::Array(pieces)) if pieces.iter().all(Value::is_string) => probe(path, value),
         (Value::Array(_), _) => Err("a list of texts".into()),
         (_, Value::String(text)) => probe(path, &Value::from(text.trim())),
         _ => Err("a text in quotes".into()),

@@ -3,17 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::BoxError;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
-use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use crate::affinity::{Affinity, Bound, Conflict};
 use crate::alias::Aliases;
@@ -22,16 +19,24 @@ use crate::call::{Call, Payload};
 use crate::client::Client;
 use crate::endpoint::{Action, Endpoint};
 use crate::error::Error;
+use crate::flow::Flow;
 use crate::gateway::naming;
 use crate::record::Record;
 use crate::reference::{REFERENCES_MAX, Reference, references};
 use crate::settings::Settings;
 use crate::upstream::headers;
 
+mod passage;
+
+use passage::Passage;
+
 /// The memory for bodies is counted in pieces of this size.
 const PIECE: u64 = 1024;
 /// `X-Server-Timeout` is in seconds.
 const SERVER_TIMEOUT: &str = "x-server-timeout";
+
+/// A file larger than this is passed on as it comes, and gets one attempt.
+const FILE_KEPT_BYTES_MAX: u64 = 8 << 20;
 
 /// The bounds, and the memory that bodies may take together.
 #[derive(Debug)]
@@ -85,7 +90,7 @@ impl Intake {
         }
         let bound = self.bind(&endpoint, &client, &payload)?;
         let lane = lane(endpoint.action, &head.method, model);
-        let deadline = Instant::now() + self.time(&endpoint, &head.headers);
+        let deadline = Instant::now() + self.time(&head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
         let wish = Wish::of(&head.headers);
         Ok(Call { endpoint, method, headers, payload, client, wish, record, lane, bound, arrived, deadline })
@@ -93,15 +98,22 @@ impl Intake {
 
     /// Which keys may serve what the path and the body name.
     fn bind(&self, endpoint: &Endpoint, client: &Client, payload: &Payload) -> Result<Bound, Error> {
-        // What is uploaded names nothing.
-        let refers = endpoint.action != Action::Upload && endpoint.collection() != "files";
+        if endpoint.action == Action::UploadChunk {
+            let known = endpoint.resource.as_ref().and_then(|upload| Some((self.affinity.owner(upload)?.key, upload)));
+            return known.map(|(key, upload)| Bound::Key(key, upload.clone())).ok_or(Error::NoUpload);
+        }
+        // What is uploaded may hold anything, and names nothing.
+        let upload = endpoint.is_upload();
+        let refers = !upload && endpoint.collection() != "files";
         if !payload.is_kept() && refers && self.affinity.isolates(client) {
             return Err(Error::Unchecked);
         }
-        let named = references(payload.bytes()).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
+        let body = if refers { payload.bytes() } else { &[] };
+        let named = references(body).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
         let of_path = endpoint.resource.clone().map(|resource| Reference { resource, certain: true });
         if named.is_empty() && of_path.is_none() {
-            return Ok(Bound::Free);
+            let before = Some(client).filter(|_| upload).and_then(|client| self.affinity.sticks(client));
+            return Ok(before.map_or(Bound::Free, Bound::Prefers));
         }
         self.affinity.bind(of_path.iter().chain(&named), client).map_err(|conflict| match conflict {
             Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
@@ -109,13 +121,10 @@ impl Intake {
         })
     }
 
-    /// The time until the first byte: as configured, or longer where the client asks, up to the ceiling. An upload
-    /// gets all of it: its answer comes only after its body.
-    fn time(&self, endpoint: &Endpoint, headers: &HeaderMap) -> Duration {
+    /// The time until the first byte: as configured, or longer where the client asks, up to the ceiling. Of a body that
+    /// streams every byte begins it anew.
+    fn time(&self, headers: &HeaderMap) -> Duration {
         let ceiling = self.timeout_ceiling.max(self.timeout);
-        if endpoint.action == Action::Upload {
-            return ceiling;
-        }
         let asked = headers.get(SERVER_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let asked = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
         asked.clamp(self.timeout, ceiling)
@@ -130,20 +139,36 @@ impl Intake {
         if http_body::Body::is_end_stream(&body) {
             return Ok(Payload::Kept(Bytes::new(), None));
         }
-        let reserved = told.and_then(|len| self.reserve(len));
-        if endpoint.action == Action::Upload || told.is_some() && reserved.is_none() {
+        let keep_max = self.keep_max(endpoint.action);
+        let reserved = told.and_then(|len| self.reserve(len, keep_max));
+        if keep_max == 0 || told.is_some() && reserved.is_none() {
             return Ok(self.streamed(Bytes::new(), body));
         }
-        self.gather(body, reserved).await
+        self.gather(body, reserved, keep_max).await
+    }
+
+    /// How large a body may be to be kept.
+    const fn keep_max(&self, action: Action) -> u64 {
+        match action {
+            // One key takes it, and another attempt is the client's to make.
+            Action::UploadChunk => 0,
+            Action::Upload if self.keep_max > FILE_KEPT_BYTES_MAX => FILE_KEPT_BYTES_MAX,
+            _ => self.keep_max,
+        }
     }
 
     /// Memory for `bytes`, if there is enough left.
-    fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let pieces = u32::try_from(bytes.div_ceil(PIECE)).ok().filter(|_| bytes <= self.keep_max)?;
+    fn reserve(&self, bytes: u64, keep_max: u64) -> Option<OwnedSemaphorePermit> {
+        let pieces = u32::try_from(bytes.div_ceil(PIECE)).ok().filter(|_| bytes <= keep_max)?;
         Arc::clone(&self.memory).try_acquire_many_owned(pieces).ok()
     }
 
-    async fn gather(&self, mut body: Body, mut reserved: Option<OwnedSemaphorePermit>) -> Result<Payload, Error> {
+    async fn gather(
+        &self,
+        mut body: Body,
+        mut reserved: Option<OwnedSemaphorePermit>,
+        keep_max: u64,
+    ) -> Result<Payload, Error> {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         let told = reserved.is_some();
@@ -166,7 +191,7 @@ impl Intake {
             // Without a length told, memory is taken as the body grows.
             if !told {
                 drop(reserved.take());
-                reserved = self.reserve(len);
+                reserved = self.reserve(len, keep_max);
                 if reserved.is_none() {
                     let ahead = if all.is_empty() { first } else { all.freeze() };
                     return Ok(self.streamed(ahead, body));
@@ -178,17 +203,10 @@ impl Intake {
 
     /// The body as it comes, `ahead` being what was read of it; within the same bounds, its faults being [`Error`]s.
     fn streamed(&self, ahead: Bytes, body: Body) -> Payload {
-        let (patience, max) = (self.patience, self.body_max);
-        let broken = move |fault: BoxError| {
-            if fault.is::<TimeoutError>() { Error::BodyTimeout(patience) } else { Error::BodyBroken }
-        };
-        let rest = TimeoutBody::new(patience, body).map_err(broken).into_data_stream();
-        let ahead = futures_util::stream::iter((!ahead.is_empty()).then_some(Ok(ahead)));
-        let limited = Limited::new(Body::from_stream(ahead.chain(rest)), usize::try_from(max).unwrap_or(usize::MAX));
-        let body = limited.map_err(move |fault| {
-            if fault.is::<LengthLimitError>() { BoxError::from(Error::BodyTooLarge { max }) } else { fault }
-        });
-        Payload::Streamed(Mutex::new(Some(Body::new(body))))
+        let flow = Flow::new(Instant::now());
+        let limits = passage::Limits { max: self.body_max, patience: self.patience };
+        let passage = Passage::new(ahead, body, limits, flow.clone());
+        Payload::Streamed(Mutex::new(Some(Body::new(passage))), flow)
     }
 }
 

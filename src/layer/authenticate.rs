@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
 use crate::affinity::Affinity;
 use crate::client::{Caller, Client, Clients, Denied, Presented};
-use crate::endpoint::Surface;
+use crate::endpoint::{self, Surface};
 use crate::resource::Resource;
 
 /// How a refusal looks.
@@ -25,7 +25,8 @@ pub struct Authenticate<S, C> {
     refuse: Refuse<C>,
 }
 
-/// The layer; `refuse` makes the 401 in the shape of the surface. `affinity` knows who made an ephemeral token.
+/// The layer; `refuse` makes the 401 in the shape of the surface. `affinity` knows who made an ephemeral token, and who
+/// began an upload.
 pub fn layer<S, C>(
     clients: Arc<Clients>,
     affinity: Arc<Affinity>,
@@ -40,9 +41,14 @@ pub fn layer<S, C>(
 }
 
 impl<S, C> Authenticate<S, C> {
-    /// The client of a credential of its own; without one, the client who made the ephemeral token that came.
-    fn identify(&self, presented: &Presented) -> Result<Client, Denied> {
-        self.clients.identify(presented).or_else(|denied| {
+    /// The client of a credential of its own; without one, the client who made the ephemeral token that came. Whoever
+    /// goes on with an upload is let in by its id: SDKs send no credential with its parts.
+    fn identify(&self, presented: &Presented, uri: &Uri) -> Result<Client, Denied> {
+        let identified = self.clients.identify(presented);
+        if let Some(id) = endpoint::upload_id(uri) {
+            return self.affinity.continues(&id, identified.as_ref().ok()).ok_or(Denied::Upload);
+        }
+        identified.or_else(|denied| {
             let made = presented.token().and_then(|token| Resource::of_value(token.expose()));
             made.and_then(|token| self.affinity.owner(&token)?.client).ok_or(denied)
         })
@@ -66,7 +72,7 @@ where
         let surface = Surface::of(request.uri(), request.headers());
         let uri = request.uri().clone();
         let presented = Presented::take(request.headers_mut(), &uri);
-        match self.identify(&presented) {
+        match self.identify(&presented, &uri) {
             Ok(client) => {
                 let token = presented.token().cloned();
                 request.extensions_mut().insert(Caller { client, surface, token });
@@ -149,6 +155,7 @@ mod tests {
             ("/v1beta/models", &[("authorization", "good-token")], "gemini Missing"),
             ("/v1beta/models?key=good-toke", &[], "gemini Unknown"),
             ("/v1beta/models?key=good-token1", &[], "gemini Unknown"),
+            ("/v1beta/models?upload_id=x", &[], "gemini Missing"),
         ] {
             assert_eq!(ask(uri, headers).await, (StatusCode::UNAUTHORIZED, told.to_owned()), "{uri} {headers:?}");
         }

@@ -1,16 +1,20 @@
 //! Deadline: the first byte within the call's time, all attempts and waits included; then a limit between chunks.
+//!
+//! While a body streams up, each of its bytes begins that time anew.
 
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Response;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
 use crate::call::Call;
 use crate::error::Error;
+use crate::flow::in_time;
 use crate::relay::Relay;
 use crate::settings;
 
@@ -45,10 +49,11 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let (deadline, whole) = (call.deadline, call.deadline - call.arrived);
         let (idle, heartbeat) = (self.idle, self.heartbeat);
+        let flow = call.payload.flow().cloned();
         let answer = self.inner.call(call);
         Box::pin(async move {
-            let late = |_| Error::DeadlineExceeded(whole);
-            let mut reply = timeout_at(deadline, answer).await.map_err(late)??;
+            let answered = in_time(flow.as_ref(), deadline, whole, pin!(answer)).await;
+            let mut reply = answered.ok_or(Error::DeadlineExceeded(whole))??;
             reply.body_mut().keep_pace(idle, heartbeat, Instant::now());
             Ok(reply)
         })

@@ -1,16 +1,18 @@
 //! Lease: one attempt. A key is leased, waited for in order of arrival when all rest, and its answer judged.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Response;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tower::Service;
 
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
+use crate::flow::in_time;
 use crate::pool::KeyPool;
 use crate::pool::key::Form;
 use crate::pool::lease::Lease as KeyLease;
@@ -24,6 +26,9 @@ mod refused;
 mod open;
 
 pub use limits::Limits;
+
+/// Longer than any attempt.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// The innermost service of the walk.
 #[derive(Clone, Debug)]
@@ -121,23 +126,28 @@ impl Means {
     ) -> Result<Response<Relay>, (KeyLease, Failure)> {
         let call = &attempt.call;
         let began = Instant::now();
-        let first_byte = self.limits.first_byte.unwrap_or(Duration::MAX);
-        let sent = timeout(first_byte, self.upstream.send(call, lease.key(), form)).await;
+        let first_byte = self.limits.first_byte.unwrap_or(FOREVER);
+        let flow = call.payload.flow();
+        let sent = {
+            let sending = pin!(self.upstream.send(call, lease.key(), form));
+            in_time(flow, began + first_byte, first_byte, sending).await
+        };
         let answer = match sent {
-            Ok(Ok(answer)) => answer,
+            Some(Ok(answer)) => answer,
             broken => {
                 call.record.add_upstream(began.elapsed());
                 let clean = |why: String| self.eyes.scrubber.scrub_str(&why).into_owned();
                 let failure = match broken {
-                    Ok(Err(Broken::Connect(why))) => (Verdict::Connect, Error::Unreachable(clean(why))),
-                    Ok(Err(Broken::Interrupted(why))) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
-                    Ok(Err(Broken::Body(fault))) => (Verdict::Caller, fault),
+                    Some(Err(Broken::Connect(why))) => (Verdict::Connect, Error::Unreachable(clean(why))),
+                    Some(Err(Broken::Interrupted(why))) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
+                    Some(Err(Broken::Body(fault))) => (Verdict::Caller, fault),
                     _ => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte)),
                 };
                 return Err((lease, refused::failure(failure.0, failure.1)));
             }
         };
-        let left = first_byte.saturating_sub(began.elapsed());
+        let sent = flow.map_or(began, |flow| flow.last().max(began));
+        let left = first_byte.saturating_sub(sent.elapsed());
         let opened = if answer.status().is_success() {
             open::open(&self.eyes, call, lease, answer, left, self.limits.hold_empty).await
         } else {

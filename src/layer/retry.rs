@@ -13,6 +13,7 @@ use tower::layer::{Layer, layer_fn};
 use tower::retry::budget::{Budget as _, TpsBudget};
 use tracing::warn;
 
+use crate::affinity::Bound;
 use crate::backoff::{Facts, Next, Plan, removes_its_key};
 use crate::call::{Answered, Attempt, Call, Failure};
 use crate::error::Error;
@@ -220,7 +221,8 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
     let (call, now) = (&attempt.call, Instant::now());
     let (breaker_open, unknown_lately) = lane.lock().doubts(key.project, now);
     Facts {
-        kept: call.payload.is_kept(),
+        // Where one key alone may serve, there is nowhere to go on.
+        kept: call.payload.is_kept() && !matches!(call.bound, Bound::Key(..)),
         replayable: call.endpoint.replayable,
         long_prompt: call.payload.bytes().len() > LONG_PROMPT_BYTES,
         tried: attempt.tried.contains(&key.index),

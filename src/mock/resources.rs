@@ -37,7 +37,8 @@ struct Desk<'a> {
 /// What becomes of a call for a resource that nobody else refuses.
 pub(crate) fn answer(world: &World, question: &Question<'_>, asked: &Asked) -> Answer {
     let (name, query) = (&question.route.name, question.head.uri.query().unwrap_or(""));
-    let rest = question.head.uri.path().trim_start_matches('/').split_once('/').map_or("", |(_, rest)| rest);
+    let path = question.head.uri.path().trim_start_matches('/').trim_start_matches("download/");
+    let rest = path.split_once('/').map_or("", |(_, rest)| rest);
     let Some(place) = Place::parse(&question.head.method, rest) else {
         return refusal(references::missing(name), false);
     };

@@ -77,6 +77,7 @@ pub(crate) struct Route {
 impl Route {
     pub(crate) fn parse(method: &Method, uri: &Uri) -> Self {
         let path = uri.path().trim_start_matches('/');
+        let path = path.strip_prefix("download/").unwrap_or(path);
         let (path, uploads) = path.strip_prefix("upload/").map_or((path, false), |path| (path, true));
         let (version, rest) = path.split_once('/').unwrap_or((path, ""));
         let versioned = version.starts_with('v') && version[1..].starts_with(|c: char| c.is_ascii_digit());

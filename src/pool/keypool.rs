@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::pool::key::{Ceilings, Key, KeySpec};
-use crate::pool::lane::{Avoid, Keys, Lane};
+use crate::pool::lane::{Avoid, Keys, Lane, Only};
 use crate::pool::lease::{Lease, Scene, SharedLane};
 use crate::pool::limits::Windows;
 use crate::pool::memory::Clocks;
@@ -134,6 +134,31 @@ impl KeyPool {
             Ok(index) => Choice::Lease(Lease::new(shared, index, now)),
             Err(outage) => Choice::Out(outage),
         }
+    }
+
+    /// The key at `index` and no other, whatever it rests for: to go on with what it began spends no quota. A dead one
+    /// serves nothing.
+    pub fn seize(&self, shared: Arc<SharedLane>, index: u32, now: Instant) -> Choice {
+        let dead = self.keys.list.get(index as usize).is_none_or(|key| self.is_dead(key));
+        if dead {
+            let only = Avoid { only: Some(Only::Key(index)), ..Avoid::default() };
+            let outage = shared.lock().outage(only, now);
+            return Choice::Out(outage);
+        }
+        Choice::Lease(Lease::new(shared, index, now))
+    }
+
+    /// Whether a key of the project could serve by what holds whatever the model, and none of its models has spent its
+    /// day.
+    pub fn is_fresh(&self, project: u32, now: Instant) -> bool {
+        let serves = |roster: &Roster| {
+            self.keys.list.iter().any(|key| key.project == project && roster.blocked(key, now).is_none())
+        };
+        let spent = |lane: &SharedLane| {
+            let of_day = |rest: Rest| rest.reason == Reason::QuotaDay && rest.until > now;
+            lane.lock().rests().any(|(_, of, rest)| of == Some(project) && of_day(rest))
+        };
+        serves(&self.scene.roster.lock()) && !self.lanes.load().values().any(|lane| spent(lane))
     }
 
     /// The model of `lane` is unknown to the key's project while another one serves it.

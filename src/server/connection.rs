@@ -23,6 +23,7 @@ use crate::phase::Phase;
 use crate::sequel::Sequel;
 use crate::server::activity::{Activity, Patience, Quiet, UnderWay, Watched};
 use crate::settings;
+use crate::upload::ViaProxy;
 
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 1_024;
@@ -36,10 +37,12 @@ const PING: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(20)];
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What one connection may cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Limits {
     patience: Patience,
     headers_bytes_max: u32,
+    /// Who is believed on behalf of others.
+    proxies: Arc<[settings::Network]>,
 }
 
 impl Limits {
@@ -49,7 +52,14 @@ impl Limits {
             idle: Duration::from_millis(settings.idle_timeout_ms),
             write: Duration::from_millis(settings.write_timeout_ms),
         };
-        Self { patience, headers_bytes_max: settings.headers_bytes_max }
+        let proxies = settings.trusted_proxies.as_slice().into();
+        Self { patience, headers_bytes_max: settings.headers_bytes_max, proxies }
+    }
+
+    /// Whether a proxy of the operator's is at the other end.
+    fn trust(&self, stream: &TcpStream) -> bool {
+        let peer = stream.peer_addr().ok().filter(|_| !self.proxies.is_empty());
+        peer.is_some_and(|peer| self.proxies.iter().any(|proxy| proxy.contains(peer.ip())))
     }
 }
 
@@ -62,9 +72,12 @@ pub(super) async fn serve<P: Send>(
     _place: P,
 ) {
     let activity = Activity::new();
-    let sequel = Sequel::new(phase.clone());
+    let (trusted, sequel) = (limits.trust(&stream), Sequel::new(phase.clone()));
     let io = TokioIo::new(Watched { io: stream, activity: Arc::clone(&activity) });
     let service = service_fn(|mut request: Request<Incoming>| {
+        if trusted {
+            request.extensions_mut().insert(ViaProxy);
+        }
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(sequel.clone());
         }
@@ -72,7 +85,7 @@ pub(super) async fn serve<P: Send>(
         let answer = app.clone().call(request);
         async move { answer.await.map(|answer: Response<Body>| answer.map(|body| Held { body, _under_way: under_way })) }
     });
-    let builder = builder(limits);
+    let builder = builder(&limits);
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let (mut draining, mut farewell) = (false, None);
     let patience = limits.patience;
@@ -107,7 +120,7 @@ pub(super) async fn serve<P: Send>(
     }
 }
 
-fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The head's timeout is watched by `Activity`, see there.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.headers_bytes_max as usize);

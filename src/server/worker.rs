@@ -108,7 +108,7 @@ impl Workers {
 pub(super) async fn start<F>(
     count: usize,
     stack: F,
-    limits: Limits,
+    limits: &Limits,
     phase: &watch::Receiver<Phase>,
 ) -> anyhow::Result<Workers>
 where
@@ -119,7 +119,7 @@ where
     let mut dealers = Vec::with_capacity(count);
     for index in 0..count {
         let (dealer, desk) = desk();
-        let (stack, busy, phase) = (Arc::clone(&stack), busy.clone(), phase.clone());
+        let (stack, busy, phase, limits) = (Arc::clone(&stack), busy.clone(), phase.clone(), limits.clone());
         let (started, starting) = oneshot::channel();
         let work = move || {
             let made = runtime().and_then(|runtime| {
@@ -167,7 +167,7 @@ pub(super) async fn serve(
     let (follow, followed) = watch::channel(Phase::Serving);
     let take = |dealt: Dealt, connections: &mut JoinSet<()>| match TcpStream::from_std(dealt.stream) {
         Ok(stream) => {
-            connections.spawn(connection::serve(stream, app.clone(), limits, followed.clone(), dealt.place));
+            connections.spawn(connection::serve(stream, app.clone(), limits.clone(), followed.clone(), dealt.place));
         }
         Err(error) => warn!(%error, "a connection could not be taken over"),
     };

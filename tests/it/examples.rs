@@ -36,6 +36,7 @@ fn the_example_file_holds_every_field_at_its_default() {
             &full["auth"]["jwt"],
             &["secret", "public_key_file", "jwks_file", "algorithm", "issuer", "audience", "leeway_s"][..],
         ),
+        (&full["server"], &["public_url"]),
         (&full["auth"], &["admin_token"]),
         (&full["upstream"], &["ca_file"]),
         (&full["models"]["aliases"], &["gpt-4o"]),
@@ -65,6 +66,7 @@ fn the_example_environment_holds_every_variable_at_its_default() {
         "GEMINI_BASE_URL",
         "HOST",
         "PORT",
+        "PUBLIC_URL",
         "ADMIN_HOST",
         "ADMIN_PORT",
         "AUTH_TOKEN",
@@ -89,7 +91,8 @@ fn the_example_environment_holds_every_variable_at_its_default() {
         assert!(full.iter().any(|(shown, _)| shown == name), "{name}");
     }
     // Those with a default show it.
-    let without = ["GEMINI_API_KEY_FILE", "AUTH_TOKEN", "ADMIN_TOKEN", "JWT_SECRET", "LOG_FORMAT", "SSL_CERT_FILE"];
+    let without =
+        ["GEMINI_API_KEY_FILE", "PUBLIC_URL", "AUTH_TOKEN", "ADMIN_TOKEN", "JWT_SECRET", "LOG_FORMAT", "SSL_CERT_FILE"];
     let shown = full.iter().filter(|(name, _)| !without.contains(&name.as_str()));
     let settings = Sources::new(shown.map(|(name, value)| (name.as_str(), value.as_str())), None).settings().unwrap();
     assert_eq!(plain(&settings), plain(&Settings::default()));

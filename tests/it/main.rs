@@ -4,6 +4,7 @@
 mod house;
 mod world;
 mod stage;
+mod sender;
 
 mod admission;
 mod affinity;
@@ -35,4 +36,6 @@ mod shares;
 mod sharing;
 mod streams;
 mod surfaces;
+mod transfers;
+mod uploads;
 mod verdicts;

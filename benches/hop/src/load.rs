@@ -16,6 +16,8 @@ pub const RAMP: Duration = Duration::from_millis(2);
 const NUMBER_DIGITS: usize = 16;
 /// The number of the next such question.
 static QUESTIONS: AtomicU64 = AtomicU64::new(1);
+/// A MiB of a file.
+static PIECE: [u8; 1 << 20] = [b'x'; 1 << 20];
 /// For an answer to go on.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,6 +37,8 @@ pub enum Load {
     Rate { connections: usize, per_second: f64 },
     /// As `Closed`, at temperature 0: always the same question, or each time another one.
     Cold { connections: usize, fresh: bool },
+    /// Files of so many MiB, one after the other on each connection.
+    Files { connections: usize, mebibytes: usize },
     /// Streams, one after the other on each connection. A stream that has begun is read to its end.
     /// They are opened `ramp` apart.
     Streams { connections: usize, chunks: u64, pause_ms: u64, ramp: Duration },
@@ -43,6 +47,8 @@ pub enum Load {
 /// What came of it. Times are in nanoseconds.
 pub struct Seen {
     pub requests: u64,
+    /// Bytes of the files that were sent.
+    pub sent: u64,
     pub chunks: u64,
     pub elapsed: Duration,
     /// To the answer's end.
@@ -54,11 +60,12 @@ pub struct Seen {
 impl Seen {
     fn new() -> Self {
         let histogram = || Histogram::new(3).expect("three digits");
-        Self { requests: 0, chunks: 0, elapsed: Duration::ZERO, whole: histogram(), first: histogram() }
+        Self { requests: 0, sent: 0, chunks: 0, elapsed: Duration::ZERO, whole: histogram(), first: histogram() }
     }
 
     fn add(&mut self, other: &Self) {
         self.requests += other.requests;
+        self.sent += other.sent;
         self.chunks += other.chunks;
         self.whole.add(&other.whole).expect("the same kind");
         self.first.add(&other.first).expect("the same kind");
@@ -77,6 +84,7 @@ impl Load {
             Self::Closed { connections }
             | Self::Rate { connections, .. }
             | Self::Cold { connections, .. }
+            | Self::Files { connections, .. }
             | Self::Streams { connections, .. } => *connections,
         };
         let request = self.request(address);
@@ -99,6 +107,16 @@ impl Load {
     }
 
     fn request(&self, address: &Address) -> Vec<u8> {
+        if let Self::Files { mebibytes, .. } = self {
+            return format!(
+                "POST /upload/v1beta/files HTTP/1.1\r\nhost: {}\r\nx-goog-api-key: {}\r\n\
+                 x-goog-upload-protocol: raw\r\ncontent-type: video/mp4\r\ncontent-length: {}\r\n\r\n",
+                address.at,
+                address.token,
+                mebibytes * PIECE.len()
+            )
+            .into_bytes();
+        }
         let number = if matches!(self, Self::Cold { .. }) { "0".repeat(NUMBER_DIGITS) } else { String::new() };
         let config = if number.is_empty() { "" } else { r#","generationConfig":{"temperature":0}"# };
         let body = format!(
@@ -153,8 +171,10 @@ impl Load {
                 let number = QUESTIONS.fetch_add(1, Ordering::Relaxed);
                 request[at..at + NUMBER_DIGITS].copy_from_slice(format!("{number:0NUMBER_DIGITS$}").as_bytes());
             }
-            let (first, chunks) = connection.ask(&request);
+            let pieces = if let Self::Files { mebibytes, .. } = self { *mebibytes } else { 0 };
+            let (first, chunks) = connection.ask(&request, pieces);
             seen.requests += 1;
+            seen.sent += (pieces * PIECE.len()) as u64;
             seen.chunks += chunks;
             let nanoseconds = |at: Instant| u64::try_from((at - from).as_nanos()).expect("a short time");
             seen.first.record(nanoseconds(first)).expect("a short time");
@@ -180,9 +200,12 @@ impl Connection {
         Self { stream, buffer: vec![0; 16 << 10] }
     }
 
-    /// Asks and reads the whole answer: when its body began, and how many frames it had.
-    fn ask(&mut self, request: &[u8]) -> (Instant, u64) {
+    /// Asks, with a file of so many pieces, and reads the whole answer: when its body began, and how many frames it had.
+    fn ask(&mut self, request: &[u8], pieces: usize) -> (Instant, u64) {
         self.stream.write_all(request).expect("a connection");
+        for _ in 0..pieces {
+            self.stream.write_all(&PIECE).expect("a connection");
+        }
         let mut filled = 0;
         let head = loop {
             filled += self.read(filled);

@@ -20,6 +20,8 @@ use table::{Figure, median, number, print, ratio};
 const CONNECTIONS: usize = 64;
 /// Streams at once where chunks are counted, their chunks, and the time between two of them.
 const CHUNKS: (usize, u64, u64) = (64, 200, 5);
+/// Files at once, and the MiB of each: more than is kept to be sent again.
+const FILES: (usize, usize) = (2, 64);
 /// Slow streams that are held open at once.
 const SLOW: usize = 2_000;
 /// Streams at once against an upstream of 100 a connection.
@@ -46,6 +48,9 @@ fn main() {
     }
     if wanted("cache") {
         plan.cache();
+    }
+    if wanted("uploads") {
+        plan.uploads();
     }
 }
 
@@ -96,13 +101,17 @@ impl Plan {
         print("time to the first chunk of a stream, one at a time", &rivals, &figures, &all);
         let figures = [Figure::CpuPerChunk, Figure::FirstChunk];
         let (connections, chunks, pause_ms) = CHUNKS;
-        let all = self.rounds(&mut rivals, &Load::Streams { connections, chunks, pause_ms, ramp: load::RAMP }, &figures);
+        let all =
+            self.rounds(&mut rivals, &Load::Streams { connections, chunks, pause_ms, ramp: load::RAMP }, &figures);
         print("64 streams of 200 chunks, one each 5 ms", &rivals, &figures, &all);
     }
 
     /// Each rival fresh: at rest, and with many slow streams open.
     fn memory(&self) {
-        println!("\n{:<12}{:>14}{:>26}{:>20}", "memory", "at rest, MiB", "KiB a slow stream of 2,000", "opened over, ms");
+        println!(
+            "\n{:<12}{:>14}{:>26}{:>20}",
+            "memory", "at rest, MiB", "KiB a slow stream of 2,000", "opened over, ms"
+        );
         let ramps = [load::RAMP, Duration::ZERO];
         for (kind, ramp) in self.programs.kinds().into_iter().flat_map(|kind| ramps.map(|ramp| (kind, ramp))) {
             let rival = self.programs.start(kind);
@@ -168,6 +177,19 @@ impl Plan {
         println!("{:<12}{:>18}", "", "CPU us/request");
         println!("{:<12}{:>18.1}\n{:<12}{:>18.1}", "miss", median(miss), "hit", median(hit));
         println!("a miss takes {:.1} times the CPU of a hit (wanted: 5)", ratio(miss, hit));
+    }
+
+    /// Files that are passed on as they come.
+    fn uploads(&self) {
+        let mut rivals = self.programs.rivals();
+        let figures = [Figure::MegabytesPerSecond, Figure::CpuPerMegabyte, Figure::Busy];
+        let (connections, mebibytes) = FILES;
+        let all = self.rounds(&mut rivals, &Load::Files { connections, mebibytes }, &figures);
+        print("files of 64 MiB, two at a time", &rivals, &figures, &all);
+        println!(
+            "geminate takes them at {:.2} of the pass-through's pace (wanted: 0.9)",
+            ratio(&all[1][0], &all[0][0])
+        );
     }
 }
 

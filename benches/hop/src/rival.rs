@@ -137,7 +137,7 @@ impl Programs {
                  listen 127.0.0.1:{};
                  location / {{
                    proxy_pass http://google; proxy_http_version 1.1; proxy_set_header Connection \"\";
-                   proxy_buffering off;
+                   proxy_buffering off; proxy_request_buffering off; client_max_body_size 0;
                  }}
                }}
              }}",

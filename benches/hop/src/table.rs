@@ -9,6 +9,9 @@ pub enum Figure {
     CpuPerRequest,
     CpuPerChunk,
     RequestsPerSecond,
+    /// Of files that were sent.
+    MegabytesPerSecond,
+    CpuPerMegabyte,
     /// The share of its core that the gateway used: near 1 it was the bottleneck.
     Busy,
     P50,
@@ -23,6 +26,8 @@ impl Figure {
             Self::CpuPerRequest => cpu * 1e6 / number(seen.requests),
             Self::CpuPerChunk => cpu * 1e6 / number(seen.chunks),
             Self::RequestsPerSecond => number(seen.requests) / seconds,
+            Self::MegabytesPerSecond => number(seen.sent) / 1e6 / seconds,
+            Self::CpuPerMegabyte => cpu * 1e12 / number(seen.sent),
             Self::Busy => cpu / seconds,
             Self::P50 => quantile_us(&seen.whole, 0.5),
             Self::P99 => quantile_us(&seen.whole, 0.99),
@@ -35,6 +40,8 @@ impl Figure {
             Self::CpuPerRequest => "CPU us/request",
             Self::CpuPerChunk => "CPU us/chunk",
             Self::RequestsPerSecond => "requests/s",
+            Self::MegabytesPerSecond => "MB/s",
+            Self::CpuPerMegabyte => "CPU us/MB",
             Self::Busy => "core used",
             Self::P50 => "p50 us",
             Self::P99 => "p99 us",

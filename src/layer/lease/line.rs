@@ -10,6 +10,7 @@ use crate::affinity::Bound;
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
 use crate::layer::lease::limits::Limits;
+use crate::pool::key::Key;
 use crate::pool::lane::{Avoid, Only};
 use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::{Choice, KeyPool};
@@ -22,7 +23,16 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
     let call = &attempt.call;
     let began = Instant::now();
     let mut lane = pool.lane(&call.lane, began);
+    if let Bound::Key(index, _) = call.bound {
+        return match pool.seize(lane, index, began) {
+            Choice::Lease(lease) => Ok(lease),
+            Choice::Out(outage) => Err(Failure::out(outage)),
+        };
+    }
     let shunned = shunned(pool, attempt, began);
+    if let Some(lease) = preferred(pool, attempt, &lane, &shunned, began) {
+        return Ok(lease);
+    }
     let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only: only(&call.bound) };
     let limit = call.deadline.min(began + limits.max_wait);
     // Who may go to one project alone takes nobody's turn by going there, and nobody's is held up by its wait.
@@ -88,10 +98,30 @@ fn grounded(call: &Call) -> bool {
     GROUNDING.iter().any(|name| memchr::memmem::find(call.payload.bytes(), name).is_some())
 }
 
+/// A key of the project that the call prefers, while one that was not tried can be had at once.
+fn preferred(
+    pool: &KeyPool,
+    attempt: &Attempt,
+    lane: &Arc<SharedLane>,
+    shunned: &[u32],
+    now: Instant,
+) -> Option<Lease> {
+    let Bound::Prefers(project) = attempt.call.bound else { return None };
+    let untried = |key: &Arc<Key>| key.project == project && !attempt.tried.contains(&key.index);
+    if !pool.keys().iter().any(untried) || !pool.is_fresh(project, now) {
+        return None;
+    }
+    let avoid = Avoid { keys: &attempt.tried, projects: shunned, only: Some(Only::Project(project)) };
+    match pool.select(Arc::clone(lane), avoid, now) {
+        Choice::Lease(lease) => Some(lease),
+        Choice::Out(_) => None,
+    }
+}
+
 /// The owner of what the call names.
 fn only(bound: &Bound) -> Option<Only> {
     match bound {
-        Bound::Free | Bound::Unknown(_) => None,
+        Bound::Free | Bound::Prefers(_) | Bound::Unknown(_) => None,
         Bound::Project(project, _) | Bound::Part(project) => Some(Only::Project(*project)),
         Bound::Key(index, _) => Some(Only::Key(*index)),
     }

@@ -45,6 +45,8 @@ struct Head {
 impl Head {
     fn of(call: &Call, headers: &HeaderMap) -> Self {
         let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        // What a file says is the client's own affair.
+        let kind = if call.endpoint.is_download() { b"" } else { kind };
         let events = kind.starts_with(b"text/event-stream");
         let readable = (events || kind.starts_with(b"application/json")) && !headers.contains_key(CONTENT_ENCODING);
         let action = call.endpoint.action;

@@ -58,6 +58,8 @@ const fn asks_again(action: Action) -> bool {
         | Action::StreamArray
         | Action::Interaction
         | Action::Upload
+        | Action::UploadStart
+        | Action::UploadChunk
         | Action::Live
         | Action::Realtime
         | Action::Other => false,

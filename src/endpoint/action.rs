@@ -1,0 +1,64 @@
+//! The operations, as far as they must be told apart.
+
+/// What a request asks for, as far as geminate must tell operations apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Action {
+    /// `:generateContent`
+    Generate,
+    /// `:streamGenerateContent?alt=sse`: frames of `data: {json}`.
+    StreamSse,
+    /// `:streamGenerateContent`: one JSON array that arrives piece by piece.
+    StreamArray,
+    /// `:countTokens`
+    CountTokens,
+    /// `:embedContent`
+    Embed,
+    /// `:batchEmbedContents`
+    BatchEmbed,
+    /// `GET /models`
+    ModelList,
+    /// `GET /models/{m}`
+    ModelGet,
+    /// OpenAI's `chat/completions`
+    Chat,
+    /// OpenAI's `embeddings`
+    Embeddings,
+    /// `POST /interactions`: a turn, which Google stores unless it is told not to.
+    Interaction,
+    /// Below `/upload`: a file in one request.
+    Upload,
+    /// Below `/upload`: the beginning of a resumable upload.
+    UploadStart,
+    /// Below `/upload`, with an `upload_id`: whatever goes on with a resumable upload.
+    UploadChunk,
+    /// Below `/ws`: a WebSocket, such as the Live API's.
+    Live,
+    /// `OpenAI`'s `realtime`: a WebSocket in a dialect that nobody speaks here.
+    Realtime,
+    /// Everything else that Google may know.
+    Other,
+}
+
+impl Action {
+    /// The label in metrics and logs: a bounded set.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generate => "generateContent",
+            Self::StreamSse | Self::StreamArray => "streamGenerateContent",
+            Self::CountTokens => "countTokens",
+            Self::Embed => "embedContent",
+            Self::BatchEmbed => "batchEmbedContents",
+            Self::ModelList => "models.list",
+            Self::ModelGet => "models.get",
+            Self::Chat => "chat.completions",
+            Self::Embeddings => "embeddings",
+            Self::Interaction => "interactions.create",
+            Self::Upload => "upload",
+            Self::UploadStart => "upload.start",
+            Self::UploadChunk => "upload.chunk",
+            Self::Live => "live",
+            Self::Realtime => "realtime",
+            Self::Other => "other",
+        }
+    }
+}
