@@ -5,14 +5,14 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use futures_util::{Sink, Stream};
+use futures_util::{Sink, Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::Error as SocketError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::live::means::Limits;
-use crate::live::socket::{self, Message};
+use crate::live::socket::{self, Large, Message};
 use crate::phase::Phase;
 
 /// After a side took no more: how long its own last word is waited for.
@@ -175,14 +175,14 @@ where
     R: Stream<Item = Result<Message, SocketError>> + Unpin,
     W: Sink<Message, Error = SocketError> + Unpin,
 {
-    let (mut notice, mut noticed, mut large) = (pin!(notice), false, None);
+    let (mut notice, mut noticed, mut large) = (pin!(notice), false, Large::default());
     let mut binary = ahead.as_ref().is_some_and(Message::is_binary);
     loop {
         let message = if let Some(message) = ahead.take() {
             message
         } else {
             tokio::select! {
-                next = socket::next(from, &mut large) => match next {
+                next = from.next() => match next {
                     Some(Ok(Message::Close(frame))) => return Passed::From(End::Closed(frame)),
                     // Both ends answer pings themselves; the pings pass, so that both connections live.
                     Some(Ok(Message::Pong(_))) => continue,
@@ -204,8 +204,9 @@ where
                 }
             }
         };
+        let bytes = message.len();
         match timeout(clock.limits.idle, socket::send(to, message)).await {
-            Ok(Ok(sent)) => large = sent,
+            Ok(Ok(sent)) => large.sent(bytes, sent),
             Ok(Err(error)) => return Passed::To(End::Broke(error)),
             Err(_) => return Passed::To(End::Stuck),
         }

@@ -1,10 +1,9 @@
 //! One WebSocket: how it is set up to cost little, how a message is sent, how it is closed.
 
-use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use futures_util::{Sink, SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -46,18 +45,27 @@ pub(super) async fn on<S: AsyncRead + AsyncWrite + Unpin>(io: S, role: Role, byt
     WebSocketStream::from_raw_socket(io, role, Some(config)).await
 }
 
-/// The next message. `large` is one that went on before: it is let go once new memory was taken to read into, so that
-/// a socket does not keep what its largest message took.
-pub(super) async fn next<S>(from: &mut S, large: &mut Option<Bytes>) -> Option<Result<Message, SocketError>>
-where
-    S: Stream<Item = Result<Message, SocketError>> + Unpin,
-{
-    poll_fn(|cx| {
-        let polled = from.poll_next_unpin(cx);
-        *large = None;
-        polled
-    })
-    .await
+/// A message that was large, kept until what follows it was read into memory of its own: a socket whose memory nobody
+/// else holds would use it again, and so keep for ever what its largest message took.
+#[derive(Debug, Default)]
+pub(super) struct Large {
+    kept: Option<Bytes>,
+    since: usize,
+}
+
+impl Large {
+    /// A message was sent on, and given back if it was large.
+    pub(super) fn sent(&mut self, bytes: usize, large: Option<Bytes>) {
+        if large.is_some() {
+            *self = Self { kept: large, since: 0 };
+        } else if self.kept.is_some() {
+            self.since += bytes;
+            // What was left behind the large message is used up by now.
+            if self.since > 2 * READ_BYTES {
+                self.kept = None;
+            }
+        }
+    }
 }
 
 /// Sends a message, and waits until the other side's network has taken it. Gives it back if it was large.

@@ -120,7 +120,18 @@ pub(super) async fn open(
         let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, &parts.headers), body };
         return Err((lease, Failure { answered: Some(answered), ..refused::failure(Verdict::Empty, Error::Busy) }));
     }
-    let watch = Box::new(Watch {
+    let mut watch = Box::new(watch(eyes, call, &head, lease, meter));
+    watch.fed = if head.readable { ahead.len() } else { 0 };
+    watch.status = parts.status;
+    let mut reply = Response::new(Relay::stream(ahead, body, watch));
+    *reply.status_mut() = parts.status;
+    *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
+    Ok(reply)
+}
+
+/// The watch over an answer of which nothing was passed on yet.
+fn watch(eyes: &Eyes, call: &Call, head: &Head, lease: Lease, meter: Meter) -> Watch {
+    Watch {
         lease,
         meter,
         witness: witness(eyes, call),
@@ -131,15 +142,11 @@ pub(super) async fn open(
         events: head.events,
         must_finish: head.must_finish,
         spends: spends(call),
-        status: parts.status,
+        status: StatusCode::OK,
         withheld: Vec::new(),
-        fed: if head.readable { ahead.len() } else { 0 },
+        fed: 0,
         over: false,
-    });
-    let mut reply = Response::new(Relay::stream(ahead, body, watch));
-    *reply.status_mut() = parts.status;
-    *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
-    Ok(reply)
+    }
 }
 
 /// What was served by this key's project lives there.
