@@ -6,6 +6,7 @@ use std::time::{Duration, Instant as StdInstant};
 
 use jiff::{SignedDuration, Timestamp};
 use moka::Expiry;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +76,12 @@ impl Affinity {
     pub fn new(settings: &settings::Affinity) -> Self {
         let stickiness = Duration::from_millis(settings.uploads_stick_ms);
         Self {
-            owners: Cache::builder().max_capacity(settings.resources_max).expire_after(Life).build(),
+            // Whatever is new must be kept, even if all else is used more.
+            owners: Cache::builder()
+                .max_capacity(settings.resources_max)
+                .eviction_policy(EvictionPolicy::lru())
+                .expire_after(Life)
+                .build(),
             uploads: Cache::builder().max_capacity(settings.resources_max).time_to_idle(stickiness).build(),
             isolate: settings.isolate_clients,
             changes: AtomicU64::new(0),
@@ -306,5 +312,43 @@ impl Expiry<Resource, Owner> for Life {
         _: Option<Duration>,
     ) -> Option<Duration> {
         self.expire_after_create(resource, owner, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::key::{Ceilings, KeySpec};
+    use crate::secret::Secret;
+
+    fn key() -> Key {
+        let spec = KeySpec {
+            id: "1".into(),
+            secret: Secret::new("fake-key-0001".into()),
+            weight: 1,
+            project: None,
+            egress: 0,
+            ceilings: Ceilings::default(),
+            enabled: true,
+        };
+        Key::new(&spec, 0, 0).unwrap()
+    }
+
+    #[test]
+    fn a_full_index_takes_up_what_is_new() {
+        let affinity = Affinity::new(&settings::Affinity { resources_max: 100, ..settings::Affinity::default() });
+        let (key, now) = (key(), Timestamp::now());
+        let file = |n: usize| Resource::of_value(&format!("files/f{n}")).unwrap();
+        for n in 0..100 {
+            affinity.learn(file(n), &key, None, now);
+            (0..10).for_each(|_| drop(affinity.owner(&file(n))));
+        }
+        for n in 100..200 {
+            affinity.learn(file(n), &key, None, now);
+            assert!(affinity.owner(&file(n)).is_some(), "{n}");
+        }
+        affinity.owners.run_pending_tasks();
+        assert!(affinity.len() <= 100, "{}", affinity.len());
+        assert!(affinity.owner(&file(199)).is_some());
     }
 }

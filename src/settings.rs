@@ -331,8 +331,8 @@ section! {
 section! {
     /// `[affinity]`: files, caches, batches and whatever else lives in one Google project.
     Affinity {
-        /// Resources whose owner is remembered; beyond them the least used are forgotten.
-        resources_max: u64 = 100_000, in 0..=10_000_000;
+        /// Resources whose owner is remembered; beyond them those that were named longest ago are forgotten.
+        resources_max: u64 = 100_000, in 1..=1_000_000;
         /// Milliseconds for which a client's uploads go to the project of its last one, so that several files can stand
         /// in one prompt; 0 spreads them.
         uploads_stick_ms: u64 = 48 * 60 * MINUTE, in 0..=30 * DAY;

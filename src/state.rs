@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-/// A larger file is none of ours.
-const BYTES_MAX: u64 = 64 << 20;
+/// A larger file is none of ours: a million resources take less.
+const BYTES_MAX: u64 = 1 << 30;
 
 /// One JSON file below `DATA_DIR`.
 #[derive(Clone, Debug)]

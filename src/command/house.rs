@@ -35,6 +35,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const SAVE: Duration = Duration::from_secs(1);
 /// The same for the index of resources.
 const SAVE_INDEX: Duration = Duration::from_secs(2);
+/// Writing it takes no more than one part of so many of the time.
+const SAVE_SHARE: u32 = 20;
 /// How often it is looked whether a dead key is due to be asked.
 const PROBES: Duration = Duration::from_millis(500);
 
@@ -191,17 +193,20 @@ async fn save_on_change(pool: &KeyPool, file: &StateFile) {
     }
 }
 
-/// The index may be large: it is written whole, at most once in a while.
-async fn save_index(pool: &KeyPool, affinity: &Affinity, file: &StateFile) {
-    let (mut saved, mut failing) = (0, false);
+/// The index may be large: it is written whole, beside everything else, and for a small part of the time.
+async fn save_index(pool: &Arc<KeyPool>, affinity: &Arc<Affinity>, file: &StateFile) {
+    let (mut saved, mut failing, mut pause) = (0, false, SAVE_INDEX);
     loop {
-        sleep(SAVE_INDEX).await;
+        sleep(pause).await;
         let changes = affinity.changes();
         if changes == saved {
             continue;
         }
-        let (file, memory) = (file.clone(), affinity.memory(pool.keys()));
-        match tokio::task::spawn_blocking(move || file.save(&memory)).await {
+        let (file, pool, affinity) = (file.clone(), Arc::clone(pool), Arc::clone(affinity));
+        let began = Instant::now();
+        let written = tokio::task::spawn_blocking(move || file.save(&affinity.memory(pool.keys()))).await;
+        pause = SAVE_INDEX.max(began.elapsed() * SAVE_SHARE);
+        match written {
             Ok(Ok(())) => (saved, failing) = (changes, false),
             Ok(Err(error)) if !failing => {
                 warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
