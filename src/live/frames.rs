@@ -117,15 +117,19 @@ mod tests {
 
     use super::*;
 
-    fn frame(bytes: usize, masked: bool) -> [Vec<u8>; 2] {
-        let mask = if masked { 0x80 } else { 0 };
+    /// The head of a frame and what is in it.
+    fn frame(bytes: u64, masked: bool) -> [Vec<u8>; 2] {
+        let [.., high, low] = bytes.to_be_bytes();
         let mut head = match bytes {
-            ..=125 => vec![0x82, mask | bytes as u8],
-            ..=0xffff => [&[0x82, mask | 126][..], &(bytes as u16).to_be_bytes()].concat(),
-            _ => [&[0x82, mask | 127][..], &(bytes as u64).to_be_bytes()].concat(),
+            0..126 => vec![0x82, low],
+            126..0x1_0000 => vec![0x82, 126, high, low],
+            _ => [&[0x82, 127][..], &bytes.to_be_bytes()].concat(),
         };
-        head.extend(if masked { &[1, 2, 3, 4][..] } else { &[] });
-        [head, vec![b'x'; bytes]]
+        if masked {
+            head[1] |= 0x80;
+            head.extend([1, 2, 3, 4]);
+        }
+        [head, (0..bytes).map(|_| b'x').collect()]
     }
 
     /// Read to the end, `most` at once.
