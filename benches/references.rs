@@ -6,13 +6,15 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use geminate::reference::references;
+use geminate::reference::{Finder, references};
 use geminate::skim::peek;
 use serde_json::{Value, json};
 
 /// How long one figure is measured; of several rounds the best stands, as others use the machine too.
 const ROUND: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 7;
+/// About what a connection gives at once.
+const PIECE: usize = 64 << 10;
 
 fn main() {
     println!("{:<44}{:>12}{:>12}{:>12}", "prompt", "bytes", "us", "found");
@@ -39,6 +41,17 @@ fn main() {
         let found = references(body.as_bytes()).map_or(0, |found| found.len());
         let us = best(|| drop(black_box(references(black_box(body.as_bytes())))));
         println!("{name:<44}{:>12}{us:>12.2}{found:>12}", body.len());
+        // As a body arrives: in pieces that the reader has just written, so that they are near.
+        if body.len() > 1_000_000 {
+            let piece = &body.as_bytes()[..PIECE];
+            let pieces = body.len() / PIECE;
+            let fed = best(|| {
+                let mut finder = Finder::default();
+                (0..pieces).for_each(|_| finder.feed(black_box(piece)));
+                drop(black_box(finder.end()));
+            });
+            println!("{:<44}{:>12}{fed:>12.2}", "  in pieces of 64 KiB that are near", "");
+        }
         // For comparison: what any single pass over the bytes costs that skips strings.
         if body.len() > 1_000_000 {
             let pass = best(|| drop(black_box(peek(black_box(body.as_bytes())))));

@@ -86,14 +86,39 @@ fn metadata(error: &Error) -> Value {
 }
 
 fn openai(error: &Error) -> Value {
-    let kind = match error.status().as_u16() {
+    let kind = openai_kind(error.status());
+    json!({"error": {"message": error.to_string(), "type": kind, "param": null, "code": error.name()}})
+}
+
+/// OpenAI's word for a kind of error.
+const fn openai_kind(status: StatusCode) -> &'static str {
+    match status.as_u16() {
         401 => "authentication_error",
         404 => "not_found_error",
         429 => "rate_limit_error",
         400..=499 => "invalid_request_error",
         _ => "server_error",
-    };
-    json!({"error": {"message": error.to_string(), "type": kind, "param": null, "code": error.name()}})
+    }
+}
+
+/// An error of Google's as OpenAI's SDKs read one. Google wraps what its compatible endpoint refuses in an array, of which
+/// they make nothing but the status (openai-python 3.57, 2026-11): it is taken out, all its members are kept, and those that
+/// the SDKs look for are added. What is no such error stays as it is.
+pub fn in_openais_shape(status: StatusCode, body: Bytes) -> Bytes {
+    let read = serde_json::from_slice::<Value>(&body).ok().and_then(|mut json| {
+        let envelope = if json.is_array() { json.get_mut(0)?.take() } else { json };
+        envelope.get("error")?.get("message")?.is_string().then_some(envelope)
+    });
+    let Some(mut envelope) = read else { return body };
+    let error = &mut envelope["error"];
+    if !error["code"].is_string() {
+        error["code"] = error["status"].clone();
+    }
+    if !error["type"].is_string() {
+        error["type"] = openai_kind(status).into();
+    }
+    error["param"] = error["param"].take();
+    Bytes::from(envelope.to_string())
 }
 
 /// The Interactions API's words (Gemini API documentation, "API errors", 2026-10).
@@ -175,6 +200,23 @@ mod tests {
             (Error::DeadlineExceeded(Duration::from_secs(1)), "deadline_exceeded"),
         ] {
             assert_eq!(parsed(Surface::Interactions, &error).1["error"]["code"], code, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn google_s_error_becomes_openai_s_and_nothing_else_does() {
+        let error = json!({"error": {"code": 404, "message": "no such model", "status": "NOT_FOUND", "details": [1]}});
+        for body in [error.to_string(), json!([error]).to_string()] {
+            let shaped = in_openais_shape(StatusCode::NOT_FOUND, body.into());
+            let shaped: Value = serde_json::from_slice(&shaped).unwrap();
+            let expected = json!({"code": "NOT_FOUND", "message": "no such model", "status": "NOT_FOUND", "details": [1],
+                "type": "not_found_error", "param": null});
+            assert_eq!(shaped, json!({ "error": expected }));
+        }
+        let own = r#"{"error":{"code":"c","message":"m","param":"p","type":"t"}}"#;
+        assert_eq!(in_openais_shape(StatusCode::NOT_FOUND, own.into()), own);
+        for other in ["", "[]", "<html>", "[{\"error\":7}]", "{\"error\":\"text\"}"] {
+            assert_eq!(in_openais_shape(StatusCode::NOT_FOUND, other.into()), other, "{other}");
         }
     }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::affinity::Affinity;
 use crate::client::{Clients, Presented};
 use crate::endpoint::parameters;
 use crate::layer::remember::Answers;
@@ -55,6 +56,8 @@ pub struct Monitor {
     pub clients: Arc<Clients>,
     /// The listeners.
     pub readiness: Arc<Readiness>,
+    /// Who owns what.
+    pub affinity: Arc<Affinity>,
     /// The answers that are kept, where any are.
     pub answers: Option<Arc<Answers>>,
     /// Whether an operator's or an admin's token is set.
@@ -146,7 +149,8 @@ async fn metrics_json(State(door): State<Door>, uri: Uri) -> Response {
 
 async fn metrics_text(State(door): State<Door>) -> impl IntoResponse {
     let monitor = &door.monitor;
-    let text = metrics::text(&monitor.telemetry, &monitor.readiness, &monitor.view(), monitor.answers.as_deref());
+    let (telemetry, readiness, answers) = (&monitor.telemetry, &monitor.readiness, monitor.answers.as_deref());
+    let text = metrics::text(telemetry, readiness, &monitor.view(), &monitor.affinity, answers);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], text)
 }
 
@@ -211,7 +215,7 @@ impl Monitor {
     }
 
     fn metrics(&self, view: &PoolView) -> Metrics {
-        Metrics::now(&self.telemetry, &self.readiness, view, self.answers.as_deref())
+        Metrics::now(&self.telemetry, &self.readiness, view, &self.affinity, self.answers.as_deref())
     }
 }
 
@@ -258,6 +262,7 @@ mod tests {
             pool: Arc::new(KeyPool::new(&specs, Clocks { now, wall: clock() }).unwrap()),
             clients: Arc::new(Clients::new(&auth, &crate::settings::Clients::default(), None, true).unwrap()),
             readiness: Arc::default(),
+            affinity: Arc::new(Affinity::new(&crate::settings::Affinity::default())),
             answers: None,
             tokens: token.is_some(),
             enabled: true,

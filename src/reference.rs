@@ -31,9 +31,28 @@ pub struct Reference {
 ///
 /// What stands in the arguments and results of function calls is the caller's own data and refers to nothing.
 pub fn references(body: &[u8]) -> Result<Vec<Reference>, TooMany> {
-    let mut found = Found::default();
-    Skim::<Found, VALUE_BYTES_MAX, LEVELS>::default().feed(body, &mut found);
-    if found.too_many { Err(TooMany) } else { Ok(found.references) }
+    let mut finder = Finder::default();
+    finder.feed(body);
+    finder.end()
+}
+
+/// The same for a body that comes in pieces: each is walked over while it is still in the processor's cache.
+#[derive(Debug, Default)]
+pub struct Finder {
+    skim: Skim<Found, VALUE_BYTES_MAX, LEVELS>,
+    found: Found,
+}
+
+impl Finder {
+    /// Walks on over the next bytes.
+    pub fn feed(&mut self, piece: &[u8]) {
+        self.skim.feed(piece, &mut self.found);
+    }
+
+    /// What the pieces referred to.
+    pub fn end(self) -> Result<Vec<Reference>, TooMany> {
+        if self.found.too_many { Err(TooMany) } else { Ok(self.found.references) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -203,6 +222,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn pieces_make_no_difference(piece in 1_usize..40, deep in 0_usize..4) {
+            let file = json!({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}});
+            let body = (0..deep).fold(file, |inner, _| json!({"parts": [inner, {"cached_content": "cachedContents/c"}]}));
+            let body = body.to_string();
+            let mut finder = Finder::default();
+            body.as_bytes().chunks(piece).for_each(|piece| finder.feed(piece));
+            prop_assert_eq!(finder.end(), references(body.as_bytes()));
+        }
+
         #[test]
         fn rubbish_is_survived(body in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = references(&body);

@@ -41,17 +41,19 @@ const COLLECTIONS: [Collection; 16] = [
     Collection { name: "triggers", life: LONG },
     Collection { name: "webhooks", life: LONG },
     Collection { name: "videos", life: Duration::from_hours(24 * 14) },
-    Collection { name: "auth_tokens", life: DAY },
+    Collection { name: TOKENS, life: DAY },
     Collection { name: SESSIONS, life: DAY },
     Collection { name: UPLOADS, life: Duration::from_hours(24 * 7) },
 ];
 
-/// Live's resumption handles.
+/// Ephemeral tokens, as Google names them.
+const TOKENS: &str = "auth_tokens";
+/// Live's resumption handles; no path and no value names them.
 const SESSIONS: &str = "sessions";
-/// Resumable uploads.
+/// Resumable uploads; no path and no value names them either.
 const UPLOADS: &str = "uploads";
-/// Collections of geminate's own, which no path and no value names.
-const OWN: [&str; 2] = [SESSIONS, UPLOADS];
+/// Whoever has the id of one of these may use it, so only its digest is kept.
+const BEARERS: [&str; 3] = [TOKENS, SESSIONS, UPLOADS];
 /// The longest name that is remembered; Live's handles and interactions' ids are the long ones.
 const NAME_BYTES_MAX: usize = 1024;
 
@@ -89,12 +91,12 @@ impl Resource {
 
     /// A Live session's resumption handle.
     pub fn session(handle: &str) -> Option<Self> {
-        Self::own(SESSIONS, handle)
+        Self::bearer(SESSIONS, handle)
     }
 
-    /// A resumable upload, by its `upload_id`. Whoever has that may go on with the upload, so only its digest is kept.
+    /// A resumable upload, by its `upload_id`.
     pub fn upload(id: &str) -> Option<Self> {
-        Self::own(UPLOADS, id).map(|_| Self(format!("{UPLOADS}/{}", Digest::of(id.as_bytes())).into()))
+        Self::bearer(UPLOADS, id)
     }
 
     /// The canonical name.
@@ -111,13 +113,13 @@ impl Resource {
 
     /// Reads back a name that [`Resource::name`] gave.
     pub fn recall(name: &str) -> Option<Self> {
-        let known = name.split_once('/').is_some_and(|(head, id)| OWN.contains(&head) && !id.is_empty());
-        if known { Some(Self(name.into())) } else { Self::of_name(name) }
+        let digested = name.split_once('/').is_some_and(|(head, id)| BEARERS.contains(&head) && !id.is_empty());
+        if digested { Some(Self(name.into())) } else { Self::of_name(name) }
     }
 
-    fn own(collection: &str, id: &str) -> Option<Self> {
+    fn bearer(collection: &str, id: &str) -> Option<Self> {
         let sane = !id.is_empty() && id.len() <= NAME_BYTES_MAX;
-        sane.then(|| Self(format!("{collection}/{id}").into()))
+        sane.then(|| Self(format!("{collection}/{}", Digest::of(id.as_bytes())).into()))
     }
 
     /// `collection/id`, and what may follow: a verb, a query, a part of the resource.
@@ -140,7 +142,10 @@ impl Resource {
             let plain = nested == "operations" && !operation.is_empty() && name.len() <= NAME_BYTES_MAX;
             return plain.then(|| Self(format!("models/{id}/operations/{operation}").into()));
         }
-        let known = COLLECTIONS.iter().any(|collection| collection.name == head) && !OWN.contains(&head);
+        if head == TOKENS {
+            return Self::bearer(TOKENS, id);
+        }
+        let known = COLLECTIONS.iter().any(|collection| collection.name == head) && !BEARERS.contains(&head);
         let sane = head.len() + id.len() < NAME_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic());
         (known && sane).then(|| Self(format!("{head}/{id}").into()))
     }
@@ -148,8 +153,9 @@ impl Resource {
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What only geminate has a name for is told by what it is.
+        // What is known by its digest is told by what it is.
         match self.0.split_once('/') {
+            Some((TOKENS, _)) => f.write_str("the token"),
             Some((UPLOADS, _)) => f.write_str("the upload"),
             Some((SESSIONS, _)) => f.write_str("the session"),
             _ => f.write_str(&self.0),
@@ -227,8 +233,13 @@ mod tests {
         assert_eq!(name(Resource::of_id("interactions", "v1_x")).as_deref(), Some("interactions/v1_x"));
         assert_eq!(Resource::of_id("models", "x"), None);
         assert_eq!(Resource::upload(&"x".repeat(5_000)), None);
-        let upload = Resource::upload("fake-upload-id").unwrap();
-        assert_eq!(upload, Resource::upload("fake-upload-id").unwrap());
-        assert!(!format!("{upload:?} {upload}").contains("fake-upload-id"), "who has the id may go on with the upload");
+        let token = || Resource::of_value("auth_tokens/fake-id");
+        assert_eq!(token(), Resource::recall(token().unwrap().name()));
+        for bearer in [Resource::upload("fake-id"), Resource::session("fake-id"), token()] {
+            assert!(
+                !format!("{bearer:?} {}", bearer.as_ref().unwrap()).contains("fake-id"),
+                "who has the id may use it"
+            );
+        }
     }
 }

@@ -97,6 +97,7 @@ impl House {
             pool,
             clients,
             readiness,
+            affinity: Arc::clone(&shared.eyes.affinity),
             answers: shared.answers.clone(),
             tokens: !auth.tokens.is_empty() || auth.admin_token.is_some(),
             enabled: shared.settings.monitoring.enabled,

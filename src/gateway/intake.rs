@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::flow::Flow;
 use crate::gateway::naming;
 use crate::record::Record;
-use crate::reference::{REFERENCES_MAX, Reference, references};
+use crate::reference::{Finder, REFERENCES_MAX, Reference};
 use crate::settings::Settings;
 use crate::upstream::headers;
 
@@ -82,13 +82,21 @@ impl Intake {
         body: Body,
     ) -> Result<Call, Error> {
         let arrived = Instant::now();
-        let mut payload = self.body(&endpoint, &head.headers, body).await?;
+        // What is uploaded may hold anything, and names nothing.
+        let refers = !endpoint.is_upload() && endpoint.collection() != "files";
+        let mut finder = refers.then(Box::<Finder>::default);
+        let mut payload = self.body(&endpoint, &head.headers, body, &mut finder).await?;
         record.add_wait(arrived.elapsed());
         let model = naming::settle(&mut endpoint, &head.method, &mut payload, &self.aliases).unwrap_or_default();
         if !model.is_empty() {
             record.model(&model);
         }
-        let bound = self.bind(&endpoint, &client, &payload)?;
+        if refers && !payload.is_kept() && self.affinity.isolates(&client) {
+            return Err(Error::Unchecked);
+        }
+        let named = finder.map_or(Ok(Vec::new()), |finder| finder.end());
+        let named = named.map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
+        let bound = self.bind(&endpoint, &client, &named)?;
         let lane = lane(endpoint.action, &head.method, model);
         let deadline = Instant::now() + self.time(&head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
@@ -96,26 +104,18 @@ impl Intake {
         Ok(Call { endpoint, method, headers, payload, client, wish, record, lane, bound, arrived, deadline })
     }
 
-    /// Which keys may serve what the path and the body name.
-    fn bind(&self, endpoint: &Endpoint, client: &Client, payload: &Payload) -> Result<Bound, Error> {
+    /// Which keys may serve what the path names, and the body: `named`.
+    fn bind(&self, endpoint: &Endpoint, client: &Client, named: &[Reference]) -> Result<Bound, Error> {
         if endpoint.action == Action::UploadChunk {
             let known = endpoint.resource.as_ref().and_then(|upload| Some((self.affinity.owner(upload)?.key, upload)));
             return known.map(|(key, upload)| Bound::Key(key, upload.clone())).ok_or(Error::NoUpload);
         }
-        // What is uploaded may hold anything, and names nothing.
-        let upload = endpoint.is_upload();
-        let refers = !upload && endpoint.collection() != "files";
-        if !payload.is_kept() && refers && self.affinity.isolates(client) {
-            return Err(Error::Unchecked);
-        }
-        let body = if refers { payload.bytes() } else { &[] };
-        let named = references(body).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
         let of_path = endpoint.resource.clone().map(|resource| Reference { resource, certain: true });
         if named.is_empty() && of_path.is_none() {
-            let before = Some(client).filter(|_| upload).and_then(|client| self.affinity.sticks(client));
+            let before = Some(client).filter(|_| endpoint.is_upload()).and_then(|client| self.affinity.sticks(client));
             return Ok(before.map_or(Bound::Free, Bound::Prefers));
         }
-        self.affinity.bind(of_path.iter().chain(&named), client).map_err(|conflict| match conflict {
+        self.affinity.bind(of_path.iter().chain(named), client).map_err(|conflict| match conflict {
             Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
             Conflict::Foreign(resource) => Error::Foreign(resource),
         })
@@ -131,7 +131,13 @@ impl Intake {
     }
 
     /// Keeps the body where it fits, else lets it stream.
-    async fn body(&self, endpoint: &Endpoint, headers: &HeaderMap, body: Body) -> Result<Payload, Error> {
+    async fn body(
+        &self,
+        endpoint: &Endpoint,
+        headers: &HeaderMap,
+        body: Body,
+        finder: &mut Option<Box<Finder>>,
+    ) -> Result<Payload, Error> {
         let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if told.is_some_and(|len| len > self.body_max) {
             return Err(Error::BodyTooLarge { max: self.body_max });
@@ -144,7 +150,7 @@ impl Intake {
         if keep_max == 0 || told.is_some() && reserved.is_none() {
             return Ok(self.streamed(Bytes::new(), body));
         }
-        self.gather(body, reserved, keep_max).await
+        self.gather(body, reserved, keep_max, finder).await
     }
 
     /// How large a body may be to be kept.
@@ -168,6 +174,7 @@ impl Intake {
         mut body: Body,
         mut reserved: Option<OwnedSemaphorePermit>,
         keep_max: u64,
+        finder: &mut Option<Box<Finder>>,
     ) -> Result<Payload, Error> {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
@@ -176,6 +183,9 @@ impl Intake {
             let frame = timeout(self.patience, body.frame()).await.map_err(|_| Error::BodyTimeout(self.patience))?;
             let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(|_| Error::BodyBroken)?.into_data() else { continue };
+            if let Some(finder) = finder {
+                finder.feed(&data);
+            }
             if all.is_empty() && first.is_empty() {
                 first = data;
             } else {

@@ -8,7 +8,6 @@ use http::Request;
 use http::request::Parts;
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::mock::auth;
@@ -19,6 +18,7 @@ use crate::mock::door;
 use crate::mock::journal::{BODY_KEPT_MAX, Ending, OpenCall, SeenCall};
 use crate::mock::line::Line;
 use crate::mock::methods;
+use crate::mock::multipart;
 use crate::mock::pages;
 use crate::mock::question::Question;
 use crate::mock::quota::{Measure, Shortage};
@@ -61,7 +61,7 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
             return delivery::broken_off(&line).await;
         }
     };
-    let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let json = serde_json::from_slice(&body).unwrap_or_else(|_| multipart::fields(&head.headers, &body));
     if route.names_model_in_body() {
         let named = json["model"].as_str().or(json["agent"].as_str()).unwrap_or("");
         named.trim_start_matches("models/").clone_into(&mut route.model);

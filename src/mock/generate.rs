@@ -7,6 +7,9 @@ use crate::mock::reply::pretty;
 use crate::mock::route::Framing;
 use crate::mock::speech::Speech;
 
+/// One point of blue, as PNG in base64.
+pub(crate) const PNG: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 /// Length of an embedding when none is asked for, and the longest there is.
 pub(crate) const EMBEDDING_LENGTH: usize = 3072;
 
@@ -47,6 +50,9 @@ fn parts(speech: &Speech, piece: &str, at: usize) -> Vec<Value> {
     }
     if let Some(bytes) = speech.huge.filter(|_| at == 0) {
         parts.push(json!({"inlineData": {"mimeType": "image/png", "data": "A".repeat(bytes)}}));
+    }
+    if speech.picture && at == 0 {
+        parts.push(json!({"inlineData": {"mimeType": "image/png", "data": PNG}}));
     }
     if let Some(call) = speech.call.as_ref().filter(|_| at == 0) {
         parts
@@ -149,6 +155,17 @@ mod tests {
         assert!(counts.is_sorted() && counts[0] < counts[2]);
         let whole = content(&speech, Framing::Unary, "m", "id");
         assert_eq!(whole[0]["usageMetadata"], values[2]["usageMetadata"]);
+    }
+
+    #[test]
+    fn a_picture_comes_where_one_is_asked_for() {
+        let body = json!({"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}});
+        let speech = Speech::of(&body, "a cat", 2, 3, 0, &[]);
+        let values = content(&speech, Framing::Sse, "m", "id");
+        let first = values.iter().map(|it| &it["candidates"][0]["content"]["parts"][0]);
+        let pictures: Vec<_> = first.map(|part| part["inlineData"].is_object()).collect();
+        assert_eq!(pictures, [true, false, false]);
+        assert!(values[0]["usageMetadata"]["candidatesTokenCount"].as_u64() > Some(258));
     }
 
     #[test]

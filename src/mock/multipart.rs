@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use memchr::memmem;
+use serde_json::Value;
 
 /// One part.
 #[derive(Debug)]
@@ -51,6 +52,16 @@ pub(crate) fn parts<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<Vec<Part<
     body[last + mark.len()..].starts_with(b"--").then_some(found)
 }
 
+/// The fields of a form by their names, without its files; null when `body` is no form.
+pub(crate) fn fields(headers: &HeaderMap, body: &[u8]) -> Value {
+    let Some(parts) = parts(headers, body) else { return Value::Null };
+    let texts = parts.iter().filter(|part| part.parameter("filename").is_none());
+    let named = texts.filter_map(|part| {
+        Some((part.parameter("name")?.to_owned(), Value::from(std::str::from_utf8(part.body).ok()?)))
+    });
+    Value::Object(named.collect())
+}
+
 fn parameter<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = value.split(';').skip(1).filter_map(|field| field.trim().split_once('='));
     let (_, value) = fields.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
@@ -78,6 +89,15 @@ mod tests {
         let body = b"--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nhi\r\n--xx--";
         let parts = parts(&headers("multipart/form-data; boundary=xx"), body).unwrap();
         assert_eq!((parts[0].parameter("name"), parts[0].parameter("filename")), (Some("file"), Some("a.txt")));
+    }
+
+    #[test]
+    fn a_form_reads_as_json_without_its_files() {
+        let body =
+            b"--xx\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nveo\r\n--xx\r\nContent-Disposition: \
+            form-data; name=\"file\"; filename=\"a\"\r\n\r\nbytes\r\n--xx--\r\n";
+        assert_eq!(fields(&headers("multipart/form-data; boundary=xx"), body), serde_json::json!({"model": "veo"}));
+        assert_eq!(fields(&headers("application/json"), body), Value::Null);
     }
 
     #[test]

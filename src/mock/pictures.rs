@@ -5,13 +5,11 @@ use serde_json::{Value, json};
 use crate::mock::bodies::Asked;
 use crate::mock::content::Content;
 use crate::mock::files::{self, Label, ORIGIN};
+use crate::mock::generate::PNG;
 use crate::mock::mint;
 use crate::mock::operations::{kind, operation};
 use crate::mock::world::World;
 
-/// One point of blue, as PNG in base64.
-pub(crate) const PNG: &str =
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 /// What begins a film in an MP4 container, and all there is of it.
 const MP4: &[u8] = b"\0\0\0\x18ftypmp42\0\0\0\0isommp42\0\0\0\x08mdat";
 /// How many pictures one call may ask for.

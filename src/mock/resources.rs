@@ -215,7 +215,7 @@ impl Desk<'_> {
 
     fn delete(&mut self) -> Result<Value, Refused> {
         self.find(self.name)?;
-        let forced = auth::query(self.query).any(|(name, value)| name == "force" && value == "true");
+        let forced = auth::query(self.query).any(|(name, value)| name == "force" && value.eq_ignore_ascii_case("true"));
         let documents = format!("{}/documents", self.name);
         let full = self.store.page(self.project, &documents, 1, None, self.now).is_some_and(|it| !it.values.is_empty());
         if self.shelf.word == "fileSearchStores" && full && !forced {

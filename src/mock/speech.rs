@@ -21,6 +21,8 @@ pub(crate) struct Speech {
     pub(crate) thought: Option<&'static str>,
     /// The function that the model calls instead of saying anything.
     pub(crate) call: Option<FunctionCall>,
+    /// Whether a picture comes first, as it was asked for.
+    pub(crate) picture: bool,
     /// Bytes of inline data in the first frame.
     pub(crate) huge: Option<usize>,
     /// Google's finish reason; `None` in a stream that breaks off.
@@ -51,6 +53,9 @@ impl Speech {
             speech.pieces = vec![String::new()];
             speech.call = Some(call);
         }
+        let modalities = body["generationConfig"]["responseModalities"].as_array().into_iter().flatten();
+        let painted = modalities.filter_map(Value::as_str).any(|one| one.eq_ignore_ascii_case("image"));
+        speech.picture = painted && !silent;
         let thinking = body["generationConfig"]["thinkingConfig"]["includeThoughts"] == true;
         let effort = body["reasoning_effort"].as_str().is_some_and(|effort| !matches!(effort, "none" | "minimal"));
         if (thinking || effort) && !silent {
@@ -92,7 +97,8 @@ impl Speech {
     pub(crate) fn answer_tokens(&self, count: usize) -> u64 {
         let chars: usize = self.pieces.iter().take(count).map(|piece| piece.chars().count()).sum();
         let called = self.call.as_ref().map_or(0, |call| call.name.len() + call.arguments.to_string().len());
-        tokens(chars + called) + self.huge.map_or(0, |_| PART_TOKENS)
+        let pictures = u64::from(self.huge.is_some()) + u64::from(self.picture);
+        tokens(chars + called) + pictures * PART_TOKENS
     }
 
     pub(crate) fn thought_tokens(&self) -> u64 {

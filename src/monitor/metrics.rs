@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::affinity::Affinity;
 use crate::layer::remember::Answers;
 use crate::monitor::prometheus::Page;
 use crate::pool::view::PoolView;
@@ -22,6 +23,8 @@ pub(crate) struct Metrics {
     connections_accepted: u64,
     accept_failures: u64,
     pool_waiting: usize,
+    /// Resources whose owner is known.
+    resources_known: u64,
     cache: Cache,
     #[serde(flatten)]
     counts: Counts,
@@ -58,6 +61,7 @@ impl Metrics {
         telemetry: &Telemetry,
         readiness: &Readiness,
         view: &PoolView,
+        affinity: &Affinity,
         answers: Option<&Answers>,
     ) -> Self {
         let counts = telemetry.counts();
@@ -70,6 +74,7 @@ impl Metrics {
             connections_accepted: readiness.accepted(),
             accept_failures: readiness.accept_failed(),
             pool_waiting: view.waiting,
+            resources_known: affinity.len(),
             cache: Cache::now(&counts, answers),
             counts,
             process: Process::now(),
@@ -78,7 +83,13 @@ impl Metrics {
 }
 
 /// The text form: what the calls counted, then what is read just now.
-pub(crate) fn text(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView, answers: Option<&Answers>) -> String {
+pub(crate) fn text(
+    telemetry: &Telemetry,
+    readiness: &Readiness,
+    view: &PoolView,
+    affinity: &Affinity,
+    answers: Option<&Answers>,
+) -> String {
     let mut page = Page::from(telemetry.render());
     let (entries, bytes) = answers.map_or((0, 0), Answers::size);
     page.family("geminate_build_info", "gauge", "Always 1; the version is a label");
@@ -88,6 +99,7 @@ pub(crate) fn text(telemetry: &Telemetry, readiness: &Readiness, view: &PoolView
         ("geminate_streams_open", "Streamed answers that are not over", telemetry.streams_open()),
         ("geminate_connections_open", "Connections of clients", readiness.open()),
         ("geminate_pool_waiting", "Requests that wait for a key", view.waiting as u64),
+        ("geminate_resources_known", "Resources of single projects whose owner is known", affinity.len()),
         ("geminate_cache_entries", "Answers that are kept", entries),
         ("geminate_cache_bytes", "Bytes that kept answers take", bytes),
         ("geminate_keys", "Keys configured", view.keys.len() as u64),

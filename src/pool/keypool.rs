@@ -154,11 +154,20 @@ impl KeyPool {
         let serves = |roster: &Roster| {
             self.keys.list.iter().any(|key| key.project == project && roster.blocked(key, now).is_none())
         };
-        let spent = |lane: &SharedLane| {
-            let of_day = |rest: Rest| rest.reason == Reason::QuotaDay && rest.until > now;
-            lane.lock().rests().any(|(_, of, rest)| of == Some(project) && of_day(rest))
-        };
-        serves(&self.scene.roster.lock()) && !self.lanes.load().values().any(|lane| spent(lane))
+        serves(&self.scene.roster.lock()) && !self.spent(now).contains(&project)
+    }
+
+    /// The projects that have spent the day of a model.
+    pub fn spent(&self, now: Instant) -> Vec<u32> {
+        let mut spent = Vec::new();
+        for lane in self.lanes.load().values() {
+            let lane = lane.lock();
+            let of_day = |rest: &Rest| rest.reason == Reason::QuotaDay && rest.until > now;
+            spent.extend(lane.rests().filter(|(_, _, rest)| of_day(rest)).filter_map(|(_, project, _)| project));
+        }
+        spent.sort_unstable();
+        spent.dedup();
+        spent
     }
 
     /// The model of `lane` is unknown to the key's project while another one serves it.

@@ -2,8 +2,12 @@
 
 export const MODEL = "gemini-3.8-flash";
 export const EMBEDDER = "gemini-embedding-2";
+export const TALKER = "gemini-3.8-live";
+export const PAINTER = "gemini-3.1-flash-image";
 export const URL = process.env.GEMINATE_URL;
 export const TOKEN = process.env.GEMINATE_TOKEN;
+/** What stands in each project before the clients come: its names of one file, one cache and one batch. */
+export const SEEDS = JSON.parse(process.env.SEEDS ?? "[]");
 // As the mock was told: so many frames in a streamed answer, and so long between two.
 const FRAMES = Number(process.env.MOCK_FRAMES);
 const FRAME_PAUSE_MS = Number(process.env.MOCK_FRAME_PAUSE_S) * 1000;
@@ -29,6 +33,23 @@ export function equal(found, wanted) {
 /** Holds what must be true, with what is said where it is not. */
 export function hold(truth, otherwise) {
   if (!truth) throw new Error(otherwise);
+}
+
+/** Holds that an action is refused with a status. */
+export async function refused(status, action) {
+  try {
+    await action();
+  } catch (error) {
+    return equal(error.status ?? error.statusCode, status);
+  }
+  throw new Error("not refused");
+}
+
+/** All that a list or a stream has. */
+export async function all(many) {
+  const found = [];
+  for await (const one of many) found.push(one);
+  return found;
 }
 
 /** What a stream brought, and when. */

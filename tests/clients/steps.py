@@ -1,13 +1,19 @@
 """The steps of one client: each a function named by what it shows; one line on standard output for each."""
 
+import json
 import os
 import time
 import traceback
 
 MODEL = "gemini-3.8-flash"
 EMBEDDER = "gemini-embedding-2"
+TALKER = "gemini-3.8-live"
+PAINTER = "gemini-3.1-flash-image"
+DIRECTOR = "veo-3.1-generate-preview"
 URL = os.environ["GEMINATE_URL"]
 TOKEN = os.environ["GEMINATE_TOKEN"]
+# What stands in each project before the clients come: its names of one file, one cache and one batch.
+SEEDS = json.loads(os.environ.get("SEEDS", "[]"))
 # As the mock was told: so many frames in a streamed answer, and so long between two.
 FRAMES = int(os.environ["MOCK_FRAMES"])
 FRAME_PAUSE_S = float(os.environ["MOCK_FRAME_PAUSE_S"])
@@ -30,6 +36,12 @@ def equal(found, wanted):
         raise AssertionError(f"found {found!r}, wanted {wanted!r}")
 
 
+def hold(truth, otherwise):
+    """Holds what must be true, with what is said where it is not."""
+    if not truth:
+        raise AssertionError(otherwise)
+
+
 class Arrivals:
     """What a stream brought, and when."""
 
@@ -43,7 +55,7 @@ class Arrivals:
         self.times.append(time.monotonic())
 
     def are(self, text):
-        """Every frame came on its own and in order, about as the upstream sent them: a busy machine may delay the first."""
+        """Every frame came alone and in order, about as the upstream sent them: a busy machine may delay the first."""
         equal("".join(self.pieces), text)
         equal(len(self.pieces), FRAMES)
         spread = self.times[-1] - self.times[0]

@@ -135,6 +135,27 @@ async fn a_cooling_owner_is_a_refusal_that_says_so_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn what_later_prompts_will_name_is_made_where_the_day_is_not_spent() {
+    let (world, gate) = with_keys_and(&[K1, K2, K3], &[AT_ONCE]).await;
+    play(&world, &[&format!("key={K1} action=generateContent fault=quota_day")]);
+    for _ in 0..3 {
+        assert_eq!(gate.generate("free").await.status(), 200);
+    }
+    for _ in 0..6 {
+        let name = cache(&gate).await;
+        assert_eq!(gate.post(GENERATE, &with_cache(&name)).await.status(), 200, "its owner has quota left");
+    }
+    let origin = format!("http://{}", gate.data);
+    for _ in 0..3 {
+        let name = file(&origin, ("x-goog-api-key", crate::world::TOKEN), "text").await;
+        assert_eq!(gate.post(GENERATE, &with_files(&[&name])).await.status(), 200);
+    }
+    play(&world, &["action=generateContent fault=quota_day"]);
+    gate.generate("the last").await;
+    cache(&gate).await;
+}
+
+#[tokio::test]
 async fn who_waits_for_an_owner_does_not_hold_up_those_who_need_none() {
     let (world, gate) = with_keys_and(&[K1, K2], &[("GEMINATE__POOL__MAX_WAIT_MS", "60000")]).await;
     let name = cache(&gate).await;

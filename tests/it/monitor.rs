@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::get as on_get;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use geminate::affinity::Affinity;
 use geminate::client::Clients;
 use geminate::layer::record;
 use geminate::monitor::access::Listener;
@@ -16,7 +17,7 @@ use geminate::monitor::{Monitor, router};
 use geminate::pool::KeyPool;
 use geminate::pool::memory::Clocks;
 use geminate::record::Outcome;
-use geminate::settings::{Auth, Clients as Limits};
+use geminate::settings::{self, Auth, Clients as Limits};
 use geminate::telemetry::{Telemetry, clock};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -39,6 +40,7 @@ fn open() -> (House, Arc<Telemetry>) {
         pool: Arc::new(KeyPool::new(&[], Clocks { now, wall: clock() }).unwrap()),
         clients: Arc::new(Clients::new(&Auth::default(), &Limits::default(), None, true).unwrap()),
         readiness: Arc::default(),
+        affinity: Arc::new(Affinity::new(&settings::Affinity::default())),
         answers: None,
         tokens: false,
         enabled: true,

@@ -156,7 +156,13 @@ async fn a_caller_s_own_error_comes_back_as_google_worded_it() {
     assert!(json_of(answer).await["error"]["message"].as_str().unwrap().contains("contents is not specified"));
     let answer = gate.post(CHAT, &json!({"model": MODEL})).await;
     assert_eq!(answer.status(), 400);
-    assert_eq!(json_of(answer).await[0]["error"]["code"], 400, "Google's array around it is kept");
+    let error = json_of(answer).await["error"].take();
+    openai(&error, "invalid_request_error");
+    assert_eq!((&error["code"], &error["status"]), (&json!("INVALID_ARGUMENT"), &json!("INVALID_ARGUMENT")), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains("messages"),
+        "its words are kept, out of Google's array: {error}"
+    );
     assert_eq!(world.calls().len(), 2);
 }
 

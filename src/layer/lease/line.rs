@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use http::Method;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::affinity::Bound;
@@ -30,7 +31,8 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
         };
     }
     let shunned = shunned(pool, attempt, began);
-    if let Some(lease) = preferred(pool, attempt, &lane, &shunned, began) {
+    let preferred = preferred(pool, attempt, &lane, &shunned, began);
+    if let Some(lease) = preferred.or_else(|| unspent(pool, attempt, &lane, &shunned, began)) {
         return Ok(lease);
     }
     let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only: only(&call.bound) };
@@ -115,6 +117,25 @@ fn preferred(
     match pool.select(Arc::clone(lane), avoid, now) {
         Choice::Lease(lease) => Some(lease),
         Choice::Out(_) => None,
+    }
+}
+
+/// For a call that makes what later prompts will name: a key of a project that has no model's day spent, while one that
+/// was not tried can be had at once. Google counts no day for such a call itself.
+fn unspent(pool: &KeyPool, attempt: &Attempt, lane: &Arc<SharedLane>, shunned: &[u32], now: Instant) -> Option<Lease> {
+    let call = &attempt.call;
+    let makes = call.method == Method::POST && call.lane.is_empty() && call.endpoint.names_resources();
+    if !makes || only(&call.bound).is_some() {
+        return None;
+    }
+    let spent = pool.spent(now);
+    if spent.is_empty() {
+        return None;
+    }
+    let projects = [shunned, &spent].concat();
+    match pool.select(Arc::clone(lane), Avoid { keys: &attempt.tried, projects: &projects, only: None }, now) {
+        Choice::Lease(lease) if !attempt.tried.contains(&lease.key().index) => Some(lease),
+        _ => None,
     }
 }
 

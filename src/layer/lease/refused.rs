@@ -10,7 +10,9 @@ use http_body_util::{BodyExt, Limited};
 use tokio::time::{Instant, timeout};
 
 use crate::affinity::Bound;
+use crate::answer;
 use crate::call::{Answered, Call, Failure};
+use crate::endpoint::Surface;
 use crate::error::Error;
 use crate::pool::lease::{Lease, Moment};
 use crate::record::Outcome;
@@ -88,6 +90,7 @@ pub(super) fn judged(
     refusal.message = eyes.scrubber.scrub_str(&refusal.message).into_owned();
     headers.remove(http::header::CONTENT_LENGTH);
     let body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
+    let body = if call.endpoint.surface == Surface::OpenAi { answer::in_openais_shape(status, body) } else { body };
     let answered = Some(Answered { status, headers, body });
     Failure { verdict, with: None, outage: None, answered, refusal, error: None }
 }

@@ -1,7 +1,7 @@
 // openai for JavaScript, changed in nothing but its base URL and key.
 
 import OpenAI from "openai";
-import { Arrivals, EMBEDDER, equal, hold, MODEL, run, TOKEN, URL } from "./steps.mjs";
+import { Arrivals, EMBEDDER, equal, hold, MODEL, run, TOKEN, URL } from "../steps.mjs";
 
 const client = new OpenAI({ apiKey: TOKEN, baseURL: `${URL}/v1` });
 const SAID = "one two three four five six seven";

@@ -1,7 +1,7 @@
 // @google/genai, changed in nothing but its base URL and key.
 
 import { GoogleGenAI } from "@google/genai";
-import { Arrivals, EMBEDDER, equal, hold, MODEL, run, TOKEN, URL } from "./steps.mjs";
+import { Arrivals, EMBEDDER, equal, hold, MODEL, run, TOKEN, URL } from "../steps.mjs";
 
 const client = new GoogleGenAI({ apiKey: TOKEN, httpOptions: { baseUrl: URL } });
 const SAID = "one two three four five six seven";
