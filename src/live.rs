@@ -29,6 +29,7 @@ use crate::upstream::{Handshake, headers};
 mod handshake;
 mod message;
 mod close;
+mod frames;
 mod socket;
 mod tally;
 mod means;

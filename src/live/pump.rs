@@ -5,14 +5,15 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use futures_util::{Sink, Stream, StreamExt as _};
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::Error as SocketError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::live::means::Limits;
-use crate::live::socket::{self, Large, Message};
+use crate::live::socket::{self, Message};
 use crate::phase::Phase;
 
 /// After a side took no more: how long its own last word is waited for.
@@ -175,17 +176,20 @@ where
     R: Stream<Item = Result<Message, SocketError>> + Unpin,
     W: Sink<Message, Error = SocketError> + Unpin,
 {
-    let (mut notice, mut noticed, mut large) = (pin!(notice), false, Large::default());
+    let (mut notice, mut noticed, mut last) = (pin!(notice), false, Bytes::new());
     let mut binary = ahead.as_ref().is_some_and(Message::is_binary);
     loop {
         let message = if let Some(message) = ahead.take() {
             message
         } else {
             tokio::select! {
-                next = from.next() => match next {
+                next = socket::next(from, &mut last) => match next {
                     Some(Ok(Message::Close(frame))) => return Passed::From(End::Closed(frame)),
                     // Both ends answer pings themselves; the pings pass, so that both connections live.
-                    Some(Ok(Message::Pong(_))) => continue,
+                    Some(Ok(Message::Pong(pong))) => {
+                        last = pong;
+                        continue;
+                    }
                     Some(Ok(message)) => {
                         if !message.is_ping() {
                             clock.touch();
@@ -204,9 +208,9 @@ where
                 }
             }
         };
-        let bytes = message.len();
+        last = message.clone().into_data();
         match timeout(clock.limits.idle, socket::send(to, message)).await {
-            Ok(Ok(sent)) => large.sent(bytes, sent),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => return Passed::To(End::Broke(error)),
             Err(_) => return Passed::To(End::Stuck),
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use geminate::mock::{Ending, SeenCall, World};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_async, connect_async};
 
 use crate::house::PATIENCE;
 use crate::stage::{AT_ONCE, K1, K2, K3, calls_of, play, states};
@@ -177,4 +177,35 @@ async fn a_client_that_goes_away_ends_the_session_upstream_at_once() {
     let line = gate.logged(|line| line["message"] == "served").await;
     assert_eq!((&line["route"], &line["outcome"]), (&json!("live"), &json!("client_gone")));
     assert_eq!(states(&gate).await[0].0, "usable", "the key is not to blame");
+}
+
+#[tokio::test]
+async fn what_google_does_not_take_the_client_keeps() {
+    const MESSAGE_BYTES: usize = 256 << 10;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let gate = Gate::open(&[("GEMINI_API_KEY", K1), ("GEMINI_BASE_URL", &origin)]).await;
+    let google = async {
+        let mut google = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+        google.next().await.unwrap().unwrap();
+        google.send(Message::text("{\"setupComplete\": {}}")).await.unwrap();
+        google
+    };
+    let (mut session, mut google) = tokio::join!(Session::begun(&gate, PATH), google);
+    let (before, mut held) = (gate.peak_kib(), 0);
+    // More than all sockets between hold. Google reads only where the client cannot go on, and until it can.
+    for _ in 0..400 {
+        let mut sent = session.0.send(Message::binary(vec![7; MESSAGE_BYTES]));
+        if timeout(Duration::from_millis(20), &mut sent).await.is_ok() {
+            continue;
+        }
+        held += 1;
+        let reads = async { while google.next().await.unwrap().unwrap().len() == MESSAGE_BYTES {} };
+        tokio::select! {
+            sent = timeout(PATIENCE, sent) => sent.expect("it is stuck").unwrap(),
+            () = reads => panic!("another message"),
+        }
+    }
+    let grown = gate.peak_kib() - before;
+    assert!(held > 0 && grown < 16 << 10, "held back {held} times, grown by {grown} KiB");
 }

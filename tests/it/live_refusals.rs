@@ -1,15 +1,19 @@
 //! Live sessions that do not begin: handshakes that are none, clients without a right, keys that refuse.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
+use geminate::mock::Settings;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::live::{ECHO, LIVE, PATH, Session, seen, setup, turn};
-use crate::stage::{K1, K2, K3, calls_of, play, told, with_config};
-use crate::world::{Gate, TOKEN, with_keys, with_keys_and};
+use crate::stage::{K1, K2, K3, calls_of, play, told};
+use crate::world::{Gate, TOKEN, google, with_keys, with_keys_and};
 
 const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
 const VERSION: (&str, &str) = ("sec-websocket-version", "13");
@@ -195,35 +199,46 @@ async fn no_close_tells_a_key() {
     assert!(!gate.log().contains(K1));
 }
 
+/// A setup that asks for handles, and goes on with one.
+fn resuming(handle: Option<&str>) -> Value {
+    let resumption = handle.map_or(json!({}), |handle| json!({"handle": handle}));
+    json!({"setup": {"model": format!("models/{LIVE}"), "sessionResumption": resumption}})
+}
+
 #[tokio::test]
 async fn a_session_goes_on_in_its_project_even_after_a_restart() {
-    let keys = ["fake-key-0001@a", "fake-key-0002@b", "fake-key-0003@c"];
-    let config = format!(
-        "[[keys]]\nkey = \"{K1}\"\nproject = \"a\"\n[[keys]]\nkey = \"{K2}\"\nproject = \"b\"\n\
-         [[keys]]\nkey = \"{K3}\"\nproject = \"c\"\n"
-    );
-    let (world, gate) = with_config(&keys, &config, &[]).await;
-    let resume = |handle: Option<&str>| {
-        let resumption = handle.map_or(json!({}), |handle| json!({"handle": handle}));
-        json!({"setup": {"model": format!("models/{LIVE}"), "sessionResumption": resumption}})
-    };
-    let mut session = Session::open(&gate, PATH).await;
-    session.say(&resume(None)).await;
-    session.hear().await;
-    let handle = session.hear().await["sessionResumptionUpdate"]["newHandle"].as_str().unwrap().to_owned();
-    drop(session);
-    for _ in 0..4 {
+    let (world, origin) = google(Settings::with_keys([K1, K2, K3])).await;
+    let (keys, turned) = (format!("{K1},{K2},{K3}"), format!("{K3},{K2},{K1}"));
+    let dir = Arc::new(TempDir::new().unwrap());
+    let pool = |keys| [("GEMINI_API_KEY", keys), ("GEMINI_BASE_URL", origin.as_str())];
+    let mut gate = Gate::open_in(Arc::clone(&dir), &pool(&keys)).await;
+    let mut handles = Vec::new();
+    for _ in 0..6 {
         let mut session = Session::open(&gate, PATH).await;
-        session.say(&resume(Some(&handle))).await;
+        session.say(&resuming(None)).await;
+        session.hear().await;
+        let update = session.hear().await["sessionResumptionUpdate"].take();
+        handles.push(update["newHandle"].as_str().unwrap().to_owned());
+    }
+    gate.signal("TERM");
+    assert_eq!(gate.exited().await, Some(0));
+    let gate = Gate::open_in(dir, &pool(&turned)).await;
+    for handle in &handles {
+        let mut session = Session::open(&gate, PATH).await;
+        session.say(&resuming(Some(handle))).await;
         assert_eq!(session.hear().await, json!({"setupComplete": {}}));
     }
-    let owner = world.calls()[0].key.clone();
-    assert!(world.calls().iter().all(|call| call.key == owner), "all in the owner's project");
-    let before = world.calls().len();
+    let keys: Vec<_> = world.calls().into_iter().map(|call| call.key).collect();
+    assert_eq!(keys[..6], keys[6..], "each in its owner's project, and nobody else was asked");
+}
+
+#[tokio::test]
+async fn a_session_nobody_is_known_to_own_is_asked_for_in_each_project() {
+    let (world, gate) = with_keys(&[K1, K2, K3]).await;
     let mut session = Session::open(&gate, PATH).await;
-    session.say(&resume(Some("unheard-of"))).await;
+    session.say(&resuming(Some("unheard-of"))).await;
     assert_eq!(session.ended().await.0, 1008);
-    assert_eq!(world.calls().len(), before + 3, "nobody is known to own it: each project is asked");
+    assert_eq!([K1, K2, K3].map(|key| calls_of(&world, key).len()), [1, 1, 1]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! Gateways run on the first core, the load and the upstream on the second. Every figure is the median of its rounds,
 //! every ratio the median of the rounds' ratios, so that what else the machine does falls on all alike.
 
+mod live;
 mod load;
 mod rival;
 mod table;
@@ -12,6 +13,7 @@ mod table;
 use std::thread::sleep;
 use std::time::Duration;
 
+use live::Sessions;
 use load::Load;
 use rival::{Kind, Programs, Rival};
 use table::{Figure, median, number, print, ratio};
@@ -26,6 +28,8 @@ const FILES: (usize, usize) = (2, 64);
 const SLOW: usize = 2_000;
 /// Streams at once against an upstream of 100 a connection.
 const MANY: usize = 1_000;
+/// Live sessions at once, and the turns of each.
+const TALKS: (usize, u64) = (1_000, 4);
 
 fn main() {
     let (rounds, seconds) = (setting("ROUNDS", 7), Duration::from_secs(setting("SECONDS", 3)));
@@ -51,6 +55,9 @@ fn main() {
     }
     if wanted("uploads") {
         plan.uploads();
+    }
+    if wanted("live") {
+        plan.live();
     }
 }
 
@@ -190,6 +197,30 @@ impl Plan {
             "geminate takes them at {:.2} of the pass-through's pace (wanted: 0.9)",
             ratio(&all[1][0], &all[0][0])
         );
+    }
+
+    /// Live sessions that are open at once: what each holds while nobody speaks, and what a message takes.
+    fn live(&self) {
+        let _google = self.programs.live_upstream();
+        let rival = self.programs.start(Kind::GeminateLive);
+        let quiet = || {
+            // Until what was done has been given back.
+            sleep(Duration::from_secs(5));
+            rival.rss_kib()
+        };
+        let rest = quiet();
+        let (count, turns) = TALKS;
+        let each = |open: f64| (open - rest) / number(count);
+        let mut sessions = Sessions::open(rival.address(), count);
+        let begun = each(quiet());
+        let before = rival.cpu();
+        let messages: u64 = (0..turns).map(|_| sessions.turn()).sum();
+        let took = (rival.cpu() - before) * 1e6 / number(messages);
+        let spoken = each(quiet());
+        println!("\n1,000 Live sessions; {turns} turns of 5 messages of 6 KB up, and one of 16 KB and its end down");
+        println!("{:<12}{:>22}{:>26}{:>18}", "", "KiB each, after setup", "KiB each, after its turns", "us a message");
+        println!("{:<12}{begun:>22.1}{spoken:>26.1}{took:>18.1}", rival.kind.name());
+        println!("a session that was spoken in holds {spoken:.1} KiB (wanted: under 64)");
     }
 }
 

@@ -12,6 +12,10 @@ use crate::load::Address;
 /// Where gateways run; the load and the upstream have the other.
 const GATEWAYS_CORE: &str = "0";
 const UPSTREAM_PORT: u16 = 9701;
+/// Of geminate's own mock, which speaks the Live API.
+const LIVE_UPSTREAM_PORT: u16 = 9702;
+/// The bytes of audio that each of its answers begins with.
+const LIVE_AUDIO: &str = "fault=huge:16000";
 const TOKEN: &str = "bench-token";
 /// `USER_HZ`, which Linux fixes at 100.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -23,6 +27,7 @@ pub enum Kind {
     Geminate,
     GeminateHttp2,
     GeminateCaching,
+    GeminateLive,
     Nginx,
 }
 
@@ -33,6 +38,7 @@ impl Kind {
             Self::Geminate => "geminate",
             Self::GeminateHttp2 => "geminate, h2",
             Self::GeminateCaching => "geminate, cache",
+            Self::GeminateLive => "geminate, live",
             Self::Nginx => "nginx",
         }
     }
@@ -44,6 +50,7 @@ impl Kind {
             Self::GeminateHttp2 => 9713,
             Self::Nginx => 9714,
             Self::GeminateCaching => 9715,
+            Self::GeminateLive => 9716,
         }
     }
 }
@@ -83,6 +90,14 @@ impl Programs {
         Running::start(command, UPSTREAM_PORT)
     }
 
+    /// The upstream of Live sessions, on the load's core as well.
+    pub fn live_upstream(&self) -> Running {
+        let mut command = Command::new(&self.geminate);
+        let listen = format!("127.0.0.1:{LIVE_UPSTREAM_PORT}");
+        command.args(["mock", "--listen", &listen, "--chunks", "1", "--fault", LIVE_AUDIO]);
+        Running::start(command, LIVE_UPSTREAM_PORT)
+    }
+
     pub fn start(&self, kind: Kind) -> Rival {
         let origin = format!("http://127.0.0.1:{UPSTREAM_PORT}");
         let command = match kind {
@@ -98,6 +113,7 @@ impl Programs {
                 command.env("ENABLE_CACHING", "true");
                 command
             }
+            Kind::GeminateLive => self.geminate(kind, &format!("http://127.0.0.1:{LIVE_UPSTREAM_PORT}"), "http1"),
             Kind::Nginx => self.nginx(kind),
         };
         let address = Address { at: SocketAddr::from(([127, 0, 0, 1], kind.port())), token: TOKEN };
