@@ -1,5 +1,6 @@
 //! One connection: HTTP/1.1 or HTTP/2, served until it ends, has been quiet too long, or the house drains.
 
+use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::header::UPGRADE;
-use http::{Request, Response};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -25,6 +26,8 @@ use crate::server::activity::{Activity, Patience, Quiet, UnderWay, Watched};
 use crate::settings;
 use crate::upload::ViaProxy;
 
+/// What hyper reads of a connection at once at most, as its buffer grows with what comes: a body in larger pieces costs less.
+const READ_BYTES: usize = 8_192 + 4_096 * 100;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 1_024;
 /// Bytes a client may send ahead on one HTTP/2 stream, and on one connection.
@@ -73,6 +76,7 @@ pub(super) async fn serve<P: Send>(
 ) {
     let activity = Activity::new();
     let (trusted, sequel) = (limits.trust(&stream), Sequel::new(phase.clone()));
+    let headers_bytes_max = limits.headers_bytes_max as usize;
     let io = TokioIo::new(Watched { io: stream, activity: Arc::clone(&activity) });
     let service = service_fn(|mut request: Request<Incoming>| {
         if trusted {
@@ -82,8 +86,14 @@ pub(super) async fn serve<P: Send>(
             request.extensions_mut().insert(sequel.clone());
         }
         let under_way = activity.begin(request.version());
-        let answer = app.clone().call(request);
-        async move { answer.await.map(|answer: Response<Body>| answer.map(|body| Held { body, _under_way: under_way })) }
+        let answer = (head_bytes(&request) <= headers_bytes_max).then(|| app.clone().call(request));
+        async move {
+            let answer: Response<Body> = match answer {
+                Some(answer) => answer.await?,
+                None => head_too_large(),
+            };
+            Ok::<_, Infallible>(answer.map(|body| Held { body, _under_way: under_way }))
+        }
     });
     let builder = builder(&limits);
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
@@ -123,7 +133,10 @@ pub(super) async fn serve<P: Send>(
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The head's timeout is watched by `Activity`, see there.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.headers_bytes_max as usize);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    if limits.headers_bytes_max as usize > READ_BYTES {
+        builder.http1().max_buf_size(limits.headers_bytes_max as usize);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -135,6 +148,19 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .max_send_buf_size(SEND_BYTES_MAX)
         .max_header_list_size(limits.headers_bytes_max);
     builder
+}
+
+/// What a request's head takes, about as it was written. hyper's own bound is that of its buffer, which bodies want large.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let line = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() + line
+}
+
+fn head_too_large() -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 pin_project_lite::pin_project! {
