@@ -14,6 +14,7 @@ use crate::pool::key::Key;
 use crate::reference::Reference;
 use crate::resource::Resource;
 use crate::settings;
+use crate::signature::Signatures;
 
 mod sightings;
 
@@ -25,6 +26,8 @@ pub struct Affinity {
     owners: Cache<Resource, Owner>,
     /// Which project a client's last upload went to.
     uploads: Cache<Arc<str>, u32>,
+    /// Apart from the resources, which they would drive out.
+    signatures: Signatures,
     isolate: bool,
     /// Grows with every change, so that the index is written down only then.
     changes: AtomicU64,
@@ -77,6 +80,7 @@ impl Affinity {
         Self {
             owners: Cache::builder().max_capacity(settings.resources_max).expire_after(Life).build(),
             uploads: Cache::builder().max_capacity(settings.resources_max).time_to_idle(stickiness).build(),
+            signatures: Signatures::default(),
             isolate: settings.isolate_clients,
             changes: AtomicU64::new(0),
         }
@@ -175,6 +179,11 @@ impl Affinity {
         let until = until.unwrap_or(Timestamp::MAX).min(owner.until);
         self.owners.insert(resource.clone(), Owner { until, ..owner });
         self.changes.fetch_add(1, Relaxed);
+    }
+
+    /// Who made the signatures of thoughts.
+    pub const fn signatures(&self) -> &Signatures {
+        &self.signatures
     }
 
     /// How many resources are known.
