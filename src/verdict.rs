@@ -151,12 +151,7 @@ impl Verdict {
     pub const fn is_failure(self) -> bool {
         !matches!(
             self,
-            Self::Success
-                | Self::Empty
-                | Self::Caller
-                | Self::NotOwner
-                | Self::ForeignSignature
-                | Self::Abandoned
+            Self::Success | Self::Empty | Self::Caller | Self::NotOwner | Self::ForeignSignature | Self::Abandoned
         )
     }
 

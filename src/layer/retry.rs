@@ -174,7 +174,8 @@ impl<'m> Story<'m> {
         attempt.only = attempt.only.or(maker);
         attempt.patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
         // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
-        let kept = |last: &Failure| matches!(last.verdict, Verdict::ForeignSignature) || last.verdict == failure.verdict;
+        let kept =
+            |last: &Failure| matches!(last.verdict, Verdict::ForeignSignature) || last.verdict == failure.verdict;
         if !self.last.as_ref().is_some_and(kept) {
             self.last = Some(failure);
         }

@@ -60,9 +60,10 @@ impl Visitor for Seen {
         match (at, key) {
             (Place::Any, b"thoughtSignature" | b"thought_signature") => Some(Place::Signature),
             // The caller's own data and schemas.
-            (Place::Any, b"args" | b"response" | b"arguments" | b"parameters" | b"parametersJsonSchema" | b"schema") => {
-                None
-            }
+            (
+                Place::Any,
+                b"args" | b"response" | b"arguments" | b"parameters" | b"parametersJsonSchema" | b"schema",
+            ) => None,
             (Place::Any, _) => Some(Place::Any),
             (Place::Signature, _) => None,
         }
