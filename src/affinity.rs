@@ -14,10 +14,11 @@ use crate::pool::key::Key;
 use crate::reference::Reference;
 use crate::resource::Resource;
 use crate::settings;
-use crate::signature::Signatures;
 
 mod sightings;
+pub mod signatures;
 
+use self::signatures::Signatures;
 use sightings::Sightings;
 
 /// The index of resources. Made once, shared.

@@ -2,7 +2,7 @@
 
 use crate::meter::finish::Finish;
 use crate::meter::reading::Reading;
-use crate::signature::Signature;
+use crate::signature::trail::Signature;
 use crate::skim::walk::Skim;
 use crate::usage::Usage;
 

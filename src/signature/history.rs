@@ -1,7 +1,8 @@
 //! The history of a request: the signatures that it brings back.
 
-use crate::signature::Signature;
-use crate::signature::trail::Beginning;
+use std::ops::ControlFlow;
+
+use crate::signature::trail::{Beginning, Signature};
 use crate::skim::visitor::{Scalar, Visitor};
 use crate::skim::walk::Skim;
 
@@ -13,7 +14,7 @@ const LEVELS: usize = 12;
 const LAST_MAX: usize = 1_024;
 
 /// The signatures of a body in their order, of many the last ones.
-pub(crate) fn in_history(body: &[u8]) -> Vec<Signature> {
+pub fn in_history(body: &[u8]) -> Vec<Signature> {
     let mut seen = Seen::default();
     Skim::<Seen, KEY_BYTES_MAX, LEVELS>::default().feed(body, &mut seen);
     let last = seen.begins.len().saturating_sub(LAST_MAX);
@@ -23,7 +24,10 @@ pub(crate) fn in_history(body: &[u8]) -> Vec<Signature> {
 
 fn read(bytes: &[u8]) -> Option<Signature> {
     let mut beginning = Beginning::default();
-    bytes.iter().find_map(|byte| beginning.read(*byte)).flatten()
+    match bytes.iter().try_for_each(|byte| beginning.read(*byte)) {
+        ControlFlow::Break(signature) => signature,
+        ControlFlow::Continue(()) => None,
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,13 +63,13 @@ impl Visitor for Seen {
     fn key(&mut self, at: Place, key: &[u8]) -> Option<Place> {
         match (at, key) {
             (Place::Any, b"thoughtSignature" | b"thought_signature") => Some(Place::Signature),
-            // The caller's own data and schemas.
+            // The caller's own data and schemas; a signature has no members.
             (
                 Place::Any,
                 b"args" | b"response" | b"arguments" | b"parameters" | b"parametersJsonSchema" | b"schema",
-            ) => None,
+            )
+            | (Place::Signature, _) => None,
             (Place::Any, _) => Some(Place::Any),
-            (Place::Signature, _) => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The trail: signatures taken down from where they begin, over as many chunks as they take.
 
-use crate::signature::Signature;
+use std::ops::ControlFlow;
 
 /// How much of a signature is digested: all of them begin alike, but not for so long.
 const DIGESTED_BYTES: u16 = 256;
@@ -8,6 +8,10 @@ const DIGESTED_BYTES: u16 = 256;
 const LEAST_BYTES: u16 = 16;
 /// The signatures of one chunk that are taken down.
 const AT_ONCE_MAX: usize = 64;
+
+/// What a thought signature is known by: a digest of its beginning, however its base64 was written.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Signature(u64);
 
 /// The signatures of one answer, whose chunks are followed in order. Holds digests alone.
 #[derive(Debug, Default)]
@@ -43,10 +47,10 @@ impl Trail {
     }
 
     fn take(&mut self, mut beginning: Beginning, bytes: &[u8]) {
-        match bytes.iter().find_map(|byte| beginning.read(*byte)) {
-            Some(signature) if self.found.len() < AT_ONCE_MAX => self.found.extend(signature),
-            Some(_) => {}
-            None => self.open = Some(beginning),
+        match bytes.iter().try_for_each(|byte| beginning.read(*byte)) {
+            ControlFlow::Break(signature) if self.found.len() < AT_ONCE_MAX => self.found.extend(signature),
+            ControlFlow::Break(_) => {}
+            ControlFlow::Continue(()) => self.open = Some(beginning),
         }
     }
 }
@@ -75,44 +79,44 @@ impl Default for Beginning {
 }
 
 impl Beginning {
-    /// Reads the next byte of the string. `None`: more is wanted; else it is over, with a signature or without.
-    pub(crate) fn read(&mut self, byte: u8) -> Option<Option<Signature>> {
+    /// Reads the next byte of the string, until it is over: with a signature or without.
+    pub(crate) fn read(&mut self, byte: u8) -> ControlFlow<Option<Signature>> {
         match (self.escape, byte) {
-            (Escape::Out, b'"') => return Some(self.signature()),
+            (Escape::Out, b'"') => return ControlFlow::Break(self.signature()),
             (Escape::Out, b'\\') => self.escape = Escape::Begun,
             (Escape::Out, byte) => return self.add(byte),
             (Escape::Begun, b'u') => self.escape = Escape::Digits(0, 0),
             (Escape::Begun, byte) => {
                 self.escape = Escape::Out;
-                return if byte == b'/' { self.add(byte) } else { Some(None) };
+                return if byte == b'/' { self.add(byte) } else { ControlFlow::Break(None) };
             }
             (Escape::Digits(read, value), byte) => {
-                let Some(digit) = char::from(byte).to_digit(16) else { return Some(None) };
+                let Some(digit) = char::from(byte).to_digit(16) else { return ControlFlow::Break(None) };
                 let value = value * 16 + digit;
                 if read < 3 {
                     self.escape = Escape::Digits(read + 1, value);
                 } else {
                     self.escape = Escape::Out;
-                    return u8::try_from(value).map_or(Some(None), |byte| self.add(byte));
+                    return u8::try_from(value).map_or(ControlFlow::Break(None), |byte| self.add(byte));
                 }
             }
         }
-        None
+        ControlFlow::Continue(())
     }
 
     /// A byte of base64. SDKs write it in either alphabet, padded or not.
-    fn add(&mut self, byte: u8) -> Option<Option<Signature>> {
+    fn add(&mut self, byte: u8) -> ControlFlow<Option<Signature>> {
         let byte = match byte {
             b'-' => b'+',
             b'_' => b'/',
             b'+' | b'/' => byte,
-            b'=' => return Some(self.signature()),
+            b'=' => return ControlFlow::Break(self.signature()),
             byte if byte.is_ascii_alphanumeric() => byte,
-            _ => return Some(None),
+            _ => return ControlFlow::Break(None),
         };
         self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         self.length += 1;
-        (self.length == DIGESTED_BYTES).then(|| self.signature())
+        if self.length == DIGESTED_BYTES { ControlFlow::Break(self.signature()) } else { ControlFlow::Continue(()) }
     }
 
     fn signature(&self) -> Option<Signature> {
