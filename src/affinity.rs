@@ -17,7 +17,9 @@ use crate::resource::Resource;
 use crate::settings;
 
 mod sightings;
+pub mod signatures;
 
+use self::signatures::Signatures;
 use sightings::Sightings;
 
 /// The index of resources. Made once, shared.
@@ -26,6 +28,8 @@ pub struct Affinity {
     owners: Cache<Resource, Owner>,
     /// Which project a client's last upload went to.
     uploads: Cache<Arc<str>, u32>,
+    /// Apart from the resources, which they would drive out.
+    signatures: Signatures,
     isolate: bool,
     /// Grows with every change, so that the index is written down only then.
     changes: AtomicU64,
@@ -83,6 +87,7 @@ impl Affinity {
                 .expire_after(Life)
                 .build(),
             uploads: Cache::builder().max_capacity(settings.resources_max).time_to_idle(stickiness).build(),
+            signatures: Signatures::default(),
             isolate: settings.isolate_clients,
             changes: AtomicU64::new(0),
         }
@@ -181,6 +186,11 @@ impl Affinity {
         let until = until.unwrap_or(Timestamp::MAX).min(owner.until);
         self.owners.insert(resource.clone(), Owner { until, ..owner });
         self.changes.fetch_add(1, Relaxed);
+    }
+
+    /// Who made the signatures of thoughts.
+    pub const fn signatures(&self) -> &Signatures {
+        &self.signatures
     }
 
     /// How many resources are known.

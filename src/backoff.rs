@@ -30,6 +30,8 @@ pub struct Facts {
     pub breaker_open: bool,
     /// Whether the model was unknown everywhere a moment ago.
     pub unknown_lately: bool,
+    /// Whether another project is known to have made a thought signature of the history, and may be asked.
+    pub maker_known: bool,
     /// Time left until the deadline, and the whole of it.
     pub left: Duration,
     /// All of the time the call had.
@@ -100,6 +102,7 @@ impl Plan {
             }
             Verdict::Grounding => elsewhere,
             Verdict::NotOwner if before + 1 < OWNERS_MAX => elsewhere,
+            Verdict::ForeignSignature if before == 0 && facts.maker_known => again(Duration::ZERO),
             verdict if removes_its_key(verdict) => again(Duration::ZERO),
             Verdict::Precondition | Verdict::ModelForbidden if before == 0 => elsewhere,
             Verdict::ModelUnknown if before == 0 && !facts.unknown_lately => elsewhere,
@@ -148,6 +151,7 @@ mod tests {
         tried: false,
         breaker_open: false,
         unknown_lately: false,
+        maker_known: false,
         left: Duration::from_mins(5),
         whole: Duration::from_mins(5),
         dice: 0.5,
@@ -200,6 +204,14 @@ mod tests {
         }
         let streamed = Facts { kept: false, ..CALM };
         assert_eq!(attempts(Verdict::KeyInvalid, &streamed, 10), 1);
+    }
+
+    #[test]
+    fn a_thought_signature_is_taken_to_its_maker_once() {
+        assert_eq!(attempts(Verdict::ForeignSignature, &CALM, 10), 1, "nobody knows its maker");
+        let known = Facts { maker_known: true, replayable: false, ..CALM };
+        assert_eq!(attempts(Verdict::ForeignSignature, &known, 10), 2);
+        assert_eq!(attempts(Verdict::ForeignSignature, &Facts { kept: false, ..known }, 10), 1);
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub struct Attempt {
     pub tried: Vec<u32>,
     /// Projects this call must not go to again.
     pub shunned: Vec<u32>,
+    /// The one project that this call must go to from now on, beside what it is bound by.
+    pub only: Option<u32>,
     /// Whether to wait in line when no key is free.
     pub patient: bool,
 }
@@ -129,6 +131,13 @@ pub struct Answered {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+impl Attempt {
+    /// The first at a call.
+    pub const fn first(call: Arc<Call>) -> Self {
+        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient: true }
+    }
 }
 
 impl Failure {

@@ -80,7 +80,8 @@ impl Shared {
 impl Shared {
     fn retry(&self) -> retry::Means {
         let (budget, pool) = (Arc::clone(&self.budget), Arc::clone(&self.pool));
-        retry::Means { settings: self.settings.retry.clone(), budget, pool }
+        let affinity = Arc::clone(&self.eyes.affinity);
+        retry::Means { settings: self.settings.retry.clone(), budget, pool, affinity }
     }
 
     fn lease(&self, upstream: Upstream) -> lease::Means {

@@ -21,6 +21,7 @@ pub mod quota;
 pub mod client;
 pub mod skim;
 pub mod reference;
+pub mod signature;
 pub mod meter;
 pub mod record;
 pub mod pool;

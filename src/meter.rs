@@ -2,6 +2,7 @@
 
 use crate::meter::finish::Finish;
 use crate::meter::reading::Reading;
+use crate::signature::trail::Signature;
 use crate::skim::walk::Skim;
 use crate::usage::Usage;
 
@@ -16,7 +17,7 @@ mod tests;
 const GATHERED_BYTES_MAX: usize = 32;
 
 /// Fed with the bytes of an answer in any pieces: Gemini's SSE, array stream and whole answers, `OpenAI`'s and the
-/// Interactions API's SSE and whole answers; their structure tells them apart. Holds a few dozen bytes of the answer, allocates nothing, and takes
+/// Interactions API's SSE and whole answers; their structure tells them apart. Holds a few dozen bytes of the answer, allocates nothing before a thought's signature, and takes
 /// rubbish without harm. Only documents' own members count: the arguments of a function call can imitate nothing.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -51,9 +52,17 @@ impl Meter {
         self.reading.start = 0;
         let known = self.reading.error;
         self.skim.feed(chunk, &mut self.reading);
+        if let Some(trail) = &mut self.reading.trail {
+            trail.follow(chunk);
+        }
         if self.reading.error {
             self.error_at = Some(if known { 0 } else { self.reading.error_start });
         }
+    }
+
+    /// The signatures of thoughts that were met since the last time, in parts and in `OpenAI`'s tool calls.
+    pub fn signatures(&mut self) -> impl Iterator<Item = Signature> {
+        self.reading.trail.iter_mut().flat_map(|trail| trail.found())
     }
 
     /// The last token counts that were reported whole: `usageMetadata` or `usage`, out of which `OpenAI`'s thoughts are taken

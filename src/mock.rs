@@ -27,6 +27,7 @@ mod wire;
 mod reply;
 mod shelf;
 mod references;
+mod signatures;
 mod route;
 mod multipart;
 mod schema;

@@ -18,6 +18,8 @@ pub enum Verdict {
     Caller,
     /// What the call names does not live in the key's project, or nowhere.
     NotOwner,
+    /// A thought signature in the history is none of the key's project, or no signature at all.
+    ForeignSignature,
     /// Google saw several credentials: ours to mend, never the key's fault.
     DoubleCredential,
     /// The key is invalid, expired or not found.
@@ -69,13 +71,14 @@ pub enum Verdict {
 }
 
 /// Every verdict, in order of their numbers.
-pub const ALL: [Verdict; 28] = {
+pub const ALL: [Verdict; 29] = {
     use Verdict::*;
     [
         Success,
         Empty,
         Caller,
         NotOwner,
+        ForeignSignature,
         DoubleCredential,
         KeyInvalid,
         Unauthorized,
@@ -111,6 +114,7 @@ impl Verdict {
             Self::Empty => "empty",
             Self::Caller => "caller",
             Self::NotOwner => "not_owner",
+            Self::ForeignSignature => "foreign_signature",
             Self::DoubleCredential => "double_credential",
             Self::KeyInvalid => "key_invalid",
             Self::Unauthorized => "unauthorized",
@@ -145,7 +149,10 @@ impl Verdict {
 
     /// Whether the attempt failed for the pool's or Google's reasons, not the caller's.
     pub const fn is_failure(self) -> bool {
-        !matches!(self, Self::Success | Self::Empty | Self::Caller | Self::NotOwner | Self::Abandoned)
+        !matches!(
+            self,
+            Self::Success | Self::Empty | Self::Caller | Self::NotOwner | Self::ForeignSignature | Self::Abandoned
+        )
     }
 
     /// Whether Google's answer proves that the request had no effect, so that even a creating call may be sent again.
@@ -153,7 +160,8 @@ impl Verdict {
         use Verdict::*;
         matches!(
             self,
-            DoubleCredential
+            ForeignSignature
+                | DoubleCredential
                 | KeyInvalid
                 | Unauthorized
                 | Banned
@@ -214,6 +222,8 @@ fn bad_request(refusal: &Refusal) -> Verdict {
         && (refusal.says("user location is not supported") || refusal.says("free tier") || refusal.says("billing"))
     {
         Verdict::Precondition
+    } else if refusal.status.eq_ignore_ascii_case("INVALID_ARGUMENT") && refusal.says("thought signature") {
+        Verdict::ForeignSignature
     } else {
         Verdict::Caller
     }

@@ -13,7 +13,7 @@ use tower::layer::{Layer, layer_fn};
 use tower::retry::budget::{Budget as _, TpsBudget};
 use tracing::warn;
 
-use crate::affinity::Bound;
+use crate::affinity::{Affinity, Bound};
 use crate::backoff::{Facts, Next, Plan, removes_its_key};
 use crate::call::{Answered, Attempt, Call, Failure};
 use crate::error::Error;
@@ -57,6 +57,8 @@ pub struct Means {
     pub budget: Arc<Budget>,
     /// Told when a model turns out to be unknown.
     pub pool: Arc<KeyPool>,
+    /// Knows who made what a key does not know.
+    pub affinity: Arc<Affinity>,
 }
 
 /// Tries again where the service within failed.
@@ -88,7 +90,7 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let (mut inner, means) = (self.inner.clone(), Arc::clone(&self.means));
         Box::pin(async move {
-            let mut attempt = Attempt { call: Arc::new(call), tried: Vec::new(), shunned: Vec::new(), patient: true };
+            let mut attempt = Attempt::first(Arc::new(call));
             let mut story = Story::new(&means);
             loop {
                 match inner.call(attempt.clone()).await {
@@ -146,7 +148,8 @@ impl<'m> Story<'m> {
             return Err(Box::new(self.end(failure, owner)));
         };
         self.attempts += 1;
-        let facts = facts(attempt, &key, &lane);
+        let maker = self.maker(failure.verdict, attempt, &key);
+        let facts = Facts { maker_known: maker.is_some(), ..facts(attempt, &key, &lane) };
         let next = self.plan.after(failure.verdict, &facts);
         let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.0.withdraw();
         if failure.verdict == Verdict::ModelUnknown {
@@ -168,12 +171,23 @@ impl<'m> Story<'m> {
         if elsewhere {
             attempt.shunned.push(key.project);
         }
-        attempt.patient = !elsewhere || removes_its_key(failure.verdict);
-        // Of equal refusals the first is the one to show.
-        if self.last.as_ref().is_none_or(|last| last.verdict != failure.verdict) {
+        attempt.only = attempt.only.or(maker);
+        attempt.patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
+        // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
+        let kept =
+            |last: &Failure| matches!(last.verdict, Verdict::ForeignSignature) || last.verdict == failure.verdict;
+        if !self.last.as_ref().is_some_and(kept) {
             self.last = Some(failure);
         }
         Ok(pause)
+    }
+
+    /// Where to go with a history whose signature the key's project did not make.
+    fn maker(&self, verdict: Verdict, attempt: &Attempt, key: &Key) -> Option<u32> {
+        let call = &attempt.call;
+        let free = matches!(call.bound, Bound::Free | Bound::Prefers(_) | Bound::Unknown(_));
+        let signatures = self.means.affinity.signatures();
+        (verdict == Verdict::ForeignSignature && free).then(|| signatures.maker(call.payload.bytes(), key.project))?
     }
 
     fn tell(&self, failure: &Failure, key: &Key, then: &str) {
@@ -196,6 +210,7 @@ impl<'m> Story<'m> {
         // An answer with nothing in it is still an answer; of equal refusals of a model the first one counts.
         let first = self.last.take().filter(|last| match last.verdict {
             Verdict::Empty => true,
+            Verdict::ForeignSignature => removes_its_key(failure.verdict),
             Verdict::ModelForbidden => failure.verdict == Verdict::ModelForbidden,
             _ => false,
         });
@@ -228,6 +243,7 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
         tried: attempt.tried.contains(&key.index),
         breaker_open,
         unknown_lately,
+        maker_known: false,
         left: call.deadline.saturating_duration_since(now),
         whole: call.deadline - call.arrived,
         dice: dice(now, call),

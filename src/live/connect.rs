@@ -45,7 +45,7 @@ pub(super) async fn connect(
     handshake: &Handshake,
     setup: &Message,
 ) -> Result<Connected, Error> {
-    let mut attempt = Attempt { call: Arc::clone(call), tried: Vec::new(), shunned: Vec::new(), patient: true };
+    let mut attempt = Attempt::first(Arc::clone(call));
     let mut story = Story::new(&means.retry);
     let attempts = async {
         loop {

@@ -1,6 +1,7 @@
 //! What the meter looks for in an answer, and where: the visitor of its walk.
 
 use crate::meter::finish::{Finish, Word};
+use crate::signature::trail::Trail;
 use crate::skim::visitor::{Scalar, Visitor};
 use crate::usage::Usage;
 
@@ -8,7 +9,7 @@ use crate::usage::Usage;
 const NONE: u32 = u32::MAX;
 
 /// What was read of an answer so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "six facts that do not hang together")]
 pub(crate) struct Reading {
     pub(crate) usage: Option<Usage>,
@@ -30,6 +31,8 @@ pub(crate) struct Reading {
     /// Of the part that is being read: whether it says anything, and whether it is a thought.
     part_content: bool,
     part_thought: bool,
+    /// The signatures of thoughts, once there was one.
+    pub(crate) trail: Option<Box<Trail>>,
 }
 
 /// Where in an answer. A name tells of a value; `In...` of an object's members.
@@ -58,6 +61,8 @@ pub(crate) enum Place {
     PartText,
     PartThought,
     PartPayload,
+    /// A thought's signature.
+    Signature,
     Choices,
     InChoice,
     Message,
@@ -66,6 +71,9 @@ pub(crate) enum Place {
     /// Tool calls and the like: there, if there is one.
     Items,
     Item,
+    InItem,
+    /// What Google adds to `OpenAI`'s answers.
+    Extra,
     /// What an event tells of an interaction.
     Interaction,
     InInteraction,
@@ -156,6 +164,10 @@ impl Visitor for Reading {
             }
             (Place::Item, first) => {
                 self.content |= first != b'n';
+                (first == b'{').then_some(Place::InItem)
+            }
+            (Place::Signature, b'"') => {
+                self.trail.get_or_insert_default().begins(offset + 1);
                 None
             }
             (Place::Items | Place::Said, b'[') => Some(Place::Item),
@@ -165,7 +177,12 @@ impl Visitor for Reading {
             }
             (Place::Candidates | Place::Choices | Place::Parts, b'[')
             | (
-                Place::PromptDetails | Place::CompletionDetails | Place::Feedback | Place::Content | Place::Message,
+                Place::PromptDetails
+                | Place::CompletionDetails
+                | Place::Feedback
+                | Place::Content
+                | Place::Message
+                | Place::Extra,
                 b'{',
             ) => Some(at),
             (
@@ -211,6 +228,7 @@ impl Visitor for Reading {
             Place::InPart => match key {
                 b"text" => Place::PartText,
                 b"thought" => Place::PartThought,
+                b"thoughtSignature" | b"thought_signature" => Place::Signature,
                 b"partMetadata" | b"videoMetadata" | b"mediaResolution" => return None,
                 _ => Place::PartPayload,
             },
@@ -268,6 +286,8 @@ impl Reading {
             (Place::InInteraction, b"usage") | (Place::InMetadata, b"total_usage") => Place::Usage,
             (Place::InInteraction, b"status") => Place::Status,
             (Place::Message, b"tool_calls" | b"function_call" | b"audio") => Place::Items,
+            (Place::Message | Place::InItem, b"extra_content") | (Place::Extra, b"google") => Place::Extra,
+            (Place::Extra | Place::InItem, b"thought_signature") => Place::Signature,
             _ => return None,
         })
     }

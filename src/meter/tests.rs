@@ -247,3 +247,44 @@ fn neither_depth_nor_size_moves_it() {
     image.as_bytes().chunks(8 << 10).for_each(|chunk| meter.feed(chunk));
     assert!(meter.has_content() && meter.complete() && meter.at_boundary());
 }
+
+#[test]
+fn signatures_are_met_in_parts_and_tool_calls_in_any_pieces() {
+    let long = |made_by: &str| format!("CqcBAdHtim9/{made_by}{}", "aB3+".repeat(100));
+    let part = |made_by: &str| {
+        format!(
+            "{{\"functionCall\":{{\"args\":{{\"thoughtSignature\":\"{}\"}}}},\"thoughtSignature\":\"{}\"}}",
+            long("args"),
+            long(made_by)
+        )
+    };
+    let gemini = format!("{{\"candidates\":[{{\"content\":{{\"parts\":[{},{}]}}}}]}}", part("one"), part("two"));
+    let call = format!(
+        "{{\"function\":{{\"arguments\":\"\"}},\"extra_content\":{{\"google\":{{\"thought_signature\":\"{}\"}}}}}}",
+        long("one")
+    );
+    let openai = format!("{{\"choices\":[{{\"delta\":{{\"tool_calls\":[{call}]}}}}]}}");
+    for (answer, count) in [
+        (format!("data: {gemini}\r\n\r\n"), 2),
+        (format!("[{gemini}\n,\r\n{gemini}]"), 4),
+        (gemini.clone(), 2),
+        (openai.replace("delta", "message"), 1),
+        (format!("data: {openai}\n\n"), 1),
+        (gemini.replace("\"thoughtSignature\":", "\"text\":"), 0),
+    ] {
+        let met = |piece: usize| {
+            let (mut meter, mut met) = (Meter::default(), Vec::new());
+            for piece in answer.as_bytes().chunks(piece) {
+                meter.feed(piece);
+                met.extend(meter.signatures());
+            }
+            met
+        };
+        let whole = met(answer.len());
+        assert_eq!(whole.len(), count, "{answer}");
+        assert!(count != 2 || whole[0] != whole[1]);
+        for piece in (1..40).chain([255, 256, 257, 300, 512]) {
+            assert_eq!(met(piece), whole, "in pieces of {piece}");
+        }
+    }
+}

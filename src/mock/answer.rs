@@ -25,6 +25,7 @@ use crate::mock::quota::{Measure, Shortage};
 use crate::mock::reply;
 use crate::mock::route::{Call, Route};
 use crate::mock::script::Script;
+use crate::mock::signatures;
 use crate::mock::upload;
 use crate::mock::wire::{self, Answer};
 use crate::mock::world::World;
@@ -124,6 +125,7 @@ fn decide(world: &World, call: &OpenCall, question: &Question<'_>) -> (Answer, O
         Ok(script) => script.unwrap_or_default(),
         Err(shortage) => return (reply::refusal(short(route, &asked, &shortage), in_array), None),
     };
+    let objection = objection.or_else(|| signatures::objection(&question.json, &asked, &script.faults));
     let mut answer = match (script.refusal(), objection) {
         (Some((reason, retry)), _) => reply::refusal(reason.to(&asked, retry), in_array),
         (None, Some(refused)) => reply::refusal(refused, in_array),

@@ -32,6 +32,8 @@ pub enum Fault {
     Empty,
     /// An answer of thoughts alone.
     Thoughts,
+    /// The answer carries a thought's signature of the project's, and a history with another's is refused.
+    Signed,
     /// The prompt is blocked for this reason.
     Blocked(String),
     /// The answer ends for this reason instead of `STOP`.
@@ -60,7 +62,7 @@ pub enum Place {
 }
 
 const SHAPES: &str = "delay:2s, stall[:N[/2s]], cut:N|head, reset:N|head, drip:BYTES/50ms, stream_error:NAME[@N], \
-    unfinished, empty, thoughts, blocked[:REASON], finish:REASON, split:BYTES[/5ms], merge:N, lf, huge:BYTES, \
+    unfinished, empty, thoughts, signed, blocked[:REASON], finish:REASON, split:BYTES[/5ms], merge:N, lf, huge:BYTES, \
     close:CODE[@N], go_away:5s, status:CODE, or a refusal's name (quota_minute:30s tells the wait)";
 
 impl FromStr for Fault {
@@ -89,6 +91,7 @@ impl FromStr for Fault {
             "unfinished" => Self::Unfinished,
             "empty" => Self::Empty,
             "thoughts" => Self::Thoughts,
+            "signed" => Self::Signed,
             "blocked" => Self::Blocked(argument.unwrap_or("SAFETY").to_owned()),
             "finish" => Self::Finish(needed()?.to_owned()),
             "split" => {
@@ -127,6 +130,7 @@ impl fmt::Display for Fault {
             Self::Unfinished => f.write_str("unfinished"),
             Self::Empty => f.write_str("empty"),
             Self::Thoughts => f.write_str("thoughts"),
+            Self::Signed => f.write_str("signed"),
             Self::Blocked(reason) => write!(f, "blocked:{reason}"),
             Self::Finish(reason) => write!(f, "finish:{reason}"),
             Self::Split(bytes, pause) => write!(f, "split:{bytes}/{}", span::text(*pause)),
@@ -184,7 +188,7 @@ mod tests {
     #[test]
     fn every_fault_reads_as_it_was_written() {
         let written = "status:418 delay:2s stall:0/forever stall:2/500ms cut:2 cut:head reset:head reset:1 \
-                       drip:10/50ms stream_error:overloaded@2 unfinished empty thoughts blocked:SAFETY \
+                       drip:10/50ms stream_error:overloaded@2 unfinished empty thoughts signed blocked:SAFETY \
                        finish:MAX_TOKENS split:7/0s merge:3 lf huge:1000 close:1011@2 go_away:5s quota_minute:30s \
                        interactions_quota_exceeded";
         for text in written.split_whitespace() {

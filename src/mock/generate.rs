@@ -55,11 +55,15 @@ fn parts(speech: &Speech, piece: &str, at: usize) -> Vec<Value> {
         parts.push(json!({"inlineData": {"mimeType": "image/png", "data": PNG}}));
     }
     if let Some(call) = speech.call.as_ref().filter(|_| at == 0) {
-        parts
-            .push(json!({"functionCall": {"name": call.name, "args": call.arguments}, "thoughtSignature": "bW9jaw=="}));
+        let signature = speech.signature.as_deref().unwrap_or("bW9jaw==");
+        parts.push(json!({"functionCall": {"name": call.name, "args": call.arguments}, "thoughtSignature": signature}));
     }
     if !piece.is_empty() {
-        parts.push(json!({"text": piece}));
+        let mut part = json!({"text": piece});
+        if let Some(signature) = speech.signature.as_ref().filter(|_| at == 0) {
+            part["thoughtSignature"] = json!(signature);
+        }
+        parts.push(part);
     }
     parts
 }

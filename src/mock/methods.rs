@@ -20,6 +20,7 @@ use crate::mock::reply::whole;
 use crate::mock::resources;
 use crate::mock::route::{Call, Framing};
 use crate::mock::shelf::Verb;
+use crate::mock::signatures;
 use crate::mock::speech::{self, Speech};
 use crate::mock::wire::Answer;
 use crate::mock::world::World;
@@ -168,7 +169,9 @@ fn say(world: &World, question: &Question<'_>, asked: &Asked, faults: &[Fault]) 
     let (prompt, tokens) = (speech::prompt(&question.json), speech::prompt_tokens(&question.json));
     let (chunks, least) = (settings.chunks.max(1), settings.answer_bytes);
     let speech = Speech::of(&question.json, &prompt, tokens + cached, chunks, least, faults);
-    Speech { cached_tokens: cached, ..speech }
+    let signed = faults.contains(&Fault::Signed);
+    let signature = signed.then(|| signatures::of(&asked.project, &world.answer_id()));
+    Speech { cached_tokens: cached, signature, ..speech }
 }
 
 /// The tokens of the cached content that a prompt stands on.

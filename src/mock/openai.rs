@@ -16,7 +16,7 @@ pub(crate) fn completion(speech: &Speech, model: &str, id: &str, created: i64) -
     }
     if let Some(call) = &speech.call {
         message["content"] = Value::Null;
-        message["tool_calls"] = json!([tool_call(call, id)]);
+        message["tool_calls"] = json!([tool_call(speech, call, id)]);
     }
     json!({
         "id": id,
@@ -46,7 +46,7 @@ pub(crate) fn chunks(speech: &Speech, model: &str, id: &str, created: i64, inclu
                 delta["content"] = json!(text);
             }
             if let Some(call) = speech.call.as_ref().filter(|_| at == 0) {
-                let mut call = tool_call(call, id);
+                let mut call = tool_call(speech, call, id);
                 call["index"] = json!(0);
                 delta["tool_calls"] = json!([call]);
             }
@@ -65,9 +65,13 @@ pub(crate) fn chunks(speech: &Speech, model: &str, id: &str, created: i64, inclu
     chunks
 }
 
-fn tool_call(call: &FunctionCall, id: &str) -> Value {
+fn tool_call(speech: &Speech, call: &FunctionCall, id: &str) -> Value {
     let function = json!({"name": call.name, "arguments": call.arguments.to_string()});
-    json!({"id": format!("function-call-{id}"), "type": "function", "function": function})
+    let mut call = json!({"id": format!("function-call-{id}"), "type": "function", "function": function});
+    if let Some(signature) = &speech.signature {
+        call["extra_content"] = json!({"google": {"thought_signature": signature}});
+    }
+    call
 }
 
 fn text_of(speech: &Speech, piece: &str, at: usize) -> String {

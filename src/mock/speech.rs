@@ -21,6 +21,8 @@ pub(crate) struct Speech {
     pub(crate) thought: Option<&'static str>,
     /// The function that the model calls instead of saying anything.
     pub(crate) call: Option<FunctionCall>,
+    /// The signature on the first thing that is said or called.
+    pub(crate) signature: Option<String>,
     /// Whether a picture comes first, as it was asked for.
     pub(crate) picture: bool,
     /// Bytes of inline data in the first frame.

@@ -234,6 +234,7 @@ impl Lease {
             | Verdict::Empty
             | Verdict::Caller
             | Verdict::NotOwner
+            | Verdict::ForeignSignature
             | Verdict::Abandoned
             | Verdict::DoubleCredential
             | Verdict::Edge

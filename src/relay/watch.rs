@@ -11,6 +11,7 @@ use crate::answer::last_frame;
 use crate::endpoint::Surface;
 use crate::error::Error;
 use crate::meter::Meter;
+use crate::pool::key::Key;
 use crate::pool::lease::{Lease, Moment};
 use crate::record::{Outcome, Record};
 use crate::refusal::Refusal;
@@ -30,6 +31,16 @@ pub struct Eyes {
     pub affinity: Arc<Affinity>,
     /// Knows every key.
     pub scrubber: Arc<Scrubber>,
+}
+
+impl Eyes {
+    /// Learns which signatures of thoughts the project of `key` made, of those that the meter met since the last time.
+    #[inline]
+    pub fn learn_signatures(&self, meter: &mut Meter, key: &Key) {
+        for signature in meter.signatures() {
+            self.affinity.signatures().learn(signature, key.project);
+        }
+    }
 }
 
 /// What is known of an answer while it passes.
@@ -89,6 +100,7 @@ impl Watch {
         // Chunks that were read ahead were fed then, and an error would stand in the last of them.
         if self.fed == 0 {
             self.meter.feed(&chunk);
+            self.eyes.learn_signatures(&mut self.meter, self.lease.key());
         } else {
             self.fed -= 1;
         }

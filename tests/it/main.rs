@@ -34,6 +34,7 @@ mod quota;
 mod retry;
 mod shares;
 mod sharing;
+mod signatures;
 mod streams;
 mod surfaces;
 mod transfers;

@@ -15,7 +15,7 @@ const TABLE: [(&str, Verdict); 49] = [
     ("api_key_not_found", KeyInvalid),
     ("invalid_argument", Caller),
     ("too_many_tokens", Caller),
-    ("thought_signature", Caller),
+    ("thought_signature", ForeignSignature),
     ("multiple_credentials", DoubleCredential),
     ("location", Precondition),
     ("free_tier_unavailable", Precondition),

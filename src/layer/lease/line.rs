@@ -31,11 +31,14 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
         };
     }
     let shunned = shunned(pool, attempt, began);
-    let preferred = preferred(pool, attempt, &lane, &shunned, began);
-    if let Some(lease) = preferred.or_else(|| unspent(pool, attempt, &lane, &shunned, began)) {
-        return Ok(lease);
+    let only = attempt.only.map(Only::Project).or_else(|| only(&call.bound));
+    if only.is_none() {
+        let preferred = preferred(pool, attempt, &lane, &shunned, began);
+        if let Some(lease) = preferred.or_else(|| unspent(pool, attempt, &lane, &shunned, began)) {
+            return Ok(lease);
+        }
     }
-    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only: only(&call.bound) };
+    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only };
     let limit = call.deadline.min(began + limits.max_wait);
     // Who may go to one project alone takes nobody's turn by going there, and nobody's is held up by its wait.
     if lane.waiting.load(Relaxed) == 0 || avoid.only.is_some() {
@@ -125,7 +128,7 @@ fn preferred(
 fn unspent(pool: &KeyPool, attempt: &Attempt, lane: &Arc<SharedLane>, shunned: &[u32], now: Instant) -> Option<Lease> {
     let call = &attempt.call;
     let makes = call.method == Method::POST && call.lane.is_empty() && call.endpoint.names_resources();
-    if !makes || only(&call.bound).is_some() {
+    if !makes {
         return None;
     }
     let spent = pool.spent(now);

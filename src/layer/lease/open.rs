@@ -115,6 +115,7 @@ pub(super) async fn open(
     }
     lease.succeed(Instant::now());
     learn_owner(eyes, call, &lease);
+    eyes.learn_signatures(&mut meter, lease.key());
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
         let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, &parts.headers), body };
