@@ -10,6 +10,7 @@ use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
+use crate::error::Error;
 use crate::pool::key::Key;
 use crate::reference::Reference;
 use crate::resource::Resource;
@@ -259,6 +260,15 @@ impl Owner {
     /// Whether `client` made it.
     pub fn is(&self, client: &Client) -> bool {
         self.client.as_ref().is_some_and(|owner| owner.id() == client.id())
+    }
+}
+
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::TwoOwners(one, other) => Self::TwoOwners(one, other),
+            Conflict::Foreign(resource) => Self::Foreign(resource),
+        }
     }
 }
 

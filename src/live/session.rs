@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::affinity::{Affinity, Bound, Conflict};
+use crate::affinity::{Affinity, Bound};
 use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
 use crate::client::Client;
@@ -191,10 +191,7 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
 fn bind(affinity: &Affinity, client: &Client, handle: Option<&str>, setup: &[u8]) -> Result<Bound, Error> {
     let named = references(setup).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
     let session = handle.and_then(Resource::session).map(|resource| Reference { resource, certain: true });
-    affinity.bind(session.iter().chain(&named), client).map_err(|conflict| match conflict {
-        Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
-        Conflict::Foreign(resource) => Error::Foreign(resource),
-    })
+    Ok(affinity.bind(session.iter().chain(&named), client)?)
 }
 
 /// Closes a session that did not begin, and records it as the same answer over HTTP would be.
