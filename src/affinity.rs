@@ -161,10 +161,10 @@ impl Affinity {
         self.uploads.insert(Arc::clone(client.id()), project);
     }
 
-    /// On whose behalf a resumable upload goes on for whoever has its id; `client` is the one who says so, where a
+    /// On whose behalf a resumable upload goes on at `path` for whoever has its id; `client` is the one who says so, where a
     /// credential tells. `None`: it is not known, or not theirs.
-    pub fn continues(&self, upload_id: &str, client: Option<&Client>) -> Option<Client> {
-        let owner = self.owner(&Resource::upload(upload_id)?)?;
+    pub fn continues(&self, path: &str, upload_id: &str, client: Option<&Client>) -> Option<Client> {
+        let owner = self.owner(&Resource::upload(path, upload_id)?)?;
         let foreign = client.is_some_and(|client| self.isolates(client) && !owner.is(client));
         owner.client.filter(|_| !foreign)
     }

@@ -83,6 +83,9 @@ pub enum Error {
     /// A resumable upload that cannot go on here.
     #[error("no such upload: it is over, it expired, or it was begun elsewhere; begin it again")]
     NoUpload,
+    /// A part of an upload that asks for another one to begin.
+    #[error("with an upload_id an upload goes on, and nothing can begin: leave it out to begin another")]
+    UploadBegins,
     /// Google said where an upload goes on, but not by what it is known.
     #[error("Google named no address by which the upload could go on through here")]
     UploadUrl,
@@ -158,6 +161,7 @@ impl Error {
             Self::TwoOwners(..) => "two_owners",
             Self::Foreign(_) => "foreign_resource",
             Self::NoUpload => "no_upload",
+            Self::UploadBegins => "upload_begins",
             Self::UploadUrl => "upload_url",
             Self::NoOrigin => "no_origin",
             Self::TooManyResources { .. } => "too_many_resources",
@@ -187,6 +191,7 @@ impl Error {
             | Self::TwoOwners(..)
             | Self::TooManyResources { .. }
             | Self::NoOrigin
+            | Self::UploadBegins
             | Self::PageToken => StatusCode::BAD_REQUEST,
             Self::NoRealtime => StatusCode::NOT_IMPLEMENTED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
