@@ -204,7 +204,11 @@ async fn the_id_of_an_upload_opens_no_other_path_and_begins_nothing() {
         assert!(json["error"]["message"].as_str().unwrap().contains("upload_id"), "{json}");
     }
     assert_eq!(world.calls().len(), before, "nothing of it went up with a key");
-    assert_eq!(finalize(&gate, &url, 0, "abcd").await["sizeBytes"], "4", "the upload itself goes on");
+    play(&world, &["header=x-goog-upload-url:https://g.example/upload/v1beta/files?key={key}&upload_id=x"]);
+    let chunk = step(&gate, &url, "upload", 0).body("ab").send().await.unwrap();
+    assert_eq!((chunk.status().as_u16(), header(&chunk, "x-goog-upload-url").as_str()), (200, ""));
+    world.clear_scripts();
+    assert_eq!(finalize(&gate, &url, 2, "cd").await["sizeBytes"], "4", "the upload itself goes on");
 }
 
 #[tokio::test]
