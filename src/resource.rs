@@ -225,7 +225,9 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_read_back_and_has_a_life() {
-        for resource in [Resource::of_value("files/a"), Resource::session("h/1=="), Resource::upload("/upload/v1/files", "u")] {
+        for resource in
+            [Resource::of_value("files/a"), Resource::session("h/1=="), Resource::upload("/upload/v1/files", "u")]
+        {
             let resource = resource.unwrap();
             assert_eq!(Resource::recall(resource.name()), Some(resource));
         }

@@ -311,9 +311,8 @@ mod tests {
             async move { if first { std::future::pending().await } else { Ok(seven()) } }
         });
         let service = layer(answers(&tasks)).layer(inner);
-        let asked = |service: Remember<_>| async move {
-            tokio::time::timeout(PATIENCE, service.oneshot(count())).await.ok()
-        };
+        let asked =
+            |service: Remember<_>| async move { tokio::time::timeout(PATIENCE, service.oneshot(count())).await.ok() };
         let mut askers = Vec::new();
         // Each comes before the one before it has left.
         for _ in 0..4 {
