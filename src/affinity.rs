@@ -11,6 +11,7 @@ use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
+use crate::error::Error;
 use crate::pool::key::Key;
 use crate::reference::Reference;
 use crate::resource::Resource;
@@ -171,10 +172,10 @@ impl Affinity {
         self.uploads.insert(Arc::clone(client.id()), project);
     }
 
-    /// On whose behalf a resumable upload goes on for whoever has its id; `client` is the one who says so, where a
+    /// On whose behalf a resumable upload goes on at `path` for whoever has its id; `client` is the one who says so, where a
     /// credential tells. `None`: it is not known, or not theirs.
-    pub fn continues(&self, upload_id: &str, client: Option<&Client>) -> Option<Client> {
-        let owner = self.owner(&Resource::upload(upload_id)?)?;
+    pub fn continues(&self, path: &str, upload_id: &str, client: Option<&Client>) -> Option<Client> {
+        let owner = self.owner(&Resource::upload(path, upload_id)?)?;
         let foreign = client.is_some_and(|client| self.isolates(client) && !owner.is(client));
         owner.client.filter(|_| !foreign)
     }
@@ -275,6 +276,15 @@ impl Owner {
     /// Whether `client` made it.
     pub fn is(&self, client: &Client) -> bool {
         self.client.as_ref().is_some_and(|owner| owner.id() == client.id())
+    }
+}
+
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::TwoOwners(one, other) => Self::TwoOwners(one, other),
+            Conflict::Foreign(resource) => Self::Foreign(resource),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod identity;
 mod presented;
 mod jwt;
 
+use identity::ANONYMOUS;
 pub use identity::{Caller, Client};
 pub use jwt::Unusable;
 use jwt::{Refused, Verifier};
@@ -71,7 +72,7 @@ impl Clients {
             tokens: auth.tokens.iter().enumerate().map(token).collect(),
             admin: auth.admin_token.as_ref().map(Secret::digest),
             jwt,
-            anonymous: open.then(|| Client::new("anonymous", loopback, &limits_of(limits, "anonymous"))),
+            anonymous: open.then(|| Client::new(ANONYMOUS, loopback, &limits_of(limits, ANONYMOUS))),
             limits: limits.clone(),
             subjects: Cache::builder().max_capacity(JWT_CLIENTS_MAX).time_to_idle(JWT_CLIENT_IDLE).build(),
             verified: Cache::builder().max_capacity(TOKENS_MAX).time_to_live(TOKEN_LIFE).build(),
@@ -157,7 +158,7 @@ impl Clients {
 /// they are, and none of the names that are geminate's own to give.
 pub fn nameable(sub: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@:|+/=".contains(&byte);
-    let own = sub == "anonymous" || sub == "operator" || sub.starts_with("operator-");
+    let own = sub == ANONYMOUS || sub == "operator" || sub.starts_with("operator-");
     (1..=SUB_BYTES_MAX).contains(&sub.len()) && sub.bytes().all(plain) && !own
 }
 

@@ -90,7 +90,7 @@ impl Endpoint {
         };
         let target = target(asked, path, surface == Surface::OpenAi && !rest.starts_with("openai/"));
         let resource = match (head, action) {
-            (_, Action::UploadChunk) => query::upload_id(asked.query()).and_then(|id| Resource::upload(&id)),
+            (_, Action::UploadChunk) => query::upload_id(asked.query()).and_then(|id| Resource::upload(path, &id)),
             ("upload" | "download", _) => rest.split_once('/').and_then(|(_, rest)| Resource::of_path(rest)),
             (_, Action::Other) => Resource::of_path(rest),
             _ => None,

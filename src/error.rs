@@ -28,6 +28,15 @@ pub enum Error {
     /// An upgrade to a WebSocket that is wrong; says what.
     #[error("the WebSocket handshake is wrong: {0}")]
     Handshake(&'static str),
+    /// A web page that nobody vouches for.
+    #[error(
+        "a web page of another origin may not open a session here, as this gateway knows no client by a credential: \
+         set AUTH_TOKEN, or use an ephemeral token"
+    )]
+    ForeignOrigin,
+    /// A handle that cannot be told from another's.
+    #[error("the session's resumption handle cannot be read: it is longer than 1024 bytes, or no text")]
+    Handle,
     /// The upstream closed a Live session before it had begun.
     #[error("the upstream closed the session by {code}: {reason}")]
     Closed {
@@ -83,6 +92,9 @@ pub enum Error {
     /// A resumable upload that cannot go on here.
     #[error("no such upload: it is over, it expired, or it was begun elsewhere; begin it again")]
     NoUpload,
+    /// A part of an upload that asks for another one to begin.
+    #[error("with an upload_id an upload goes on, and nothing can begin: leave it out to begin another")]
+    UploadBegins,
     /// Google said where an upload goes on, but not by what it is known.
     #[error("Google named no address by which the upload could go on through here")]
     UploadUrl,
@@ -146,6 +158,8 @@ impl Error {
             Self::NoRealtime => "no_realtime",
             Self::UpgradeRequired => "upgrade_required",
             Self::Handshake(_) => "handshake",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::Handle => "resumption_handle",
             Self::Closed { .. } => "closed",
             Self::RateLimited { .. } => "rate_limited",
             Self::Busy => "busy",
@@ -158,6 +172,7 @@ impl Error {
             Self::TwoOwners(..) => "two_owners",
             Self::Foreign(_) => "foreign_resource",
             Self::NoUpload => "no_upload",
+            Self::UploadBegins => "upload_begins",
             Self::UploadUrl => "upload_url",
             Self::NoOrigin => "no_origin",
             Self::TooManyResources { .. } => "too_many_resources",
@@ -183,11 +198,14 @@ impl Error {
             Self::Unroutable(Unroutable::Ambiguous)
             | Self::BodyBroken
             | Self::Handshake(_)
+            | Self::Handle
             | Self::Closed { code: 1003 | 1007 | 1008 | 1009, .. }
             | Self::TwoOwners(..)
             | Self::TooManyResources { .. }
             | Self::NoOrigin
+            | Self::UploadBegins
             | Self::PageToken => StatusCode::BAD_REQUEST,
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NoRealtime => StatusCode::NOT_IMPLEMENTED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RateLimited { .. } | Self::Exhausted { fault: false, .. } | Self::LineFull { .. } => {

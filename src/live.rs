@@ -62,6 +62,10 @@ impl Live {
     ) -> Result<Response<Body>, Error> {
         let began = Instant::now();
         let handshake = handshake::read(head)?;
+        // Where a credential lets clients in, a page has none that is not its own.
+        if client.anonymous() && token.is_none() && handshake::from_elsewhere(&head.headers) {
+            return Err(Error::ForeignOrigin);
+        }
         // Both are there on HTTP/1.1, the only version whose handshakes are read.
         let (upgrade, sequel) = (head.extensions.remove::<OnUpgrade>(), head.extensions.remove::<Sequel>());
         let (Some(upgrade), Some(sequel)) = (upgrade, sequel) else { return Err(Error::UpgradeRequired) };

@@ -94,9 +94,10 @@ impl Resource {
         Self::bearer(SESSIONS, handle)
     }
 
-    /// A resumable upload, by its `upload_id`.
-    pub fn upload(id: &str) -> Option<Self> {
-        Self::bearer(UPLOADS, id)
+    /// A resumable upload, by its path and its `upload_id`: the id opens no other path.
+    pub fn upload(path: &str, id: &str) -> Option<Self> {
+        let path = path.trim_start_matches('/');
+        Self::bearer(UPLOADS, id).and_then(|_| Self::bearer(UPLOADS, &format!("{path}?{id}")))
     }
 
     /// The canonical name.
@@ -224,7 +225,9 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_read_back_and_has_a_life() {
-        for resource in [Resource::of_value("files/a"), Resource::session("h/1=="), Resource::upload("u")] {
+        for resource in
+            [Resource::of_value("files/a"), Resource::session("h/1=="), Resource::upload("/upload/v1/files", "u")]
+        {
             let resource = resource.unwrap();
             assert_eq!(Resource::recall(resource.name()), Some(resource));
         }
@@ -232,10 +235,10 @@ mod tests {
         assert_eq!(Resource::of_value("models/m/operations/o").unwrap().life(), Duration::from_hours(24 * 14));
         assert_eq!(name(Resource::of_id("interactions", "v1_x")).as_deref(), Some("interactions/v1_x"));
         assert_eq!(Resource::of_id("models", "x"), None);
-        assert_eq!(Resource::upload(&"x".repeat(5_000)), None);
+        assert_eq!(Resource::upload("/upload/v1/files", &"x".repeat(5_000)), None);
         let token = || Resource::of_value("auth_tokens/fake-id");
         assert_eq!(token(), Resource::recall(token().unwrap().name()));
-        for bearer in [Resource::upload("fake-id"), Resource::session("fake-id"), token()] {
+        for bearer in [Resource::upload("/upload/v1/files", "fake-id"), Resource::session("fake-id"), token()] {
             assert!(
                 !format!("{bearer:?} {}", bearer.as_ref().unwrap()).contains("fake-id"),
                 "who has the id may use it"

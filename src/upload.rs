@@ -21,6 +21,7 @@ use crate::resource::Resource;
 use crate::settings::PublicUrl;
 use crate::telemetry::clock;
 
+mod goes_on;
 mod origin;
 
 pub use origin::ViaProxy;
@@ -66,6 +67,8 @@ impl Uploads {
     /// What the call's answer will need, if it is one of an upload.
     pub fn of(self: &Arc<Self>, call: &Call, head: &Parts) -> Result<Option<Upload>, Error> {
         let step = match (call.endpoint.action, &call.endpoint.resource) {
+            // Its id lets in whoever has it, and for this upload alone.
+            (Action::UploadChunk, _) if goes_on::begins(head) => return Err(Error::UploadBegins),
             (Action::UploadChunk, Some(upload)) => Step::On(upload.clone()),
             (Action::UploadStart | Action::Upload, _) => {
                 let origin = origin(self.public_url.as_ref(), head);
@@ -92,6 +95,8 @@ impl Upload {
         }
         match self.step {
             Step::On(upload) => {
+                // The client has its address, which is one of ours.
+                URLS.iter().for_each(|name| drop(reply.headers_mut().remove(name)));
                 if is_over(reply.headers()) {
                     affinity.retire(&upload, AFTERGLOW, clock());
                 }

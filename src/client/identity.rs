@@ -11,6 +11,9 @@ use crate::endpoint::Surface;
 use crate::secret::Secret;
 use crate::settings::ClientLimits;
 
+/// The client that anyone is where there is nothing to know clients by; no token and no JWT names it.
+pub(super) const ANONYMOUS: &str = "anonymous";
+
 /// Who asks, and in which dialect: told before the credentials that show it are taken out of the request.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -46,6 +49,11 @@ impl Client {
     /// The name in logs, metrics and `[clients.NAME]`: `operator` (`operator-2`, ..), `anonymous` or the `sub` of a JWT.
     pub fn id(&self) -> &Arc<str> {
         &self.0.id
+    }
+
+    /// Whether it is anyone: nobody is known here by a credential.
+    pub fn anonymous(&self) -> bool {
+        &*self.0.id == ANONYMOUS
     }
 
     /// Whether it may see what concerns the operator only, such as the id of the key that served it.

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::affinity::{Affinity, Bound, Conflict};
+use crate::affinity::{Affinity, Bound};
 use crate::alias::Aliases;
 use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
@@ -115,10 +115,7 @@ impl Intake {
             let before = Some(client).filter(|_| endpoint.is_upload()).and_then(|client| self.affinity.sticks(client));
             return Ok(before.map_or(Bound::Free, Bound::Prefers));
         }
-        self.affinity.bind(of_path.iter().chain(named), client).map_err(|conflict| match conflict {
-            Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
-            Conflict::Foreign(resource) => Error::Foreign(resource),
-        })
+        Ok(self.affinity.bind(of_path.iter().chain(named), client)?)
     }
 
     /// The time until the first byte: as configured, or longer where the client asks, up to the ceiling. Of a body that

@@ -46,7 +46,7 @@ impl<S, C> Authenticate<S, C> {
     fn identify(&self, presented: &Presented, uri: &Uri) -> Result<Client, Denied> {
         let identified = self.clients.identify(presented);
         if let Some(id) = endpoint::upload_id(uri) {
-            return self.affinity.continues(&id, identified.as_ref().ok()).ok_or(Denied::Upload);
+            return self.affinity.continues(uri.path(), &id, identified.as_ref().ok()).ok_or(Denied::Upload);
         }
         identified.or_else(|denied| {
             let made = presented.token().and_then(|token| Resource::of_value(token.expose()));

@@ -26,6 +26,8 @@ mod refused;
 mod open;
 
 pub use limits::Limits;
+pub(crate) use open::learn_owner;
+pub(crate) use refused::{failure, verdict};
 
 /// Longer than any attempt.
 const FOREVER: Duration = Duration::from_hours(24 * 365);

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Response;
 use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
@@ -63,6 +64,7 @@ where
             let question = if wish.keep { question::of(&call) } else { None };
             let Some(question) = question else { return inner.call(call).await };
             let record = Arc::clone(&call.record);
+            let time = (call.deadline, call.deadline - call.arrived);
             let known = || answers.look(&question, wish.age_max);
             if !wish.look {
                 // What is fresh must have begun after it was asked for: another's call will not do.
@@ -74,7 +76,7 @@ where
             match answers.flights().board(question.digest, known) {
                 Boarding::Landed(kept) => Ok(from_memory(&kept, &record)),
                 Boarding::Leads(flight, landing) => {
-                    lead(answers, inner.call(call), (flight, landing), question, record).await
+                    lead(answers, inner.call(call), (flight, landing), question, record, time).await
                 }
                 Boarding::Follows(landing) => match follow(landing, &record).await? {
                     Some(answer) => Ok(answer),
@@ -120,28 +122,33 @@ async fn lead(
     (flight, _aboard): (Flight, watch::Receiver<Option<Landing>>),
     question: Question,
     record: Arc<Record>,
+    time: (Instant, Duration),
 ) -> Reply {
     record.remembered(Remembered::Miss);
     let (own, reply) = oneshot::channel();
     let tasks = answers.tasks().clone();
-    tasks.spawn(fly(answers, call, flight, question, record, own)).map_err(|_| Error::Busy)?;
+    tasks.spawn(fly(answers, call, flight, question, record, time, own)).map_err(|_| Error::Busy)?;
     // Nothing is said when the house closes, or when the call panicked.
     reply.await.unwrap_or(Err(Error::Panicked))
 }
 
-/// Makes the one call, keeps its answer, and tells all who wait. Ends early when nobody does any more.
+/// Makes the one call, keeps its answer, and tells all who wait. Ends early when nobody does any more, and with a failure
+/// when the call's own time is over: those who follow one that hangs would else make it outlive each of them.
 async fn fly(
     answers: Arc<Answers>,
     call: impl Future<Output = Reply> + Send,
     flight: Flight,
     question: Question,
     record: Arc<Record>,
+    (deadline, whole): (Instant, Duration),
     own: oneshot::Sender<Reply>,
 ) {
     let gathered = tokio::select! {
         // What has come is kept, though the last one leaves as it comes.
         biased;
-        gathered = answers.gather(call, &record) => gathered,
+        gathered = timeout_at(deadline, answers.gather(call, &record)) => {
+            gathered.unwrap_or(Gathered::Failed(Error::DeadlineExceeded(whole)))
+        }
         () = flight.deserted() => return,
         () = answers.tasks().stopping() => return,
     };
@@ -216,6 +223,9 @@ mod tests {
     use crate::settings::{Cache, ClientLimits, Settings};
     use crate::tasks::Tasks;
 
+    /// What a call may take.
+    const PATIENCE: Duration = Duration::from_mins(5);
+
     fn count() -> Call {
         let (uri, now) = (Uri::from_static("/v1beta/models/m:countTokens"), Instant::now());
         Call {
@@ -229,8 +239,16 @@ mod tests {
             lane: "m".into(),
             bound: Bound::Free,
             arrived: now,
-            deadline: now,
+            deadline: now + PATIENCE,
         }
+    }
+
+    /// An answer that may be kept.
+    fn seven() -> Response<Relay> {
+        let mut reply = Response::new(Relay::from(Bytes::from_static(b"{\"totalTokens\": 7}")));
+        let json = HeaderValue::from_static("application/json");
+        reply.headers_mut().insert(http::header::CONTENT_TYPE, json);
+        reply
     }
 
     fn answers(tasks: &Tasks) -> Arc<Answers> {
@@ -265,11 +283,8 @@ mod tests {
                 let inner = service_fn(move |_: Call| {
                     calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     async {
-                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                        let mut reply = Response::new(Relay::from(Bytes::from_static(b"{\"totalTokens\": 7}")));
-                        let json = HeaderValue::from_static("application/json");
-                        reply.headers_mut().insert(http::header::CONTENT_TYPE, json);
-                        Ok(reply)
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        Ok(seven())
                     }
                 });
                 barrier.wait();
@@ -284,5 +299,32 @@ mod tests {
             assert_eq!(thread.join().unwrap(), "{\"totalTokens\": 7}");
         }
         assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_is_followed_for_its_own_time_and_no_longer() {
+        let tasks = Tasks::new();
+        let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let seen = Arc::clone(&calls);
+        let inner = service_fn(move |_: Call| {
+            let first = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            async move { if first { std::future::pending().await } else { Ok(seven()) } }
+        });
+        let service = layer(answers(&tasks)).layer(inner);
+        let asked =
+            |service: Remember<_>| async move { tokio::time::timeout(PATIENCE, service.oneshot(count())).await.ok() };
+        let mut askers = Vec::new();
+        // Each comes before the one before it has left.
+        for _ in 0..4 {
+            askers.push(tokio::spawn(asked(service.clone())));
+            tokio::time::sleep(PATIENCE * 2 / 3).await;
+        }
+        let mut told = Vec::new();
+        for asker in askers {
+            told.push(asker.await.unwrap().map(|reply| reply.map(|reply| reply.status().as_u16())));
+        }
+        assert_eq!(told[1..], [Some(Err(Error::DeadlineExceeded(PATIENCE))), Some(Ok(200)), Some(Ok(200))]);
+        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2, "the first who asked after it led anew");
+        tasks.finished().await;
     }
 }

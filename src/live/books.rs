@@ -12,6 +12,7 @@ use crate::live::message::Told;
 use crate::live::pump::{End, Ending};
 use crate::live::socket::Message;
 use crate::live::tally::Tally;
+use crate::pool::key::Key;
 use crate::pool::lease::{Lease, Moment};
 use crate::record::{Outcome, Record};
 use crate::refusal::Refusal;
@@ -28,15 +29,24 @@ pub(super) struct Books {
     record: Arc<Record>,
     client: Client,
     lease: Option<Lease>,
+    /// In whose project the session lives.
+    home: Option<Arc<Key>>,
     tally: Tally,
     settled: u64,
     over: bool,
 }
 
 impl Books {
-    /// Of a session of `client`'s that has begun on the key of `lease`, or on an ephemeral token.
-    pub(super) fn new(eyes: Eyes, record: Arc<Record>, client: Client, lease: Option<Lease>) -> Self {
-        Self { eyes, record, client, lease, tally: Tally::default(), settled: 0, over: false }
+    /// Of a session of `client`'s that has begun on the key of `lease`, or on an ephemeral token; it lives in the project
+    /// of the key `home`, where that is known.
+    pub(super) fn new(
+        eyes: Eyes,
+        record: Arc<Record>,
+        client: Client,
+        lease: Option<Lease>,
+        home: Option<Arc<Key>>,
+    ) -> Self {
+        Self { eyes, record, client, lease, home, tally: Tally::default(), settled: 0, over: false }
     }
 
     /// A message of Google's, on its way to the client.
@@ -52,11 +62,11 @@ impl Books {
             }
             self.settled = self.settled.max(prompt_tokens);
         }
-        if let (Some(handle), Some(lease)) = (told.handle.as_deref(), &self.lease)
+        if let (Some(handle), Some(key)) = (told.handle.as_deref(), &self.home)
             && let Some(session) = Resource::session(handle)
         {
             // Only its project can go on with it.
-            self.eyes.affinity.learn(session, lease.key(), Some(&self.client), clock());
+            self.eyes.affinity.learn(session, key, Some(&self.client), clock());
         }
     }
 
@@ -97,6 +107,7 @@ impl Books {
                 Some(close) => (self.ended(Outcome::CallerError, close), Close::new(GOING_AWAY, "")),
                 None => (self.gone(), Close::new(GOING_AWAY, "")),
             },
+            End::Barred(close) => (self.ended(Outcome::CallerError, close), Close::new(GOING_AWAY, "")),
             End::Stuck => (self.gone(), Close::new(GOING_AWAY, "")),
         }
     }
@@ -111,6 +122,7 @@ impl Books {
     fn google_ended(&mut self, end: End, limits: &Limits) -> Close {
         let why = match end {
             End::Closed(frame) => return self.google_closed(Close::heard(frame.as_ref(), &self.eyes.scrubber)),
+            End::Barred(close) => return self.google_closed(close),
             End::Broke(error) => match Close::of_fault(&error, limits.message_bytes) {
                 Some(close) => format!("the upstream failed: {}", close.reason),
                 None => "the upstream broke off".to_owned(),

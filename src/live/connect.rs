@@ -9,16 +9,15 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::affinity::Bound;
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
+use crate::layer::lease::{failure, learn_owner, verdict};
 use crate::layer::retry::Story;
 use crate::live::close::Close;
 use crate::live::means::Means;
 use crate::live::socket::{self, GoogleSocket, Message};
-use crate::pool::key::Form;
+use crate::pool::key::{Form, Key};
 use crate::pool::lease::Lease;
-use crate::refusal::Refusal;
 use crate::resource::Resource;
 use crate::secret::Secret;
 use crate::upstream::{Broken, Handshake, Opened};
@@ -32,6 +31,8 @@ const TOKEN: &str = "token";
 pub(super) struct Connected {
     /// `None`: the session is an ephemeral token's.
     pub(super) lease: Option<Lease>,
+    /// The key in whose project it lives: the lease's, or the one that made the token. `None`: it is not known.
+    pub(super) key: Option<Arc<Key>>,
     pub(super) socket: GoogleSocket,
     /// Google's first message.
     pub(super) first: Message,
@@ -78,15 +79,20 @@ pub(super) async fn connect_by_token(
 ) -> Result<Connected, Error> {
     // By the way out of the key that made it.
     let owner = Resource::of_value(token.expose()).and_then(|token| means.lease.eyes.affinity.owner(&token));
-    let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key as usize));
-    let egress = key.map_or(0, |key| key.egress);
+    let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key as usize)).cloned();
+    let egress = key.as_ref().map_or(0, |key| key.egress);
     let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None };
     call.record.attempt(&TOKEN.into());
     let began = Instant::now();
     let opened = timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await;
     call.record.add_upstream(began.elapsed());
     match opened {
-        Ok(Ok((socket, first))) => Ok(Connected { lease: None, socket, first }),
+        Ok(Ok((socket, first))) => {
+            if let Some(key) = &key {
+                learn_owner(&means.lease.eyes, call, key);
+            }
+            Ok(Connected { lease: None, key, socket, first })
+        }
         Ok(Err(failure)) => Err(failure.error.unwrap_or(Error::StreamBroken("it did not begin"))),
         Err(_) => Err(Error::DeadlineExceeded(call.deadline - call.arrived)),
     }
@@ -112,7 +118,9 @@ async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &M
     match opened {
         Ok((socket, first)) => {
             lease.succeed(Instant::now());
-            Ok(Connected { lease: Some(lease), socket, first })
+            learn_owner(&means.lease.eyes, call, lease.key());
+            let key = Some(Arc::clone(lease.key()));
+            Ok(Connected { lease: Some(lease), key, socket, first })
         }
         Err(failure) => Err(means.lease.settle(call, lease, *failure)),
     }
@@ -148,9 +156,9 @@ async fn begin(
             return Err(Box::new(Failure { answered: None, error, ..failure }));
         }
         Ok(Opened::Mistaken) => return Err(interrupted("it answered another handshake".to_owned())),
-        Err(Broken::Connect(why)) => return Err(failed(Verdict::Connect, Error::Unreachable(clean(why)))),
+        Err(Broken::Connect(why)) => return Err(Box::new(failure(Verdict::Connect, Error::Unreachable(clean(why))))),
         Err(Broken::Interrupted(why)) => return Err(interrupted(clean(why))),
-        Err(Broken::Body(fault)) => return Err(failed(Verdict::Caller, fault)),
+        Err(Broken::Body(fault)) => return Err(Box::new(failure(Verdict::Caller, fault))),
     };
     let mut socket = socket::on(io, Role::Client, means.limits.message_bytes).await;
     if let Err(error) = socket.send(setup.clone()).await {
@@ -173,27 +181,11 @@ async fn begin(
 /// Google closed instead of answering the setup.
 fn closed(call: &Call, close: Close) -> Box<Failure> {
     let refusal = close.refusal();
-    let verdict = match (Verdict::of(&refusal, &call.endpoint), &call.bound) {
-        // Another project may own the session that is to go on.
-        (Verdict::Caller, Bound::Unknown(_)) if refusal.code == 404 => Verdict::NotOwner,
-        (verdict, _) => verdict,
-    };
+    let verdict = verdict(&refusal, call);
     let Close { code, reason } = close;
-    let failure = failed(verdict, Error::Closed { code, reason });
-    Box::new(Failure { refusal, ..*failure })
+    Box::new(Failure { refusal, ..failure(verdict, Error::Closed { code, reason }) })
 }
 
 fn interrupted(why: String) -> Box<Failure> {
-    failed(Verdict::Interrupted, Error::Interrupted(why))
-}
-
-fn failed(verdict: Verdict, error: Error) -> Box<Failure> {
-    Box::new(Failure {
-        verdict,
-        with: None,
-        outage: None,
-        answered: None,
-        refusal: Refusal::default(),
-        error: Some(error),
-    })
+    Box::new(failure(Verdict::Interrupted, Error::Interrupted(why)))
 }

@@ -1,6 +1,6 @@
 //! The handshake of a WebSocket, read off a request's head.
 
-use http::header::{AsHeaderName, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{AsHeaderName, CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -35,6 +35,18 @@ pub(super) fn read(head: &Parts) -> Result<Handshake, Error> {
     Ok(Handshake { key: key.clone(), accept })
 }
 
+/// Whether a web page asks that came from another host than the one it asks. Browsers let every page open a WebSocket to
+/// any host and tell by `Origin` which page it is; what is no page tells nothing, or its own host.
+pub(super) fn from_elsewhere(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let own = |origin: &str| {
+        let (_, rest) = origin.split_once("://").unwrap_or_default();
+        let named = rest.split('/').next().unwrap_or("");
+        !named.is_empty() && named.eq_ignore_ascii_case(host)
+    };
+    headers.get_all(ORIGIN).iter().any(|origin| !origin.to_str().is_ok_and(own))
+}
+
 /// Whether one of the header's tokens is `token`, in any case.
 fn names(headers: &HeaderMap, name: impl AsHeaderName, token: &str) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
@@ -65,6 +77,29 @@ mod tests {
             request = request.header(*name, *value);
         }
         read(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_page_of_another_host_is_told_from_all_else() {
+        for (host, origins, expected) in [
+            ("gate.example:8080", &[][..], false),
+            ("gate.example:8080", &["http://gate.example:8080"], false),
+            ("Gate.example", &["https://gate.EXAMPLE/"], false),
+            ("gate.example:8080", &["http://gate.example:8081"], true),
+            ("gate.example:8080", &["http://gate.example"], true),
+            ("gate.example:8080", &["http://evil.example/gate.example:8080"], true),
+            ("gate.example:8080", &["null"], true),
+            ("gate.example:8080", &[""], true),
+            ("", &["file://"], true),
+            ("a", &["http://a", "http://b"], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            for origin in origins {
+                headers.append(ORIGIN, origin.parse().unwrap());
+            }
+            assert_eq!(from_elsewhere(&headers), expected, "{host} {origins:?}");
+        }
     }
 
     #[test]

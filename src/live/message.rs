@@ -13,6 +13,8 @@ pub(super) struct Setup {
     pub(super) model: Option<String>,
     /// `setup.sessionResumption.handle`: the session that is to go on.
     pub(super) handle: Option<String>,
+    /// Whether there is a handle that cannot be read: one that is too long, or no text.
+    pub(super) unreadable: bool,
 }
 
 /// What a message of Google's says beside its content.
@@ -86,7 +88,10 @@ impl Visitor for Setup {
             SetupPlace::Model => {
                 self.model = text.map(|name| name.strip_prefix("models/").map(str::to_owned).unwrap_or(name));
             }
-            SetupPlace::Handle => self.handle = text,
+            SetupPlace::Handle => {
+                self.unreadable |= text.is_none() && !matches!(scalar, Scalar::Text(b"") | Scalar::Word(_));
+                self.handle = text;
+            }
             _ => {}
         }
     }
@@ -157,6 +162,7 @@ mod tests {
         let setup = |model: Option<&str>, handle: Option<&str>| Setup {
             model: model.map(str::to_owned),
             handle: handle.map(str::to_owned),
+            unreadable: false,
         };
         for (message, expected) in [
             (
@@ -171,6 +177,18 @@ mod tests {
             ("\u{0}rubbish{{[", setup(None, None)),
         ] {
             assert_eq!(Setup::read(message.as_bytes()), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_handle_that_cannot_be_read_is_not_taken_for_none() {
+        let setup = |handle: &[u8]| {
+            Setup::read(&[&br#"{"setup":{"sessionResumption":{"handle":""#[..], handle, br#""}}}"#].concat())
+        };
+        for (handle, unreadable) in
+            [(&[b'h'; 5_000][..], true), (b"\xff\xfe", true), (b"", false), (&[b'h'; 1_000], false)]
+        {
+            assert_eq!(setup(handle).unreadable, unreadable, "{} bytes", handle.len());
         }
     }
 

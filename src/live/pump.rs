@@ -1,6 +1,8 @@
 //! The pump: messages both ways, each sent on before the next is read, until one side ends or the time is over.
 
+use std::collections::VecDeque;
 use std::future::{Future, pending};
+use std::mem;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -12,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::Error as SocketError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use crate::live::close::Close;
 use crate::live::means::Limits;
 use crate::live::socket::{self, Message};
 use crate::phase::Phase;
@@ -28,6 +31,8 @@ pub(super) enum End {
     Closed(Option<CloseFrame>),
     /// Without one, or by what is no message that passes.
     Broke(SocketError),
+    /// By a message that may not pass.
+    Barred(Close),
     /// It takes nothing any more.
     Stuck,
 }
@@ -107,17 +112,19 @@ impl Clock {
 pub(super) struct Side<R, W> {
     pub(super) from: R,
     pub(super) to: W,
-    /// A message of its that was read before.
-    pub(super) ahead: Option<Message>,
+    /// Messages of its that were read before.
+    pub(super) ahead: VecDeque<Message>,
 }
 
-/// Passes messages on until the session is over. `seen` is shown each message of Google's before it goes down; `notice`
-/// makes the text that tells the client to leave, out of the time it has left.
+/// Passes messages on until the session is over. `seen` is shown each message of Google's before it goes down, and
+/// `check` says of each of the client's whether it may go up; `notice` makes the text that tells the client to leave, out
+/// of the time it has left.
 pub(super) async fn run<CR, CW, GR, GW>(
     client: &mut Side<CR, CW>,
     google: &mut Side<GR, GW>,
     clock: &Clock,
-    seen: impl FnMut(&Message),
+    mut seen: impl FnMut(&Message),
+    check: impl FnMut(&Message) -> Result<(), Close>,
     notice: impl Fn(Duration) -> String,
 ) -> Ending
 where
@@ -127,8 +134,13 @@ where
     GW: Sink<Message, Error = SocketError> + Unpin,
 {
     let leave = async { notice(clock.drains().await.saturating_duration_since(Instant::now())) };
-    let mut down = pin!(pass(&mut google.from, &mut client.to, google.ahead.take(), clock, seen, leave));
-    let mut up = pin!(pass(&mut client.from, &mut google.to, client.ahead.take(), clock, |_| {}, pending()));
+    let seen = |message: &Message| {
+        seen(message);
+        Ok(())
+    };
+    let (told, said) = (mem::take(&mut google.ahead), mem::take(&mut client.ahead));
+    let mut down = pin!(pass(&mut google.from, &mut client.to, told, clock, seen, leave));
+    let mut up = pin!(pass(&mut client.from, &mut google.to, said, clock, check, pending()));
     let passed = tokio::select! {
         biased;
         passed = &mut down => passed.told(Ending::Google, Ending::Client),
@@ -167,9 +179,9 @@ impl Passed {
 async fn pass<R, W>(
     from: &mut R,
     to: &mut W,
-    mut ahead: Option<Message>,
+    mut ahead: VecDeque<Message>,
     clock: &Clock,
-    mut seen: impl FnMut(&Message),
+    mut check: impl FnMut(&Message) -> Result<(), Close>,
     notice: impl Future<Output = String>,
 ) -> Passed
 where
@@ -177,9 +189,12 @@ where
     W: Sink<Message, Error = SocketError> + Unpin,
 {
     let (mut notice, mut noticed, mut last) = (pin!(notice), false, Bytes::new());
-    let mut binary = ahead.as_ref().is_some_and(Message::is_binary);
+    let mut binary = ahead.front().is_some_and(Message::is_binary);
     loop {
-        let message = if let Some(message) = ahead.take() {
+        let message = if let Some(message) = ahead.pop_front() {
+            if let Err(close) = check(&message) {
+                return Passed::From(End::Barred(close));
+            }
             message
         } else {
             tokio::select! {
@@ -194,7 +209,9 @@ where
                         if !message.is_ping() {
                             clock.touch();
                             binary = message.is_binary();
-                            seen(&message);
+                            if let Err(close) = check(&message) {
+                                return Passed::From(End::Barred(close));
+                            }
                         }
                         message
                     }

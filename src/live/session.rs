@@ -1,5 +1,6 @@
 //! One session, from the client's first message to the close of both sides.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::affinity::{Affinity, Bound, Conflict};
+use crate::affinity::{Affinity, Bound};
 use crate::call::wish::Wish;
 use crate::call::{Call, Payload};
 use crate::client::Client;
@@ -31,6 +32,12 @@ use crate::reference::{REFERENCES_MAX, Reference, references};
 use crate::resource::Resource;
 use crate::secret::Secret;
 use crate::upstream::Handshake;
+
+/// Messages of the client's that are read before its session has begun, so that its close behind them is seen; what
+/// follows them waits in the network ...
+const AHEAD_MAX: usize = 256;
+/// ... as does what follows so many bytes.
+const AHEAD_BYTES_MAX: usize = 1 << 20;
 
 /// A session as it was asked for.
 #[derive(Debug)]
@@ -83,15 +90,16 @@ impl Session {
             Ok(begun) => begun,
             Err(unbegun) => return turn_away(&record, client, unbegun).await,
         };
-        let Connected { lease, socket: google, first } = connected;
-        let mut books = Books::new(means.lease.eyes.clone(), record, who, lease);
-        books.read(&first);
+        let Connected { lease, key, socket: google, first } = connected;
+        let mut books = Books::new(means.lease.eyes.clone(), record, who.clone(), lease, key);
         let (to, from) = client.split();
         let mut client = Side { from, to, ahead };
         let (to, from) = google.split();
-        let mut google = Side { from, to, ahead: Some(first) };
+        let mut google = Side { from, to, ahead: VecDeque::from([first]) };
         let clock = Clock::new(means.limits, phase);
-        let ending = pump::run(&mut client, &mut google, &clock, |message| books.read(message), go_away).await;
+        let seen = |message: &Message| books.read(message);
+        let check = |message: &Message| checked(&means.lease.eyes.affinity, &who, message);
+        let ending = pump::run(&mut client, &mut google, &clock, seen, check, go_away).await;
         let (to_client, to_google) = books.end(ending, &means.limits);
         if let (Ok(client), Ok(google)) = (client.to.reunite(client.from), google.to.reunite(google.from)) {
             tokio::join!(socket::close(client, &to_client), socket::close(google, &to_google));
@@ -99,18 +107,18 @@ impl Session {
     }
 }
 
-/// Reads the first message and connects. The client's next message may be read meanwhile: it waits for Google.
+/// Reads the first message and connects. The client's next messages may be read meanwhile: they wait for Google.
 async fn begin(
     means: &Means,
     asked: Asked,
     client: &mut ClientSocket,
-) -> Result<(Connected, Option<Message>), Unbegun> {
+) -> Result<(Connected, VecDeque<Message>), Unbegun> {
     let setup = first(client, &means.limits).await?;
     asked.record.add_wait(asked.began.elapsed());
     let token = asked.token.clone();
     let (call, handshake) = call(means, asked, &setup).map_err(Unbegun::Refused)?;
     let call = Arc::new(call);
-    let mut ahead = None;
+    let mut ahead = VecDeque::new();
     let connecting = async {
         match &token {
             Some(token) => connect_by_token(means, &call, &handshake, &setup, token).await,
@@ -148,15 +156,19 @@ async fn data(client: &mut ClientSocket, limits: &Limits) -> Result<Message, Unb
     }
 }
 
-/// Watches whether the client is still there. One message more is read; what follows it waits in the network.
-async fn watch(client: &mut ClientSocket, ahead: &mut Option<Message>, limits: &Limits) -> Unbegun {
-    match data(client, limits).await {
-        Ok(message) => {
-            *ahead = Some(message);
-            pending().await
+/// Watches whether the client is still there, past a bounded number of messages that it may have sent before it left.
+async fn watch(client: &mut ClientSocket, ahead: &mut VecDeque<Message>, limits: &Limits) -> Unbegun {
+    let mut bytes = 0;
+    while ahead.len() < AHEAD_MAX && bytes < AHEAD_BYTES_MAX {
+        match data(client, limits).await {
+            Ok(message) => {
+                bytes += message.len();
+                ahead.push_back(message);
+            }
+            Err(unbegun) => return unbegun,
         }
-        Err(unbegun) => unbegun,
     }
+    pending().await
 }
 
 /// The session as a call: the pool and the retries see it as they see every other.
@@ -167,7 +179,7 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
     if let Some(model) = &named.model {
         record.model(model);
     }
-    let bound = bind(&means.lease.eyes.affinity, &client, named.handle.as_deref(), &bytes)?;
+    let bound = bind(&means.lease.eyes.affinity, &client, &named, &bytes)?;
     endpoint.model = named.model.map(Into::into);
     let arrived = Instant::now();
     let call = Call {
@@ -186,15 +198,25 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
     Ok((call, handshake))
 }
 
-/// Which keys may serve it: those of the project where the session began that is to go on, and where what the setup
+/// Which keys may serve it: those of the project where the session began that is to go on, and where what the message
 /// names lives.
-fn bind(affinity: &Affinity, client: &Client, handle: Option<&str>, setup: &[u8]) -> Result<Bound, Error> {
-    let named = references(setup).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
-    let session = handle.and_then(Resource::session).map(|resource| Reference { resource, certain: true });
-    affinity.bind(session.iter().chain(&named), client).map_err(|conflict| match conflict {
-        Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
-        Conflict::Foreign(resource) => Error::Foreign(resource),
-    })
+fn bind(affinity: &Affinity, client: &Client, setup: &Setup, message: &[u8]) -> Result<Bound, Error> {
+    let named = references(message).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
+    let session = match setup.handle.as_deref().map(Resource::session) {
+        None if setup.unreadable => return Err(Error::Handle),
+        None => None,
+        Some(session) => Some(Reference { resource: session.ok_or(Error::Handle)?, certain: true }),
+    };
+    Ok(affinity.bind(session.iter().chain(&named), client)?)
+}
+
+/// Whether a message may go up: an isolated client names what is its own, whenever in the session it does.
+fn checked(affinity: &Affinity, client: &Client, message: &Message) -> Result<(), Close> {
+    if !affinity.isolates(client) {
+        return Ok(());
+    }
+    let bytes = message.clone().into_data();
+    bind(affinity, client, &Setup::read(&bytes), &bytes).map(drop).map_err(|error| Close::of(&error))
 }
 
 /// Closes a session that did not begin, and records it as the same answer over HTTP would be.

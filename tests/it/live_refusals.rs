@@ -179,11 +179,38 @@ async fn a_client_that_leaves_while_its_session_begins_leaves_no_trace_upstream(
     play(&world, &["fault=stall:0/forever"]);
     let mut session = Session::open(&gate, PATH).await;
     session.say(&setup()).await;
+    for text in ["what it says", "before it leaves"] {
+        session.say(&turn(text)).await;
+    }
     let arrived = world.until(crate::house::PATIENCE, |calls| calls.len() == 1 && !calls[0].body.is_empty()).await;
     assert!(arrived.is_some());
     drop(session);
     seen(&world, 1).await;
     assert_eq!(gate.logged(|line| line["message"] == "served").await["outcome"], "client_gone");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_opens_no_session_where_nobody_needs_a_credential() {
+    let (world, gate) = with_keys_and(&[K1], &[("AUTH_TOKEN", "")]).await;
+    let asked = async |origin: Option<String>| {
+        let mut request = format!("ws://{}{PATH}", gate.data).into_client_request().unwrap();
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+        }
+        connect_async(request).await
+    };
+    for origin in ["https://evil.example", "http://127.0.0.1:1", "null"] {
+        let Err(Error::Http(answer)) = asked(Some(origin.to_owned())).await else { panic!("{origin} was let in") };
+        let json: Value = serde_json::from_slice(answer.body().as_deref().unwrap()).unwrap();
+        assert_eq!((answer.status().as_u16(), &json["error"]["status"]), (403, &json!("PERMISSION_DENIED")));
+        assert!(json["error"]["message"].as_str().unwrap().contains("AUTH_TOKEN"), "{json}");
+    }
+    assert_eq!(world.calls().len(), 0);
+    for origin in [None, Some(format!("http://{}", gate.data))] {
+        let mut session = Session(asked(origin).await.unwrap().0);
+        session.say(&setup()).await;
+        assert_eq!(session.hear().await, json!({"setupComplete": {}}));
+    }
 }
 
 #[tokio::test]

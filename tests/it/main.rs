@@ -24,6 +24,7 @@ mod jwt;
 mod leaks;
 mod live;
 mod live_ends;
+mod live_owners;
 mod live_refusals;
 mod memory;
 mod monitor;

@@ -178,6 +178,40 @@ async fn a_client_goes_on_with_its_own_uploads_alone_where_clients_are_isolated(
 }
 
 #[tokio::test]
+async fn the_id_of_an_upload_opens_no_other_path_and_begins_nothing() {
+    let (world, gate) = with_keys_and(&[K1], &[("JWT_SECRET", JWT_SECRET)]).await;
+    let store = json_of(gate.post("/v1beta/fileSearchStores", &json!({})).await).await;
+    let into = format!("/upload/v1beta/{}:uploadToFileSearchStore", store["name"].as_str().unwrap());
+    let request = gate.http.post(format!("http://{}{FILES}", gate.data)).bearer_auth(token_of("alice"));
+    let url = url_of(&begin(request).send().await.unwrap());
+    let id = id_of(&url);
+    let before = world.calls().len();
+    for path in [into.as_str(), "/upload/v1/files", "/upload/v1beta/files/", "/upload/v1beta/f%69les"] {
+        let url = format!("http://{}{path}?upload_id={id}", gate.data);
+        for request in [step(&gate, &url, "upload", 0), begin(gate.http.post(&url))] {
+            let status = request.send().await.unwrap().status().as_u16();
+            assert!(matches!(status, 400 | 404), "{path} {status}");
+        }
+    }
+    for request in [
+        begin(gate.http.post(&url)),
+        step(&gate, &url, "start", 0),
+        step(&gate, &url, "upload", 0).header("x-goog-upload-protocol", "raw"),
+        step(&gate, &format!("{url}&uploadType=multipart"), "upload", 0),
+    ] {
+        let (status, json) = told(request.send().await.unwrap()).await;
+        assert_eq!(status, 400, "{json}");
+        assert!(json["error"]["message"].as_str().unwrap().contains("upload_id"), "{json}");
+    }
+    assert_eq!(world.calls().len(), before, "nothing of it went up with a key");
+    play(&world, &["header=x-goog-upload-url:https://g.example/upload/v1beta/files?key={key}&upload_id=x"]);
+    let chunk = step(&gate, &url, "upload", 0).body("ab").send().await.unwrap();
+    assert_eq!((chunk.status().as_u16(), header(&chunk, "x-goog-upload-url").as_str()), (200, ""));
+    world.clear_scripts();
+    assert_eq!(finalize(&gate, &url, 2, "cd").await["sizeBytes"], "4", "the upload itself goes on");
+}
+
+#[tokio::test]
 async fn parts_count_against_the_rate_of_who_began() {
     let (_world, gate) = with_keys_and(&[K1], &[("RATE_LIMIT_PER_MINUTE", "2")]).await;
     let url = begun(&gate).await;

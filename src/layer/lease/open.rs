@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::layer::lease::refused;
 use crate::meter::Meter;
 use crate::meter::finish::Finish;
+use crate::pool::key::Key;
 use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
 use crate::relay::{Eyes, Relay, Watch};
@@ -114,7 +115,7 @@ pub(super) async fn open(
         }
     }
     lease.succeed(Instant::now());
-    learn_owner(eyes, call, &lease);
+    learn_owner(eyes, call, lease.key());
     eyes.learn_signatures(&mut meter, lease.key());
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
@@ -151,10 +152,10 @@ fn watch(eyes: &Eyes, call: &Call, head: &Head, lease: Lease, meter: Meter) -> W
 }
 
 /// What was served by this key's project lives there.
-fn learn_owner(eyes: &Eyes, call: &Call, lease: &Lease) {
+pub(crate) fn learn_owner(eyes: &Eyes, call: &Call, key: &Key) {
     let Bound::Unknown(resources) = &call.bound else { return };
     for resource in resources.iter() {
-        eyes.affinity.learn(resource.clone(), lease.key(), None, clock());
+        eyes.affinity.learn(resource.clone(), key, None, clock());
     }
 }
 

@@ -28,7 +28,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A failure without an answer.
-pub(super) fn failure(verdict: Verdict, error: Error) -> Failure {
+pub(crate) fn failure(verdict: Verdict, error: Error) -> Failure {
     Failure { verdict, with: None, outage: None, answered: None, refusal: Refusal::default(), error: Some(error) }
 }
 
@@ -82,17 +82,21 @@ pub(super) fn judged(
     body: &[u8],
     mut refusal: Refusal,
 ) -> Failure {
-    let verdict = match (Verdict::of(&refusal, &call.endpoint), &call.bound) {
-        // Another project may own it.
-        (Verdict::Caller, Bound::Unknown(_)) if matches!(refusal.code, 403 | 404) => Verdict::NotOwner,
-        (verdict, _) => verdict,
-    };
+    let verdict = verdict(&refusal, call);
     refusal.message = eyes.scrubber.scrub_str(&refusal.message).into_owned();
     headers.remove(http::header::CONTENT_LENGTH);
     let body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
     let body = if call.endpoint.surface == Surface::OpenAi { answer::in_openais_shape(status, body) } else { body };
     let answered = Some(Answered { status, headers, body });
     Failure { verdict, with: None, outage: None, answered, refusal, error: None }
+}
+
+/// What a refusal of the call comes to: where nobody is known to own what the call names, another project may.
+pub(crate) fn verdict(refusal: &Refusal, call: &Call) -> Verdict {
+    match (Verdict::of(refusal, &call.endpoint), &call.bound) {
+        (Verdict::Caller, Bound::Unknown(_)) if matches!(refusal.code, 403 | 404) => Verdict::NotOwner,
+        (verdict, _) => verdict,
+    }
 }
 
 /// Gives the verdict of a failure back to the pool, and tells it to those who count.
