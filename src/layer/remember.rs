@@ -302,6 +302,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "they end with the runtime of the test")]
     async fn a_call_that_hangs_is_followed_for_its_own_time_and_no_longer() {
         let tasks = Tasks::new();
         let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
