@@ -27,7 +27,7 @@ use crate::live::pump::{self, Clock, Side};
 use crate::live::socket::{self, ClientSocket, Message};
 use crate::phase::Phase;
 use crate::record::{Outcome, Record};
-use crate::reference::{REFERENCES_MAX, Reference, references};
+use crate::reference::{Finder, REFERENCES_MAX, Reference};
 use crate::resource::Resource;
 use crate::secret::Secret;
 use crate::upstream::Handshake;
@@ -189,7 +189,12 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
 /// Which keys may serve it: those of the project where the session began that is to go on, and where what the setup
 /// names lives.
 fn bind(affinity: &Affinity, client: &Client, handle: Option<&str>, setup: &[u8]) -> Result<Bound, Error> {
-    let named = references(setup).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
+    let mut finder = Finder::default();
+    finder.feed(setup);
+    if affinity.isolates(client) && finder.unclear() {
+        return Err(Error::Unchecked);
+    }
+    let named = finder.end().map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
     let session = handle.and_then(Resource::session).map(|resource| Reference { resource, certain: true });
     affinity.bind(session.iter().chain(&named), client).map_err(|conflict| match conflict {
         Conflict::TwoOwners(one, other) => Error::TwoOwners(one, other),
