@@ -20,6 +20,8 @@ use crate::settings;
 mod sightings;
 pub mod signatures;
 
+pub use sightings::Answer;
+
 use self::signatures::Signatures;
 use sightings::Sightings;
 
@@ -140,19 +142,15 @@ impl Affinity {
         })
     }
 
-    /// `resource` lives in the project of `key`. A `client` that made it stays its owner when others see it.
+    /// `resource` lives in the project of `key`, and `client` made it. Of what is known already nothing changes: what an
+    /// answer says may be what its client wrote.
     pub fn learn(&self, resource: Resource, key: &Key, client: Option<&Client>, now: Timestamp) {
-        let known = self.owners.get(&resource);
         let until = now.saturating_add(SignedDuration::try_from(resource.life()).unwrap_or(SignedDuration::MAX));
         let until = until.unwrap_or(Timestamp::MAX);
-        let client = known.as_ref().and_then(|owner| owner.client.clone()).or_else(|| client.cloned());
-        // To see it again is no news.
-        let same = |owner: &Owner| owner.project == key.project && owner.client.is_some() == client.is_some();
-        if known.as_ref().is_some_and(same) {
-            return;
+        let owner = || Owner { key: key.index, project: key.project, client: client.cloned(), until };
+        if self.owners.entry(resource).or_insert_with(owner).is_fresh() {
+            self.changes.fetch_add(1, Relaxed);
         }
-        self.owners.insert(resource, Owner { key: key.index, project: key.project, client, until });
-        self.changes.fetch_add(1, Relaxed);
     }
 
     /// It is gone.
@@ -250,9 +248,9 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Of an answer in which bare ids are those of `collection`; `client` made what it names, if anyone did.
-    pub fn new(affinity: Arc<Affinity>, collection: &str, client: Option<Client>, deletes: Option<Resource>) -> Self {
-        Self { affinity, sightings: Sightings::new(collection), client, deletes }
+    /// Of `answer`; `client` made what it names, if anyone did.
+    pub fn new(affinity: Arc<Affinity>, answer: Answer<'_>, client: Option<Client>, deletes: Option<Resource>) -> Self {
+        Self { affinity, sightings: Sightings::new(answer), client, deletes }
     }
 
     /// The next bytes, of an answer to `key`.

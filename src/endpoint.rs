@@ -2,6 +2,7 @@
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri};
+use percent_encoding::percent_decode_str;
 
 use crate::alias::Aliases;
 use crate::resource::Resource;
@@ -93,6 +94,8 @@ impl Endpoint {
             (_, Action::UploadChunk) => query::upload_id(asked.query()).and_then(|id| Resource::upload(path, &id)),
             ("upload" | "download", _) => rest.split_once('/').and_then(|(_, rest)| Resource::of_path(rest)),
             (_, Action::Other) => Resource::of_path(rest),
+            // A tuned model is a project's own, whatever is asked of it.
+            _ if rest.starts_with("tunedModels/") => Resource::of_path(rest),
             _ => None,
         };
         Ok(Self { surface, action, model: model.map(Into::into), resource, target, replayable, renamed: false })
@@ -125,23 +128,27 @@ impl Endpoint {
     /// Whether its answer is a file's content, which says nothing of the call.
     pub fn is_download(&self) -> bool {
         let (path, query) = (self.target.path(), self.target.query());
-        let media = path.starts_with("/download/") || path.ends_with("/content");
-        self.action == Action::Other && (media || parameters(query).any(|p| p == "alt=media"))
+        let content = percent_decode_str(path).collect::<Vec<_>>().ends_with(b"/content");
+        self.action == Action::Other && (path.starts_with("/download/") || content || query::asks_for_media(query))
     }
 
     /// The collection that the path leads to, such as `files` or `interactions`.
     pub fn collection(&self) -> &str {
-        let path = self.target.path();
-        let path = path.strip_prefix("/upload").or_else(|| path.strip_prefix("/download")).unwrap_or(path);
-        let path = path.trim_start_matches('/');
-        let below = path.split_once('/').map_or("", |(_, rest)| rest);
+        let below = self.below();
         let below = below.strip_prefix("openai/").unwrap_or(below);
         &below[..below.find(['/', ':']).unwrap_or(below.len())]
     }
 
     /// Whether the path names `resource` itself and not a part of it.
     pub fn is_of(&self, resource: &Resource) -> bool {
-        self.target.path().ends_with(resource.name().rsplit('/').next().unwrap_or(""))
+        resource.is_whole(self.below())
+    }
+
+    /// What of the path follows the API's version.
+    fn below(&self) -> &str {
+        let path = self.target.path();
+        let path = path.strip_prefix("/upload").or_else(|| path.strip_prefix("/download")).unwrap_or(path);
+        path.trim_start_matches('/').split_once('/').map_or("", |(_, rest)| rest)
     }
 
     /// Whether its answers may name resources that its project owns.
@@ -298,6 +305,34 @@ mod tests {
         ] {
             let endpoint = parse(method, uri).unwrap();
             assert_eq!((endpoint.action, endpoint.model.as_deref()), (action, model), "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn a_files_content_is_known_however_it_is_asked_for() {
+        for uri in [
+            "/v1beta/files/f:download?alt=media",
+            "/v1beta/files/f:download?a=1&%61lt=%6Dedia",
+            "/v1beta/files/f?$alt=media",
+            "/v1beta/files/f?%24alt=MEDIA",
+            "/v1/files/f/%63ontent",
+            "/download/v1beta/files/f:download",
+        ] {
+            assert!(parse("GET", uri).unwrap().is_download(), "{uri}");
+        }
+        assert!(!parse("GET", "/v1beta/files/f?alt=json").unwrap().is_download());
+    }
+
+    #[test]
+    fn a_tuned_model_is_a_resource_whatever_is_asked_of_it() {
+        for (method, path) in [
+            ("POST", "tunedModels/t:generateContent"),
+            ("POST", "tunedModels/t:streamGenerateContent?alt=sse"),
+            ("POST", "tunedModels/t:countTokens"),
+            ("GET", "tunedModels/t"),
+        ] {
+            let resource = parse(method, &format!("/v1beta/{path}")).unwrap().resource;
+            assert_eq!(resource.as_ref().map(Resource::name), Some("tunedModels/t"), "{path}");
         }
     }
 

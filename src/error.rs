@@ -110,8 +110,17 @@ pub enum Error {
     /// A page token that is none of geminate's.
     #[error("the page token is not valid: begin the list anew")]
     PageToken,
-    /// What the body names must be checked, and it is too large for that.
-    #[error("the request body is too large to be checked for the resources it names (retry.replay_bytes_max)")]
+    /// A list that cannot be cut down to what a client may see.
+    #[error(
+        "no such list for this client: it sees only its own resources, in lists of a known collection whose page size \
+         is a whole number"
+    )]
+    Unlisted,
+    /// What the body names must be checked, and cannot be.
+    #[error(
+        "the request body cannot be checked for the resources it names: it must be plain JSON of at most \
+         retry.replay_bytes_max bytes, and name each by its name or its URI"
+    )]
     Unchecked,
     /// The line of those who wait for a key is full.
     #[error("no key is free and {waiting} requests wait already; retry in {} s", seconds(*.retry_after))]
@@ -177,6 +186,7 @@ impl Error {
             Self::NoOrigin => "no_origin",
             Self::TooManyResources { .. } => "too_many_resources",
             Self::PageToken => "page_token",
+            Self::Unlisted => "unlisted",
             Self::Unchecked => "unchecked_body",
             Self::LineFull { .. } => "line_full",
             Self::DeadlineExceeded(_) => "deadline_exceeded",
@@ -193,7 +203,9 @@ impl Error {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Unroutable(Unroutable::Unknown) | Self::Foreign(_) | Self::NoUpload => StatusCode::NOT_FOUND,
+            Self::Unroutable(Unroutable::Unknown) | Self::Foreign(_) | Self::NoUpload | Self::Unlisted => {
+                StatusCode::NOT_FOUND
+            }
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
             Self::Unroutable(Unroutable::Ambiguous)
             | Self::BodyBroken
@@ -247,6 +259,7 @@ impl Error {
                 | Self::TwoOwners(..)
                 | Self::TooManyResources { .. }
                 | Self::PageToken
+                | Self::Unlisted
                 | Self::LineFull { .. }
                 | Self::DeadlineExceeded(_)
                 | Self::Unreachable(_)

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use crate::resource::Resource;
+use crate::resource::{Resource, of_google};
 use crate::skim::visitor::{Scalar, Visitor};
 use crate::skim::walk::Skim;
 
-/// The longest value that is read: a URI around a name.
-const VALUE_BYTES_MAX: usize = 1024;
+/// The longest value that is read: a URI around a name, or a signed one of another host.
+const VALUE_BYTES_MAX: usize = 2048;
 /// A file that a function's response refers to, within a request of a batch, stands 15 deep.
 const LEVELS: usize = 16;
 /// Different resources of one body; Google takes 3,000 files in a prompt (Gemini API documentation, 2026-10).
@@ -22,7 +22,7 @@ pub struct TooMany;
 pub struct Reference {
     /// Which.
     pub resource: Resource,
-    /// Whether it can be nothing else; a URI of a foreign host and the bare name of an agent may be.
+    /// Whether it can be nothing else; a URI of a foreign host and the bare name of an agent or environment may be.
     pub certain: bool,
 }
 
@@ -49,6 +49,12 @@ impl Finder {
         self.skim.feed(piece, &mut self.found);
     }
 
+    /// Whether a value that may refer to a resource names none that can be made out: it is too long, or it is a URI of
+    /// Google's API, or a name where only a resource's may stand.
+    pub const fn unclear(&self) -> bool {
+        self.found.unclear
+    }
+
     /// What the pieces referred to.
     pub fn end(self) -> Result<Vec<Reference>, TooMany> {
         if self.found.too_many { Err(TooMany) } else { Ok(self.found.references) }
@@ -60,6 +66,7 @@ struct Found {
     references: Vec<Reference>,
     known: HashSet<Reference>,
     too_many: bool,
+    unclear: bool,
 }
 
 /// Where in a body.
@@ -67,12 +74,12 @@ struct Found {
 enum Place {
     /// A value that may hold others, or the members of one.
     Any,
-    /// A value that names a resource, or a list of such.
+    /// A value that may name a resource, or a list of such.
     Name,
-    /// The id of an interaction.
-    Interaction,
-    /// The name of an agent: Google's own, or one of a project.
-    Agent,
+    /// The same of a member of this collection, that may go by its bare id.
+    Of(&'static str),
+    /// The name of an agent or an environment: Google's own, or one of a project.
+    Common(&'static str),
 }
 
 impl Visitor for Found {
@@ -82,7 +89,7 @@ impl Visitor for Found {
 
     fn value(&mut self, at: Place, first: u8, _: usize) -> Option<Place> {
         match (at, first) {
-            (Place::Any | Place::Name, b'{') => Some(Place::Any),
+            (_, b'{') => Some(Place::Any),
             (_, b'[') => Some(at),
             (Place::Any, _) => None,
             (_, b'"') => Some(at),
@@ -104,32 +111,39 @@ impl Visitor for Found {
             | b"schema"
             | b"data"
             | b"text" => return None,
-            b"fileUri"
-            | b"file_uri"
-            | b"cachedContent"
-            | b"cached_content"
-            | b"fileSearchStoreNames"
-            | b"file_search_store_names"
-            | b"fileName"
-            | b"file_name"
-            | b"input_file_id"
-            | b"uri"
-            | b"environment" => Place::Name,
-            b"agent" => Place::Agent,
-            b"previous_interaction_id" | b"previousInteractionId" => Place::Interaction,
+            b"fileUri" | b"file_uri" | b"fileName" | b"file_name" | b"fileId" | b"file_id" | b"input_file_id" => {
+                Place::Of("files")
+            }
+            b"cachedContent" | b"cached_content" => Place::Of("cachedContents"),
+            b"fileSearchStoreNames" | b"file_search_store_names" => Place::Of("fileSearchStores"),
+            b"tunedModel" | b"tuned_model" => Place::Of("tunedModels"),
+            b"previous_interaction_id" | b"previousInteractionId" => Place::Of("interactions"),
+            b"uri" | b"source" | b"model" => Place::Name,
+            b"agent" => Place::Common("agents"),
+            b"environment" => Place::Common("environments"),
             _ => Place::Any,
         })
     }
 
     fn scalar(&mut self, at: Place, scalar: Scalar<'_>) {
-        let Scalar::Text(text) = scalar else { return };
-        let Ok(text) = std::str::from_utf8(text) else { return };
-        let (resource, certain) = match at {
-            Place::Name => (Resource::of_value(text), of_google(text)),
-            Place::Interaction => (Resource::of_id("interactions", text), true),
-            Place::Agent => (Resource::of_id("agents", text), false),
-            Place::Any => return,
+        let text = match scalar {
+            Scalar::Text(text) => std::str::from_utf8(text).ok(),
+            Scalar::Long => None,
+            Scalar::Word(_) => return,
         };
+        let Some(text) = text else {
+            self.unclear |= !matches!(at, Place::Any);
+            return;
+        };
+        let google = of_google(text);
+        let (resource, certain) = match at {
+            Place::Of(collection) if google.is_none() => (Resource::of_id(collection, text), true),
+            Place::Common(collection) if google.is_none() => (Resource::of_id(collection, text), false),
+            Place::Any => return,
+            _ => (Resource::of_value(text), google != Some(false)),
+        };
+        let bare = matches!(at, Place::Of(_)) && google.is_none() && !text.is_empty();
+        self.unclear |= resource.is_none() && (google == Some(true) || bare);
         let Some(reference) = resource.map(|resource| Reference { resource, certain }) else { return };
         if self.known.len() >= REFERENCES_MAX {
             self.too_many |= !self.known.contains(&reference);
@@ -139,12 +153,6 @@ impl Visitor for Found {
     }
 
     fn end(&mut self, _: Place) {}
-}
-
-/// Whether a value is a bare name, or a URI of Google's API.
-fn of_google(text: &str) -> bool {
-    let host = text.split_once("://").map(|(_, rest)| rest.split(['/', ':']).next().unwrap_or(""));
-    host.is_none_or(|host| host == "googleapis.com" || host.ends_with(".googleapis.com"))
 }
 
 #[cfg(test)]
@@ -185,6 +193,48 @@ mod tests {
         }
         let escaped = br#"{"cache\u0064Content":"cachedContents\/c"}"#;
         assert_eq!(references(escaped).unwrap().len(), 1, "a key written by escapes is the same key");
+    }
+
+    #[test]
+    fn a_bare_id_is_its_key_s() {
+        for (body, expected) in [
+            (json!({"cachedContent": "ID"}), "cachedContents/ID"),
+            (json!({"file_data": {"file_uri": "ID"}}), "files/ID"),
+            (json!({"type": "file", "file": {"file_id": "files/ID"}}), "files/ID"),
+            (json!({"semanticRetriever": {"source": "corpora/ID"}}), "corpora/ID"),
+            (json!({"tunedModelSource": {"tunedModel": "tunedModels/ID"}}), "tunedModels/ID"),
+            (json!({"batch": {"model": "tunedModels/ID"}}), "tunedModels/ID"),
+            (json!({"fileSearch": {"fileSearchStoreNames": ["ID"]}}), "fileSearchStores/ID"),
+        ] {
+            assert_eq!(names(&body), [expected], "{body}");
+        }
+        assert!(names(&json!({"model": "models/gemini-x"})).is_empty());
+    }
+
+    #[test]
+    fn a_value_that_names_nothing_where_it_must_is_unclear() {
+        let unclear = |body: serde_json::Value| {
+            let mut finder = Finder::default();
+            finder.feed(body.to_string().as_bytes());
+            finder.unclear()
+        };
+        let google = "https://generativelanguage.googleapis.com";
+        for uri in [
+            format!("{google}/v1beta/files/a?{}", "x".repeat(2_100)),
+            format!("{google}/v1beta/f%69les/a"),
+            format!("{google}/elsewhere/v1beta/files/a"),
+            "v1beta/files/a".into(),
+        ] {
+            assert!(unclear(json!({"contents": [{"parts": [{"fileData": {"fileUri": uri}}]}]})), "{uri}");
+        }
+        for body in [
+            json!({"fileData": {"fileUri": "https://youtu.be/abc"}}),
+            json!({"fileData": {"fileUri": format!("{google}/v1beta/files/a")}}),
+            json!({"uri": "mine", "source": "gs://bucket/file", "environment": "remote", "model": "models/m"}),
+            json!({"text": "x".repeat(5_000), "cachedContent": null}),
+        ] {
+            assert!(!unclear(body.clone()), "{body}");
+        }
     }
 
     #[test]

@@ -70,17 +70,35 @@ impl Resource {
         Self::of_name(rest)
     }
 
-    /// What a value of a request or an answer names: a name (`files/abc`), or a URI whose path does.
+    /// What a value of a request or an answer names: a name (`files/abc`), or a URI whose path does, with its scheme or
+    /// without.
     pub fn of_value(text: &str) -> Option<Self> {
-        let name = match text.split_once("://") {
-            None => text,
-            Some((_, rest)) => {
-                let path = rest.split_once('/')?.1;
-                let path = path.strip_prefix("download/").unwrap_or(path);
-                path.split_once('/').filter(|(version, _)| version.starts_with('v'))?.1
-            }
+        let Some((_, path)) = host_and_path(text) else { return Self::of_name(text) };
+        let mut path = path.trim_start_matches('/');
+        while let Some(rest) = ["download/", "upload/"].iter().find_map(|head| path.strip_prefix(head)) {
+            path = rest.trim_start_matches('/');
+        }
+        Self::of_name(path.split_once('/').filter(|(version, _)| version.starts_with('v'))?.1)
+    }
+
+    /// Whether a path that follows the API's version is of this resource itself and not of a part of it.
+    pub fn is_whole(&self, rest: &str) -> bool {
+        let Ok(rest) = percent_decode_str(rest.strip_prefix("openai/").unwrap_or(rest)).decode_utf8() else {
+            return false;
         };
-        Self::of_name(name)
+        let name = whole(&rest);
+        let parts = |text: &str| text.split('/').count();
+        parts(name) == parts(&self.0) && !name.contains(':') && Self::of_name(name).as_ref() == Some(self)
+    }
+
+    /// Whether it is something that goes on at Google's, and becomes or makes other resources.
+    pub fn is_operation(&self) -> bool {
+        ["models/", "operations/", "batches/"].iter().any(|head| self.0.starts_with(head))
+    }
+
+    /// Whether it is a member of `collection`.
+    pub fn is_in(&self, collection: &str) -> bool {
+        self.0.strip_prefix(collection).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// A member of `collection` by its bare id, as the Interactions family names its resources. `None` where the
@@ -125,17 +143,13 @@ impl Resource {
 
     /// `collection/id`, and what may follow: a verb, a query, a part of the resource.
     fn of_name(name: &str) -> Option<Self> {
-        let name = name.trim_start_matches('/');
+        let name = whole(name.trim_start_matches('/'));
         let mut parts = name.split('/');
         let (head, second) = (parts.next()?, parts.next()?);
         let words = |word: &str| word.find([':', '?', '#']).unwrap_or(word.len());
         let id = &second[..words(second)];
         if id.is_empty() {
             return None;
-        }
-        // OpenAI's routes name Google's resources by their whole names: `files/files/abc`.
-        if head == id && parts.clone().next().is_some() {
-            return Self::of_name(&name[head.len() + 1..]);
         }
         if head == "models" {
             let (nested, operation) = (parts.next()?, parts.next()?);
@@ -150,6 +164,41 @@ impl Resource {
         let sane = head.len() + id.len() < NAME_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic());
         (known && sane).then(|| Self(format!("{head}/{id}").into()))
     }
+}
+
+/// OpenAI's routes name Google's resources by their whole names, `files/files/abc` and
+/// `videos/models/veo/operations/o`: what of such a path is the name.
+fn whole(name: &str) -> &str {
+    let mut name = name;
+    while let Some((head, rest)) = name.split_once('/')
+        && let Some((second, third)) = rest.split_once('/')
+        && !third.is_empty()
+        && (head == second || head == "videos" && (second == "models" || second == "operations"))
+    {
+        name = rest;
+    }
+    name
+}
+
+/// The host and the path of a URI; `None` for a bare name.
+fn host_and_path(text: &str) -> Option<(&str, &str)> {
+    let rest = match text.split_once("://") {
+        Some((_, rest)) => rest,
+        // Without a scheme, what looks like a host is one.
+        None => text.strip_prefix("//").or_else(|| {
+            let first = text.split('/').next().unwrap_or("");
+            (first.contains('.') && text.contains('/')).then_some(text)
+        })?,
+    };
+    Some(rest.split_once('/').unwrap_or((rest, "")))
+}
+
+/// Whether a value is a URI of Google's API; `None`: it is no URI.
+pub fn of_google(text: &str) -> Option<bool> {
+    let (host, _) = host_and_path(text)?;
+    let host = host.rsplit('@').next().unwrap_or("").split(':').next().unwrap_or("").trim_end_matches('.');
+    let host = host.to_ascii_lowercase();
+    Some(host == "googleapis.com" || host.ends_with(".googleapis.com"))
 }
 
 impl fmt::Display for Resource {
@@ -192,6 +241,9 @@ mod tests {
             ("openai/files/files/abc/content", Some("files/abc")),
             ("openai/files/files%2Fabc", Some("files/abc")),
             ("openai/batches/batches/b/cancel", Some("batches/b")),
+            ("openai/videos/models%2Fveo-3.1%2Foperations%2Fo", Some("models/veo-3.1/operations/o")),
+            ("openai/videos/models%2Fveo-3.1%2Foperations%2Fo/content", Some("models/veo-3.1/operations/o")),
+            ("openai/videos/v_1/content", Some("videos/v_1")),
             ("openai/chat/completions", None),
             ("sessions/x", None),
             ("uploads/x", None),
@@ -211,6 +263,10 @@ mod tests {
                 Some("files/abc"),
             ),
             ("https://gateway.example:8443/v1/files/abc", Some("files/abc")),
+            ("https://generativelanguage.googleapis.com//v1beta//files/abc", Some("files/abc")),
+            ("https://generativelanguage.googleapis.com/upload/v1beta/files/abc", Some("files/abc")),
+            ("generativelanguage.googleapis.com/v1beta/files/abc", Some("files/abc")),
+            ("//generativelanguage.googleapis.com/v1beta/files/abc", Some("files/abc")),
             ("https://youtu.be/files/abc", None),
             ("gs://bucket/files/abc", None),
             ("cachedContents/c", Some("cachedContents/c")),
@@ -220,6 +276,35 @@ mod tests {
             ("https://", None),
         ] {
             assert_eq!(name(Resource::of_value(text)).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_resource_is_not_the_resource() {
+        let store = Resource::of_value("fileSearchStores/a").unwrap();
+        assert!(store.is_whole("fileSearchStores/a"));
+        assert!(!store.is_whole("fileSearchStores/a/documents/report-a"));
+        assert!(!store.is_whole("fileSearchStores/a/documents/a"));
+        assert!(!store.is_whole("fileSearchStores/a:importFile"));
+        let file = Resource::of_value("files/a").unwrap();
+        assert!(file.is_whole("openai/files/files%2Fa") && file.is_whole("files/files/a"));
+        assert!(Resource::of_value("auth_tokens/a").unwrap().is_whole("auth_tokens/a"));
+        let operation = Resource::of_value("models/veo/operations/o").unwrap();
+        assert!(operation.is_whole("models/veo/operations/o"));
+        assert!(operation.is_whole("openai/videos/models%2Fveo%2Foperations%2Fo"));
+    }
+
+    #[test]
+    fn googles_host_is_known_however_it_is_written() {
+        for (text, expected) in [
+            ("files/a", None),
+            ("https://generativelanguage.googleapis.com/v1beta/files/a", Some(true)),
+            ("HTTPS://u:p@GenerativeLanguage.googleapis.com.:443/v1beta/files/a", Some(true)),
+            ("generativelanguage.googleapis.com/v1beta/files/a", Some(true)),
+            ("https://googleapis.com.evil.example/v1beta/files/a", Some(false)),
+            ("https://youtu.be/a", Some(false)),
+        ] {
+            assert_eq!(of_google(text), expected, "{text}");
         }
     }
 

@@ -336,7 +336,8 @@ section! {
         /// Milliseconds for which a client's uploads go to the project of its last one, so that several files can stand
         /// in one prompt; 0 spreads them.
         uploads_stick_ms: u64 = 48 * 60 * MINUTE, in 0..=30 * DAY;
-        /// A client may name, list and use only what it made itself; the operator may all.
+        /// A client may name, list and use only what it made through this gateway; the operator may all. Bodies that
+        /// cannot be checked and lists that cannot be cut down are refused. Agents and environments made elsewhere stay open.
         isolate_clients: bool = false;
     }
 }

@@ -23,6 +23,13 @@ pub(crate) fn upload_id(query: Option<&str>) -> Option<String> {
     Some(if second.is_some() { String::new() } else { decoded.into_owned() })
 }
 
+/// Whether Google would answer with a file's content.
+pub(crate) fn asks_for_media(query: Option<&str>) -> bool {
+    parameters(query)
+        .filter_map(|parameter| value(parameter, "alt").or_else(|| value(parameter, "$alt")))
+        .any(|kind| percent_encoding::percent_decode_str(kind).collect::<Vec<_>>().eq_ignore_ascii_case(b"media"))
+}
+
 /// The value of the parameter as it stands, where it is called `known`.
 fn value<'p>(parameter: &'p str, known: &str) -> Option<&'p str> {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));

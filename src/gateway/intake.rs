@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
+use serde::de::IgnoredAny;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -91,7 +92,10 @@ impl Intake {
         if !model.is_empty() {
             record.model(&model);
         }
-        if refers && !payload.is_kept() && self.affinity.isolates(&client) {
+        if let Some(finder) = &finder
+            && self.affinity.isolates(&client)
+            && (finder.unclear() || !is_plain(&payload, &head.headers))
+        {
             return Err(Error::Unchecked);
         }
         let named = finder.map_or(Ok(Vec::new()), |finder| finder.end());
@@ -215,6 +219,12 @@ impl Intake {
         let passage = Passage::new(ahead, body, limits, flow.clone());
         Payload::Streamed(Mutex::new(Some(Body::new(passage))), flow)
     }
+}
+
+/// Whether a body is at hand, and JSON to every reader of it, or empty.
+fn is_plain(payload: &Payload, headers: &HeaderMap) -> bool {
+    let (body, encoded) = (payload.bytes(), headers.contains_key(CONTENT_ENCODING));
+    payload.is_kept() && (body.is_empty() || !encoded && serde_json::from_slice::<IgnoredAny>(body).is_ok())
 }
 
 /// Counting tokens and looking at models spend nothing of what generations and embeddings are limited by.

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
 use crate::affinity::{Affinity, Bound};
 use crate::call::{Call, Payload};
+use crate::client::Client;
+use crate::endpoint::Action;
 use crate::error::Error;
 use crate::pool::KeyPool;
 use crate::record::Outcome;
@@ -34,6 +36,8 @@ const PROJECTS_MAX: usize = 32;
 const PART_BYTES_MAX: usize = 8 << 20;
 /// Tells how many projects could not be asked, so that what is theirs is missing.
 const PARTIAL: HeaderName = HeaderName::from_static("x-geminate-partial");
+/// Chooses what of an answer is sent; a list is read here, and sent whole.
+const FIELDS: HeaderName = HeaderName::from_static("x-goog-fieldmask");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
 
 /// What the layer needs beside the service within. Made once, shared.
@@ -72,9 +76,15 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let alone = self.means.pool.projects() == 1 && !self.means.affinity.isolates(&call.client);
+        let isolated = self.means.affinity.isolates(&call.client);
+        let alone = self.means.pool.projects() == 1 && !isolated;
         let list = if alone { None } else { List::of(&call) };
-        let Some(list) = list else { return Box::pin(self.inner.call(call)) };
+        let Some(list) = list else {
+            if isolated && may_list(&call) {
+                return Box::pin(ready(Err(Error::Unlisted)));
+            }
+            return Box::pin(self.inner.call(call));
+        };
         let (inner, means) = (self.inner.clone(), Arc::clone(&self.means));
         Box::pin(async move { means.merged(inner, &call, &list).await })
     }
@@ -86,7 +96,7 @@ impl Means {
     where
         S: Service<Call, Response = Response<Relay>, Error = Error>,
     {
-        let mut place = self.begin(list)?;
+        let mut place = self.begin(list, &call.client)?;
         let mut page = Page::new(list);
         let (mut asked, mut missing, mut failed) = (0, 0, None);
         while page.room() > 0
@@ -98,7 +108,10 @@ impl Means {
             let part = part_of(call, list, &current, page.room());
             match gathered(inner.call(part).await).await {
                 Part::Whole(body) => {
-                    let shows = |resource: &Resource| self.affinity.shows(resource, &call.client);
+                    let shows = |resource: Option<&Resource>| match resource {
+                        Some(resource) => self.affinity.shows(resource, &call.client),
+                        None => !self.affinity.isolates(&call.client),
+                    };
                     let unread = |_| Error::Interrupted("a list came in a form that is not known".to_owned());
                     let more = page.add(list, &body, shows).map_err(unread)?;
                     place = more.map(|token| Place { project: current.project, token: Some(token) }).or(next);
@@ -124,10 +137,12 @@ impl Means {
     }
 
     /// Where the page begins.
-    fn begin(&self, list: &List) -> Result<Option<Place>, Error> {
+    fn begin(&self, list: &List, client: &Client) -> Result<Option<Place>, Error> {
         let Some(token) = &list.token else { return Ok(Some(Place { project: 0, token: None })) };
         let place = if list.openai {
-            let owner = Resource::of_id(&list.collection, token).and_then(|resource| self.affinity.owner(&resource));
+            let resource = Resource::of_id(&list.collection, token);
+            let shown = resource.filter(|resource| self.affinity.shows(resource, client));
+            let owner = shown.and_then(|resource| self.affinity.owner(&resource));
             owner.map(|owner| Place { project: owner.project, token: Some(token.clone()) })
         } else {
             query::read_token(token).and_then(|(digest, token)| {
@@ -151,6 +166,11 @@ impl Means {
     }
 }
 
+/// Whether a call that is no list known here may show what belongs to others: all that names no resource and makes none.
+fn may_list(call: &Call) -> bool {
+    call.endpoint.action == Action::Other && call.endpoint.resource.is_none() && call.method != Method::POST
+}
+
 /// What one project answered.
 enum Part {
     Whole(Bytes),
@@ -162,10 +182,12 @@ enum Part {
 fn part_of(call: &Call, list: &List, place: &Place, room: usize) -> Call {
     let mut endpoint = call.endpoint.clone();
     endpoint.target = list.target(place, room);
+    let mut headers = call.headers.clone();
+    headers.remove(FIELDS);
     Call {
         endpoint,
         method: call.method.clone(),
-        headers: call.headers.clone(),
+        headers,
         payload: Payload::Kept(Bytes::new(), None),
         client: call.client.clone(),
         record: Arc::clone(&call.record),

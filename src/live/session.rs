@@ -28,7 +28,7 @@ use crate::live::pump::{self, Clock, Side};
 use crate::live::socket::{self, ClientSocket, Message};
 use crate::phase::Phase;
 use crate::record::{Outcome, Record};
-use crate::reference::{REFERENCES_MAX, Reference, references};
+use crate::reference::{Finder, REFERENCES_MAX, Reference};
 use crate::resource::Resource;
 use crate::secret::Secret;
 use crate::upstream::Handshake;
@@ -201,7 +201,12 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
 /// Which keys may serve it: those of the project where the session began that is to go on, and where what the message
 /// names lives.
 fn bind(affinity: &Affinity, client: &Client, setup: &Setup, message: &[u8]) -> Result<Bound, Error> {
-    let named = references(message).map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
+    let mut finder = Finder::default();
+    finder.feed(message);
+    if affinity.isolates(client) && finder.unclear() {
+        return Err(Error::Unchecked);
+    }
+    let named = finder.end().map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
     let session = match setup.handle.as_deref().map(Resource::session) {
         None if setup.unreadable => return Err(Error::Handle),
         None => None,

@@ -8,6 +8,7 @@ mod sender;
 
 mod admission;
 mod affinity;
+mod separation;
 mod aliases;
 mod broken_streams;
 mod cache;

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
-use crate::affinity::{Bound, Witness};
+use crate::affinity::{Answer, Bound, Witness};
 use crate::call::{Answered, Call, Failure};
 use crate::endpoint::Action;
 use crate::error::Error;
@@ -125,6 +125,9 @@ pub(super) async fn open(
     let mut watch = Box::new(watch(eyes, call, &head, lease, meter));
     watch.fed = if head.readable { ahead.len() } else { 0 };
     watch.status = parts.status;
+    if !parts.status.is_success() {
+        watch.witness = None;
+    }
     let mut reply = Response::new(Relay::stream(ahead, body, watch));
     *reply.status_mut() = parts.status;
     *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
@@ -162,7 +165,7 @@ pub(crate) fn learn_owner(eyes: &Eyes, call: &Call, key: &Key) {
 /// Whether a call spends the tokens that its answer tells of. To look at what was made, or to stop it, spends nothing: its
 /// tokens were counted when they were spent.
 fn spends(call: &Call) -> bool {
-    call.method == Method::POST && call.endpoint.resource.is_none()
+    call.method == Method::POST && (call.endpoint.resource.is_none() || call.endpoint.action != Action::Other)
 }
 
 /// Who sees what an answer names: where what it makes and names lives is known from then on.
@@ -171,15 +174,20 @@ fn witness(eyes: &Eyes, call: &Call) -> Option<Box<Witness>> {
     if !endpoint.names_resources() {
         return None;
     }
-    let client = match &endpoint.resource {
+    let resource = endpoint.resource.as_ref().filter(|_| !endpoint.is_upload());
+    let (collection, below) = (endpoint.collection(), resource.is_some());
+    let (lists, client) = match (&call.method, resource) {
         // What an operation made is its maker's, whoever looks.
-        Some(resource) if call.method == Method::GET => eyes.affinity.owner(resource).and_then(|owner| owner.client),
-        None if call.method == Method::GET => None,
-        _ => Some(call.client.clone()),
+        (&Method::GET, Some(resource)) => (true, eyes.affinity.owner(resource).and_then(|owner| owner.client)),
+        // Who sees a list made nothing of it; where clients are kept apart, the answer to its maker must tell who that is.
+        (&Method::GET, None) if eyes.affinity.isolates(&call.client) => return None,
+        (&Method::GET, None) => (true, None),
+        (&Method::POST, _) => (collection == "files" && !below, Some(call.client.clone())),
+        _ if endpoint.is_upload() => (false, Some(call.client.clone())),
+        _ => (false, None),
     };
-    let deletes =
-        endpoint.resource.clone().filter(|resource| call.method == Method::DELETE && endpoint.is_of(resource));
-    Some(Box::new(Witness::new(Arc::clone(&eyes.affinity), endpoint.collection(), client, deletes)))
+    let deletes = resource.filter(|resource| call.method == Method::DELETE && endpoint.is_of(resource)).cloned();
+    Some(Box::new(Witness::new(Arc::clone(&eyes.affinity), Answer { collection, below, lists }, client, deletes)))
 }
 
 /// Ended, or about to, with STOP or no reason at all, and nothing but thoughts in it.

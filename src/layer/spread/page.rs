@@ -28,8 +28,10 @@ struct Entry<'e> {
 }
 
 impl Entry<'_> {
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref().or(self.id.as_deref())
+    /// The Interactions API's resources go by their ids; their names are their makers' to choose.
+    fn name(&self, worded: bool) -> Option<&str> {
+        let (name, id) = (self.name.as_deref(), self.id.as_deref());
+        if worded { id } else { name.or(id) }
     }
 }
 
@@ -44,13 +46,13 @@ impl Page {
         self.size.saturating_sub(self.entries.len())
     }
 
-    /// Takes up one project's answer, of which the client sees what `shows` says. Gives the token by which the
+    /// Takes up one project's answer, of which the client sees what `shows` says of the entries' resources. Gives the token by which the
     /// project's list goes on, if it does. Fails on what is no list.
     pub(super) fn add(
         &mut self,
         list: &List,
         body: &[u8],
-        shows: impl Fn(&Resource) -> bool,
+        shows: impl Fn(Option<&Resource>) -> bool,
     ) -> serde_json::Result<Option<String>> {
         let part: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body)?;
         let arrays = part.iter().find(|(_, value)| value.get().starts_with('['));
@@ -60,18 +62,20 @@ impl Page {
             let entries: Vec<&RawValue> = serde_json::from_str(array.get())?;
             for entry in entries {
                 let read: Entry<'_> = serde_json::from_str(entry.get())?;
-                let resource = read.name().and_then(|name| Resource::of_id(&list.collection, name));
-                if resource.as_ref().is_none_or(&shows) {
+                let name = read.name(list.worded);
+                let resource = name.and_then(|name| Resource::of_id(&list.collection, name));
+                if shows(resource.as_ref()) {
                     self.entries.push(entry.to_owned());
                 }
-                newest = read.name().map(str::to_owned);
+                newest = name.map(str::to_owned);
             }
         }
         let member = |name: &str| part.get(name).map(|value| value.get());
         if list.openai {
             return Ok(newest.filter(|_| member("has_more") == Some("true")));
         }
-        let token = member("nextPageToken").and_then(|token| serde_json::from_str::<String>(token).ok());
+        let token = member("nextPageToken").or_else(|| member("next_page_token"));
+        let token = token.and_then(|token| serde_json::from_str::<String>(token).ok());
         Ok(token.filter(|token| !token.is_empty()))
     }
 
@@ -86,7 +90,8 @@ impl Page {
             serde_json::to_string(&OpenAi { object: "list", data: &self.entries, first_id, last_id, has_more })
         } else {
             let field = (!self.entries.is_empty()).then(|| (self.field.as_str(), Member::Entries(&self.entries)));
-            let token = token.map(|token| ("nextPageToken", Member::Token(token)));
+            let name = if list.worded { "next_page_token" } else { "nextPageToken" };
+            let token = token.map(|token| (name, Member::Token(token)));
             serde_json::to_string(&field.into_iter().chain(token).collect::<BTreeMap<_, _>>())
         };
         // Of texts and JSON that was read before: it can always be written.

@@ -35,6 +35,8 @@ pub(super) struct List {
     pub(super) collection: String,
     /// In OpenAI's form: `limit` and `after`, `data` and `has_more`.
     pub(super) openai: bool,
+    /// As the Interactions API writes it: `page_size`, `next_page_token`.
+    pub(super) worded: bool,
     /// The entries of a page.
     pub(super) size: usize,
     /// Where the page begins.
@@ -64,10 +66,10 @@ impl List {
         if !COLLECTIONS.contains(&collection) || !path.ends_with(collection) {
             return None;
         }
-        let openai = endpoint.surface == Surface::OpenAi;
         let mut list = Self {
             collection: collection.to_owned(),
-            openai,
+            openai: endpoint.surface == Surface::OpenAi,
+            worded: endpoint.surface == Surface::Interactions,
             size: PAGE,
             token: None,
             path: path.to_owned(),
@@ -75,8 +77,9 @@ impl List {
         };
         for parameter in parameters(endpoint.target.query()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let name = percent_decode_str(name).decode_utf8().ok()?;
             let value = percent_decode_str(value).decode_utf8().ok()?;
-            match (name, openai) {
+            match (&*name, list.openai) {
                 ("pageSize" | "page_size", false) | ("limit", true) => {
                     list.size = match value.parse().ok()? {
                         0 => PAGE,
@@ -86,6 +89,8 @@ impl List {
                 ("pageToken" | "page_token", false) | ("after", true) => {
                     list.token = Some(value.into_owned()).filter(|token| !token.is_empty());
                 }
+                // Without its name an entry cannot be told from another's.
+                ("fields" | "$fields", _) => {}
                 _ => list.rest.push(parameter.to_owned()),
             }
         }
@@ -94,7 +99,11 @@ impl List {
 
     /// The question to one project: `room` entries from `place` on.
     pub(super) fn target(&self, place: &Place, room: usize) -> PathAndQuery {
-        let (size, token) = if self.openai { ("limit", "after") } else { ("pageSize", "pageToken") };
+        let (size, token) = match (self.openai, self.worded) {
+            (true, _) => ("limit", "after"),
+            (_, true) => ("page_size", "page_token"),
+            _ => ("pageSize", "pageToken"),
+        };
         let mut text = format!("{}?{size}={room}", self.path);
         if let Some(value) = &place.token {
             text.extend(["&", token, "=", &utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()]);
@@ -126,6 +135,7 @@ mod tests {
         let mut list = List {
             collection: "files".into(),
             openai: false,
+            worded: false,
             size: 2,
             token: None,
             path: "/v1beta/files".into(),
