@@ -127,17 +127,18 @@ impl Visitor for Seen {
     fn key(&mut self, at: Place, key: &[u8]) -> Option<Place> {
         match (at, key) {
             (Place::Top, _) => self.top(key),
-            (Place::File, b"name") => Some(Place::Made),
             (Place::Interaction, b"id") => Some(Place::InteractionId),
-            (Place::Interaction, b"outputs" | b"steps") => Some(Place::Content),
-            (Place::Metadata, b"output" | b"dest") => Some(Place::Output),
+            (Place::Interaction, b"outputs" | b"steps") | (Place::Content, b"content" | b"video") => {
+                Some(Place::Content)
+            }
             (
                 Place::Output,
                 b"output" | b"dest" | b"generateVideoResponse" | b"generatedSamples" | b"generatedVideos" | b"video",
-            ) => Some(Place::Output),
+            )
+            | (Place::Metadata, b"output" | b"dest") => Some(Place::Output),
             (Place::Output, b"responsesFile" | b"responses_file" | b"fileName" | b"file_name" | b"uri")
-            | (Place::Content, b"uri") => Some(Place::Made),
-            (Place::Content, b"content" | b"video") => Some(Place::Content),
+            | (Place::Content, b"uri")
+            | (Place::File, b"name") => Some(Place::Made),
             _ => None,
         }
     }
