@@ -51,7 +51,8 @@ impl Live {
         Self(Arc::new(means))
     }
 
-    /// Answers the handshake. With an ephemeral `token` the session is the token's, and no key's. The session follows on the connection; whatever refuses it before is plain HTTP.
+    /// Answers the handshake. With an ephemeral `token` the session is the token's, and no key's. The session follows on
+    /// the connection; whatever refuses it before is plain HTTP.
     pub async fn open(
         &self,
         endpoint: Endpoint,

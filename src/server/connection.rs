@@ -26,7 +26,8 @@ use crate::server::activity::{Activity, Patience, Quiet, UnderWay, Watched};
 use crate::settings;
 use crate::upload::ViaProxy;
 
-/// What hyper reads of a connection at once at most, as its buffer grows with what comes: a body in larger pieces costs less.
+/// What hyper reads of a connection at once at most, as its buffer grows with what comes: a body in larger pieces costs
+/// less.
 const READ_BYTES: usize = 8_192 + 4_096 * 100;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 1_024;

@@ -10,12 +10,17 @@ use serde_json::value::RawValue;
 use crate::layer::spread::query::List;
 use crate::resource::Resource;
 
+/// A page that has grown to this is full, however few its entries are.
+const BYTES_MAX: usize = 16 << 20;
+
 /// The page so far.
 pub(super) struct Page {
     size: usize,
     /// What Google calls the entries.
     field: String,
     entries: Vec<Box<RawValue>>,
+    /// What they take.
+    bytes: usize,
 }
 
 /// What tells an entry's name.
@@ -38,16 +43,16 @@ impl Entry<'_> {
 impl Page {
     pub(super) fn new(list: &List) -> Self {
         let field = if list.openai { "data".to_owned() } else { list.collection.clone() };
-        Self { size: list.size, field, entries: Vec::new() }
+        Self { size: list.size, field, entries: Vec::new(), bytes: 0 }
     }
 
     /// How many entries it may still take.
     pub(super) fn room(&self) -> usize {
-        self.size.saturating_sub(self.entries.len())
+        if self.bytes >= BYTES_MAX { 0 } else { self.size.saturating_sub(self.entries.len()) }
     }
 
-    /// Takes up one project's answer, of which the client sees what `shows` says of the entries' resources. Gives the token by which the
-    /// project's list goes on, if it does. Fails on what is no list.
+    /// Takes up one project's answer, of which the client sees what `shows` says of the entries' resources. Gives the
+    /// token by which the project's list goes on, if it does. Fails on what is no list.
     pub(super) fn add(
         &mut self,
         list: &List,
@@ -65,6 +70,7 @@ impl Page {
                 let name = read.name(list.worded);
                 let resource = name.and_then(|name| Resource::of_id(&list.collection, name));
                 if shows(resource.as_ref()) {
+                    self.bytes += entry.get().len();
                     self.entries.push(entry.to_owned());
                 }
                 newest = name.map(str::to_owned);
