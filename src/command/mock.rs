@@ -46,7 +46,7 @@ pub(super) struct Mock {
     /// The least length of an answer's text in bytes
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     answer_bytes: usize,
-    /// Where upload URLs lead, such as https://generativelanguage.googleapis.com; by default to the host that was called
+    /// Where upload URLs lead, such as `https://gemini.example`; by default to the host that was called
     #[arg(long, value_name = "ORIGIN")]
     upload_origin: Option<String>,
     /// Leave the key out of upload URLs, where Google puts it
