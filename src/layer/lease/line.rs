@@ -123,8 +123,8 @@ fn preferred(
     }
 }
 
-/// For a call that makes what later prompts will name: a key of a project that has no model's day spent, while one that
-/// was not tried can be had at once. Google counts no day for such a call itself.
+/// For a call that makes what later prompts will name: a key of a project that was not tried and has no model's day spent,
+/// while one can be had at once. Google counts no day for such a call itself.
 fn unspent(pool: &KeyPool, attempt: &Attempt, lane: &Arc<SharedLane>, shunned: &[u32], now: Instant) -> Option<Lease> {
     let call = &attempt.call;
     let makes = call.method == Method::POST && call.lane.is_empty() && call.endpoint.names_resources();
@@ -135,10 +135,12 @@ fn unspent(pool: &KeyPool, attempt: &Attempt, lane: &Arc<SharedLane>, shunned: &
     if spent.is_empty() {
         return None;
     }
-    let projects = [shunned, &spent].concat();
-    match pool.select(Arc::clone(lane), Avoid { keys: &attempt.tried, projects: &projects, only: None }, now) {
-        Choice::Lease(lease) if !attempt.tried.contains(&lease.key().index) => Some(lease),
-        _ => None,
+    // A lease that is taken and not used would count as an attempt: what was tried is ruled out beforehand.
+    let tried = attempt.tried.iter().map(|index| pool.keys()[*index as usize].project);
+    let projects: Vec<u32> = shunned.iter().chain(&spent).copied().chain(tried).collect();
+    match pool.select(Arc::clone(lane), Avoid { projects: &projects, ..Avoid::default() }, now) {
+        Choice::Lease(lease) => Some(lease),
+        Choice::Out(_) => None,
     }
 }
 
