@@ -156,6 +156,24 @@ async fn what_later_prompts_will_name_is_made_where_the_day_is_not_spent() {
 }
 
 #[tokio::test]
+async fn what_goes_into_a_store_goes_to_its_owner_even_when_that_has_spent_its_day() {
+    let (world, gate) = with_keys_and(&[K1, K2, K3], &[AT_ONCE]).await;
+    let (status, store) = told(gate.post("/v1beta/fileSearchStores", &json!({"displayName": "s"})).await).await;
+    let (name, owner) = (store["name"].as_str().unwrap(), last_key(&world));
+    assert_eq!(status, 200, "{store}");
+    play(&world, &[&format!("key={owner} action=generateContent fault=quota_day")]);
+    for _ in 0..3 {
+        assert_eq!(gate.generate("free").await.status(), 200);
+    }
+    for _ in 0..3 {
+        let request = gate.ask(Method::POST, &format!("/upload/v1beta/{name}:uploadToFileSearchStore"));
+        let request = request.header("x-goog-upload-protocol", "raw").header("content-type", "text/plain");
+        assert_eq!(request.body("text").send().await.unwrap().status(), 200);
+        assert_eq!(last_key(&world), owner);
+    }
+}
+
+#[tokio::test]
 async fn who_waits_for_an_owner_does_not_hold_up_those_who_need_none() {
     let (world, gate) = with_keys_and(&[K1, K2], &[("GEMINATE__POOL__MAX_WAIT_MS", "60000")]).await;
     let name = cache(&gate).await;
