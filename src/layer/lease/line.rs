@@ -38,7 +38,9 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
             return Ok(lease);
         }
     }
-    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only };
+    let bytes = call.payload.bytes().len() as u64;
+    let thrifty = attempt.thrifty;
+    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only, thrifty, bytes };
     let limit = call.deadline.min(began + limits.max_wait);
     // Who may go to one project alone takes nobody's turn by going there, and nobody's is held up by its wait.
     if lane.waiting.load(Relaxed) == 0 || avoid.only.is_some() {
@@ -112,11 +114,13 @@ fn preferred(
     now: Instant,
 ) -> Option<Lease> {
     let Bound::Prefers(project) = attempt.call.bound else { return None };
-    let untried = |key: &Arc<Key>| key.project == project && !attempt.tried.contains(&key.index);
+    let untried = |key: &Arc<Key>| key.project() == project && !attempt.tried.contains(&key.index);
     if !pool.keys().iter().any(untried) || !pool.is_fresh(project, now) {
         return None;
     }
-    let avoid = Avoid { keys: &attempt.tried, projects: shunned, only: Some(Only::Project(project)) };
+    let bytes = attempt.call.payload.bytes().len() as u64;
+    let only = Some(Only::Project(project));
+    let avoid = Avoid { keys: &attempt.tried, projects: shunned, only, bytes, ..Avoid::default() };
     match pool.select(Arc::clone(lane), avoid, now) {
         Choice::Lease(lease) => Some(lease),
         Choice::Out(_) => None,
@@ -136,7 +140,7 @@ fn unspent(pool: &KeyPool, attempt: &Attempt, lane: &Arc<SharedLane>, shunned: &
         return None;
     }
     // A lease that is taken and not used would count as an attempt: what was tried is ruled out beforehand.
-    let tried = attempt.tried.iter().map(|index| pool.keys()[*index as usize].project);
+    let tried = attempt.tried.iter().map(|index| pool.keys()[*index as usize].project());
     let projects: Vec<u32> = shunned.iter().chain(&spent).copied().chain(tried).collect();
     match pool.select(Arc::clone(lane), Avoid { projects: &projects, ..Avoid::default() }, now) {
         Choice::Lease(lease) => Some(lease),
