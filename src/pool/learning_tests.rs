@@ -183,9 +183,7 @@ fn keys_that_are_refused_together_far_below_their_limits_are_reported() {
         stage.now += MINUTE * 3;
         let leases: Vec<Lease> = (0..3).filter_map(|_| stage.take()).collect();
         for lease in leases {
-            if lease.key().index < 2 {
-                stage.refuse(lease, Verdict::QuotaMinute, RPM, 100);
-            } else if round == 0 {
+            if lease.key().index < 2 || round == 0 {
                 stage.refuse(lease, Verdict::QuotaMinute, RPM, 100);
             }
         }

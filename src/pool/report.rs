@@ -197,12 +197,12 @@ impl KeyPool {
 }
 
 fn limits_view(lane: &SharedLane, windows: &Windows, now: Instant) -> LearntView {
-    let Room { minute, minute_max: (paced_rpm, paced_tpm), day, .. } = windows.clone().room(now);
+    let Room { minute, minute_max, day, .. } = windows.clone().room(now);
     LearntView {
         model: Arc::clone(&lane.model),
         limits: windows.learnt(),
-        paced_rpm,
-        paced_tpm,
+        paced_rpm: minute_max.0,
+        paced_tpm: minute_max.1,
         minute_requests: minute.requests,
         minute_tokens: minute.tokens,
         day_requests: day,
