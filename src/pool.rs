@@ -13,6 +13,7 @@ pub mod limits;
 pub mod roster;
 pub mod standing;
 pub mod storm;
+pub mod turns;
 pub mod lane;
 pub mod lease;
 pub mod memory;

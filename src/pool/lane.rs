@@ -292,6 +292,16 @@ impl Lane {
         outage
     }
 
+    /// When the `n`-th slot comes in which such a request could be served, if everybody before it takes one: `n` = 1 is
+    /// the soonest, `now` stands for every slot that is free already. `None` when no so many come by themselves.
+    ///
+    /// Of how much a key that comes back will serve nothing is foreseen here: one that does serves all who wait.
+    pub fn room(&self, avoid: Avoid<'_>, _n: usize, now: Instant) -> Option<Instant> {
+        let roster = self.roster.lock();
+        let allowed = self.keys.list.iter().filter(|key| avoid.allows(key));
+        allowed.filter_map(|key| self.blocked(key, &roster, now).map_or(Some(now), |(_, until)| until)).min()
+    }
+
     /// The key's weight now, its health in percent, and why it cannot be chosen.
     pub fn look(&self, key: &Key, roster: &Roster, now: Instant) -> (u32, f32, Option<(Reason, Option<Instant>)>) {
         let health = self.standings.get(&key.index).map_or(1.0, |s| s.health.value(now));
