@@ -21,6 +21,7 @@ pub mod roster;
 pub mod standing;
 pub mod storm;
 pub mod twins;
+pub mod turns;
 pub mod lane;
 pub mod lease;
 pub mod view;

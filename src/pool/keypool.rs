@@ -242,9 +242,6 @@ impl KeyPool {
             }
             Probe::Unclear => {}
         });
-        for lane in self.lanes.load().values() {
-            lane.changed.notify_waiters();
-        }
     }
 
     /// Whether the key is dead.

@@ -290,7 +290,7 @@ impl Lane {
 
     /// When the `n`-th request like this one finds a key, those before it being served as soon as they can: 1 is the next.
     /// `None`: none of the keys that may serve it comes back by itself.
-    pub fn room(&self, avoid: Avoid<'_>, n: u64, now: Instant) -> Option<Instant> {
+    pub fn room(&self, avoid: Avoid<'_>, n: usize, now: Instant) -> Option<Instant> {
         let roster = self.roster.lock();
         let mut places: Vec<(u32, Instant)> = Vec::new();
         for key in self.keys.list.iter().filter(|key| avoid.allows(key)) {
@@ -303,7 +303,7 @@ impl Lane {
         places.dedup_by_key(|(project, _)| *project);
         let place = |(project, from): (u32, Instant)| Place { from, windows: self.budgets.of(project) };
         let places: Vec<Place<'_>> = places.into_iter().map(place).collect();
-        room::when(&places, n, self.budgets.estimate(avoid.bytes), now)
+        room::when(&places, n as u64, self.budgets.estimate(avoid.bytes), now)
     }
 
     /// The key's weight now, its health in percent, and why it cannot be chosen.

@@ -17,6 +17,7 @@ use crate::pool::reason::Reason;
 use crate::pool::roster::{Rest, SharedRoster};
 use crate::pool::standing::Standing;
 use crate::pool::storm::Storms;
+use crate::pool::turns::Turns;
 use crate::pool::twins::Twins;
 use crate::quota;
 use crate::refusal::Refusal;
@@ -39,12 +40,10 @@ pub struct SharedLane {
     limited: AtomicBool,
     /// Attempts under way.
     pub in_flight: AtomicU32,
-    /// Requests that wait for a key, the one at the head included.
-    pub waiting: AtomicUsize,
+    /// The line of those who wait for a key.
+    pub turns: Turns,
     /// Requests that wait for a key of one project and stand in no line.
     pub bound: AtomicUsize,
-    /// Held by the request at the head of the line: the line is first come, first served.
-    pub turn: tokio::sync::Mutex<()>,
     /// Told when a key may have come back.
     pub changed: Notify,
 }
@@ -60,16 +59,20 @@ impl SharedLane {
             limited: AtomicBool::new(!lane.budgets().is_empty()),
             lane: Mutex::new(lane),
             in_flight: AtomicU32::new(0),
-            waiting: AtomicUsize::new(0),
+            turns: Turns::default(),
             bound: AtomicUsize::new(0),
-            turn: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
     }
 
     /// Requests that wait for a key, in the line and beside it.
     pub fn waits(&self) -> usize {
-        self.waiting.load(Relaxed) + self.bound.load(Relaxed)
+        self.turns.len() + self.bound.load(Relaxed)
+    }
+
+    /// Told of every change above the models, as `changed` is of those in the lane.
+    pub fn changed_above(&self) -> &Notify {
+        &self.scene.roster.changed
     }
 
     /// A look at the lane.

@@ -39,6 +39,7 @@ impl KeyPool {
             model: Arc::clone(&lane.model),
             in_flight: lane.in_flight.load(Relaxed),
             waiting: lane.waits(),
+            waiting_clients: lane.turns.clients(),
             overloads: lane.lock().overloads,
         };
         PoolView {

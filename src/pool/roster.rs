@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::pool::health::{Strikes, doubling};
@@ -90,12 +91,14 @@ struct Egress {
 pub struct SharedRoster {
     roster: Mutex<Roster>,
     epoch: AtomicU64,
+    /// Told of every change: a key may have come back, or died.
+    pub changed: Notify,
 }
 
 impl SharedRoster {
     /// Shares a roster.
     pub fn new(roster: Roster) -> Self {
-        Self { roster: Mutex::new(roster), epoch: AtomicU64::new(1) }
+        Self { roster: Mutex::new(roster), epoch: AtomicU64::new(1), changed: Notify::new() }
     }
 
     /// The number of changes so far.
@@ -112,6 +115,9 @@ impl SharedRoster {
     pub fn change_if(&self, change: impl FnOnce(&mut Roster) -> bool) {
         let changed = change(&mut self.lock());
         self.epoch.fetch_add(u64::from(changed), Ordering::Release);
+        if changed {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Google named the project `consumer`. Whoever has that name already is the same project: both are one from now on.
@@ -135,6 +141,7 @@ impl SharedRoster {
     pub fn change<T>(&self, change: impl FnOnce(&mut Roster) -> T) -> T {
         let changed = change(&mut self.lock());
         self.epoch.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
         changed
     }
 }

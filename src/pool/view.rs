@@ -106,6 +106,8 @@ pub struct ModelView {
     pub in_flight: u32,
     /// Requests that wait for a key.
     pub waiting: usize,
+    /// Clients with requests in the line of those who wait for any key.
+    pub waiting_clients: usize,
     /// Overloads in a row; from ten on, they are not tried again for a while.
     pub overloads: u32,
 }

@@ -153,7 +153,7 @@ async fn a_refusal_tells_which_keys_are_out_why_and_until_when() {
     assert_eq!((status, &error["status"]), (429, &json!("RESOURCE_EXHAUSTED")));
     assert_eq!(reasons(&refusal), &json!({"invalid": "1", "quota_day": "1", "quota_minute": "1"}));
     assert_eq!(error["details"][1]["retryDelay"], format!("{seconds}s"));
-    assert!(error["message"].as_str().unwrap().ends_with(&format!("the first one returns in {seconds} s")));
+    assert!(error["message"].as_str().unwrap().ends_with(&format!("; retry in {seconds} s")));
 }
 
 #[tokio::test]
