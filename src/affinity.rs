@@ -19,10 +19,12 @@ use crate::resource::Resource;
 use crate::settings;
 
 mod sightings;
+pub mod prefixes;
 pub mod signatures;
 
 pub use sightings::Answer;
 
+use self::prefixes::Prefixes;
 use self::signatures::Signatures;
 use sightings::Sightings;
 
@@ -34,6 +36,8 @@ pub struct Affinity {
     uploads: Cache<Arc<str>, u32>,
     /// Apart from the resources, which they would drive out.
     signatures: Signatures,
+    /// `None`: conversations go where it is whose turn.
+    prefixes: Option<Prefixes>,
     homes: Arc<Homes>,
     isolate: bool,
     /// Grows with every change, so that the index is written down only then.
@@ -93,6 +97,7 @@ impl Affinity {
                 .build(),
             uploads: Cache::builder().max_capacity(settings.resources_max).time_to_idle(stickiness).build(),
             signatures: Signatures::default(),
+            prefixes: None,
             homes: Arc::new(Homes::new(0)),
             isolate: settings.isolate_clients,
             changes: AtomicU64::new(0),
@@ -108,6 +113,17 @@ impl Affinity {
     #[must_use]
     pub fn with_homes(self, homes: Arc<Homes>) -> Self {
         Self { homes, ..self }
+    }
+
+    /// Conversations that share a long prefix stay on one project while it has room.
+    #[must_use]
+    pub fn with_prefixes(self, wanted: bool) -> Self {
+        Self { prefixes: wanted.then(Prefixes::default), ..self }
+    }
+
+    /// Who has read which prefix, where conversations are kept together.
+    pub const fn prefixes(&self) -> Option<&Prefixes> {
+        self.prefixes.as_ref()
     }
 
     /// Who owns a resource, as far as it is known.

@@ -15,6 +15,7 @@ use crate::flow::Flow;
 use crate::pool::key::Key;
 use crate::pool::lease::SharedLane;
 use crate::pool::outage::Outage;
+use crate::prefix::Prefix;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::verdict::Verdict;
@@ -44,6 +45,8 @@ pub struct Call {
     pub lane: Box<str>,
     /// What the resources it names say of the keys that may serve it.
     pub bound: Bound,
+    /// How its prompt begins; empty where that does not matter.
+    pub prefix: Prefix,
     /// When it arrived.
     pub arrived: Instant,
     /// By when the answer's first byte is due.

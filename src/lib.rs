@@ -22,6 +22,7 @@ pub mod client;
 pub mod skim;
 pub mod reference;
 pub mod signature;
+pub mod prefix;
 pub mod meter;
 pub mod record;
 pub mod pool;

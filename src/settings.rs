@@ -269,6 +269,9 @@ section! {
         max_wait_ms: u64 = 10 * SECOND, in 0..=10 * MINUTE;
         /// Requests that wait so, for each model.
         queue_max: u32 = 1_024, in 0..=1_000_000;
+        /// Keeps conversations that share a long prefix on one project while it has room, so that Google's own caching pays;
+        /// shares stay within the weights.
+        prefix_affinity: bool = false;
         /// Milliseconds until a dead key is probed for the first time; each failure doubles it.
         probe_after_ms: u64 = 10 * MINUTE, in 10..=DAY;
         /// Milliseconds between two probes at most.

@@ -88,7 +88,11 @@ impl House {
         info!("loaded {} keys (weights {})", specs.len(), weights.join(", "));
         let telemetry = Telemetry::new(clocks.now);
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
-        let affinity = Arc::new(Affinity::new(&settings.affinity).with_homes(Arc::clone(pool.homes())));
+        let affinity = Arc::new(
+            Affinity::new(&settings.affinity)
+                .with_homes(Arc::clone(pool.homes()))
+                .with_prefixes(settings.pool.prefix_affinity),
+        );
         let index = StateFile::new(&settings.data_dir, "affinity.json");
         if let Some(remembered) = index.load::<affinity::Memory>() {
             affinity.recall(remembered, pool.keys(), clocks.wall, |name| clients.named(name));

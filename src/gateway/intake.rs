@@ -22,6 +22,7 @@ use crate::endpoint::{Action, Endpoint};
 use crate::error::Error;
 use crate::flow::Flow;
 use crate::gateway::naming;
+use crate::prefix::Prefix;
 use crate::record::Record;
 use crate::reference::{Finder, REFERENCES_MAX, Reference};
 use crate::settings::Settings;
@@ -102,10 +103,17 @@ impl Intake {
         let named = named.map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
         let bound = self.bind(&endpoint, &client, &named)?;
         let lane = lane(endpoint.action, &head.method, model);
+        let prefix = self.prefix(&endpoint, &lane, &payload);
         let deadline = Instant::now() + self.time(&head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
         let wish = Wish::of(&head.headers);
-        Ok(Call { endpoint, method, headers, payload, client, wish, record, lane, bound, arrived, deadline })
+        Ok(Call { endpoint, method, headers, payload, client, wish, record, lane, bound, prefix, arrived, deadline })
+    }
+
+    /// How the prompt of a generation begins, where conversations are kept together.
+    fn prefix(&self, endpoint: &Endpoint, lane: &str, payload: &Payload) -> Prefix {
+        let prefixes = self.affinity.prefixes().filter(|_| generates(endpoint));
+        prefixes.map(|prefixes| prefixes.of(lane, payload.bytes())).unwrap_or_default()
     }
 
     /// Which keys may serve what the path names, and the body: `named`.
@@ -225,6 +233,12 @@ impl Intake {
 fn is_plain(payload: &Payload, headers: &HeaderMap) -> bool {
     let (body, encoded) = (payload.bytes(), headers.contains_key(CONTENT_ENCODING));
     payload.is_kept() && (body.is_empty() || !encoded && serde_json::from_slice::<IgnoredAny>(body).is_ok())
+}
+
+/// Whether a prompt is read whose beginning Google may have cached.
+fn generates(endpoint: &Endpoint) -> bool {
+    use Action::*;
+    matches!(endpoint.action, Generate | StreamSse | StreamArray | Chat | Interaction)
 }
 
 /// Counting tokens and looking at models spend nothing of what generations and embeddings are limited by.

@@ -22,6 +22,7 @@ use crate::upstream::{Broken, Upstream};
 use crate::verdict::Verdict;
 
 mod limits;
+mod homing;
 pub mod line;
 mod refused;
 mod open;
@@ -60,7 +61,7 @@ impl Lease {
 impl Means {
     /// A lease for the attempt, waited for in line when all keys rest; without one, why not.
     pub(crate) async fn obtain(&self, attempt: &Attempt) -> Result<KeyLease, Failure> {
-        line::obtain(&self.pool, attempt, &self.limits).await
+        line::obtain(&self.pool, self.eyes.affinity.prefixes(), attempt, &self.limits).await
     }
 
     /// Reads an error answer: the failure that it is, scrubbed.

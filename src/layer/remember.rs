@@ -220,6 +220,7 @@ mod tests {
     use crate::call::wish::Wish;
     use crate::client::Client;
     use crate::endpoint::{Endpoint, Surface};
+    use crate::prefix::Prefix;
     use crate::settings::{Cache, ClientLimits, Settings};
     use crate::tasks::Tasks;
 
@@ -238,6 +239,7 @@ mod tests {
             record: Arc::new(Record::new(HeaderValue::from_static("r"), Method::POST, now)),
             lane: "m".into(),
             bound: Bound::Free,
+            prefix: Prefix::default(),
             arrived: now,
             deadline: now + PATIENCE,
         }

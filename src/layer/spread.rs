@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::endpoint::Action;
 use crate::error::Error;
 use crate::pool::KeyPool;
+use crate::prefix::Prefix;
 use crate::record::Outcome;
 use crate::relay::Relay;
 use crate::resource::Resource;
@@ -194,6 +195,7 @@ fn part_of(call: &Call, list: &List, place: &Place, room: usize) -> Call {
         record: Arc::clone(&call.record),
         lane: call.lane.clone(),
         bound: Bound::Part(place.project),
+        prefix: Prefix::default(),
         wish: call.wish,
         arrived: call.arrived,
         deadline: call.deadline,

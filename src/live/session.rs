@@ -27,6 +27,7 @@ use crate::live::message::Setup;
 use crate::live::pump::{self, Clock, Side};
 use crate::live::socket::{self, ClientSocket, Message};
 use crate::phase::Phase;
+use crate::prefix::Prefix;
 use crate::record::{Outcome, Record};
 use crate::reference::{Finder, REFERENCES_MAX, Reference};
 use crate::resource::Resource;
@@ -191,6 +192,7 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
         client,
         record,
         bound,
+        prefix: Prefix::default(),
         wish: Wish::default(),
         arrived,
         deadline: arrived + means.limits.setup,

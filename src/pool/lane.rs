@@ -306,6 +306,13 @@ impl Lane {
         room::when(&places, n as u64, self.budgets.estimate(avoid.bytes), now)
     }
 
+    /// The share of the requests that a project is due by its keys' weights now.
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn share(&self, project: u32) -> f64 {
+        let weight: u64 = self.keys.of_project(project).map(|index| u64::from(self.schedule.weight(index))).sum();
+        weight as f64 / self.schedule.total().max(1) as f64
+    }
+
     /// The key's weight now, its health in percent, and why it cannot be chosen.
     pub fn look(&self, key: &Key, roster: &Roster, now: Instant) -> (u32, f32, Option<(Reason, Option<Instant>)>) {
         let health = self.standings.get(&key.index).map_or(1.0, |s| s.health.value(now));

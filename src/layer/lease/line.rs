@@ -10,8 +10,10 @@ use http::Method;
 use tokio::time::{Instant, sleep_until};
 
 use crate::affinity::Bound;
+use crate::affinity::prefixes::Prefixes;
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
+use crate::layer::lease::homing;
 use crate::layer::lease::limits::Limits;
 use crate::pool::key::Key;
 use crate::pool::lane::{Avoid, Only};
@@ -44,7 +46,12 @@ pub struct Arrival<'a> {
 }
 
 /// A lease for the attempt; without one, why not.
-pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limits) -> Result<Lease, Failure> {
+pub(super) async fn obtain(
+    pool: &Arc<KeyPool>,
+    prefixes: Option<&Prefixes>,
+    attempt: &Attempt,
+    limits: &Limits,
+) -> Result<Lease, Failure> {
     let call = &attempt.call;
     let began = Instant::now();
     let mut lane = pool.lane(&call.lane, began);
@@ -58,15 +65,20 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
     let only = attempt.only.map(Only::Project).or_else(|| only(&call.bound));
     // Who comes while others wait goes to its place in the line, not around it.
     let first = lane.turns.is_empty();
+    let bytes = call.payload.bytes().len() as u64;
+    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only, thrifty: attempt.thrifty, bytes };
     if first && only.is_none() {
+        if let Some(prefixes) = prefixes
+            && let Some((lease, followed)) = homing::home(pool, prefixes, attempt, &lane, avoid, began)
+        {
+            prefixes.goes(&call.prefix, &lane.model, lease.key().project(), followed, began);
+            return Ok(lease);
+        }
         let preferred = preferred(pool, attempt, &lane, &shunned, began);
         if let Some(lease) = preferred.or_else(|| unspent(pool, attempt, &lane, &shunned, began)) {
             return Ok(lease);
         }
     }
-    let bytes = call.payload.bytes().len() as u64;
-    let thrifty = attempt.thrifty;
-    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only, thrifty, bytes };
     let limit = call.deadline.min(began + limits.max_wait);
     // Who may go to one project alone takes nobody's turn by going there, and nobody's is held up by its wait; and who
     // would not wait anyway had a turn before.

@@ -124,6 +124,7 @@ mod tests {
     use crate::call::wish::Wish;
     use crate::client::Client;
     use crate::endpoint::{Endpoint, Surface};
+    use crate::prefix::Prefix;
     use crate::record::Record;
     use crate::settings::ClientLimits;
 
@@ -144,6 +145,7 @@ mod tests {
             wish: Wish::default(),
             lane: "m".into(),
             bound: Bound::Free,
+            prefix: Prefix::default(),
             arrived: now,
             deadline: now,
         }
