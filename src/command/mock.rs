@@ -9,14 +9,16 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use tokio::net::TcpListener;
 
-use crate::mock::{MockKey, Quota, Script, Settings, World, serve};
+use crate::mock::{MockKey, Quota, Script, Settings, Shape, World, serve};
 use crate::server::stops;
 
 /// Serve a fake of the Gemini API with quotas and scripted faults.
 ///
 /// Without --key every key is known. Scripts are `key=K model=M action=A path=P times=N skip=N probability=P
 /// fault=NAME[,NAME]`, with * in names; the first that matches plays. They can also be posted to /mock/script while it
-/// runs; /mock/calls, /mock/state and /mock/reset show and clear what happened.
+/// runs; /mock/calls, /mock/state and /mock/reset show and clear what happened. Quotas are changed while it runs by a
+/// POST to /mock/quota, such as `{"project":"p","model":"*","quota":{"rpm":20},"shape":"bucket","tier":"paid"}`; what is
+/// left out stays as it was.
 ///
 /// Actions are Google's (generateContent, countTokens, batchGenerateContent, predict and so on); chat, embeddings,
 /// images, models, model; a collection and a verb (files.create, files.get, files.list, files.delete, files.download,
@@ -34,6 +36,13 @@ pub(super) struct Mock {
     /// What each project may use of each model, such as rpm=10,tpm=250000,rpd=250
     #[arg(long, value_name = "QUOTA")]
     quota: Option<Quota>,
+    /// How a minute's quota comes back: minute (at once, with the wall's minute), sliding (each use after sixty
+    /// seconds) or bucket (evenly)
+    #[arg(long, default_value_t, value_name = "SHAPE")]
+    shape: Shape,
+    /// Count no beginning of a prompt as cached
+    #[arg(long)]
+    forgetful: bool,
     /// Milliseconds before an answer's head
     #[arg(long, default_value_t = 0, value_name = "MS")]
     latency_ms: u64,
@@ -78,6 +87,8 @@ impl Mock {
         Settings {
             keys: self.keys,
             quota: self.quota.unwrap_or_default(),
+            shape: self.shape,
+            implicit_caching: !self.forgetful,
             latency: Duration::from_millis(self.latency_ms),
             chunks: self.chunks,
             chunk_interval: Duration::from_millis(self.chunk_interval_ms),

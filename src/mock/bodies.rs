@@ -44,7 +44,27 @@ pub(crate) enum Page {
     Html(&'static str),
 }
 
+impl Shortage {
+    /// The body of Google's refusal to a project of `tier` that asked `model`.
+    pub fn body(&self, tier: Tier, model: &str) -> Value {
+        json_of(quota_exceeded(&Asked { tier, model: model.to_owned(), ..Asked::default() }, self))
+    }
+}
+
+fn json_of(refused: Refused) -> Value {
+    match refused.body {
+        Page::Json(value) => value,
+        Page::Html(page) => page.into(),
+    }
+}
+
 impl Refusal {
+    /// The status and the body of the refusal, where `model` was asked; a page of HTML as a text.
+    pub fn body(self, model: &str) -> (u16, Value) {
+        let refused = self.to(&Asked { model: model.to_owned(), ..Asked::default() }, None);
+        (refused.status, json_of(refused))
+    }
+
     /// The refusal as Google words it. `retry` is what quotas tell; `None` leaves each its usual wait.
     pub(crate) fn to(self, asked: &Asked, retry: Option<Duration>) -> Refused {
         match self {

@@ -28,7 +28,7 @@ pub(crate) fn answer(world: &World, method: &Method, uri: &Uri, body: &[u8]) -> 
         ("POST", "/mock/quota") => quotas(body).map(|rules| {
             let set = rules.len();
             for rule in rules {
-                world.set_quota(&rule.project, &rule.model, rule.quota);
+                world.set_rule(rule);
             }
             json!({"set": set})
         }),

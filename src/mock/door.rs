@@ -18,7 +18,7 @@ pub(crate) fn admit(world: &World, route: &Route, head: &Parts, call: &OpenCall)
     asked.key =
         auth::key(&auth::credentials(&head.uri, &head.headers), route.openai).map_err(|it| it.to(&asked, None))?;
     let holder = world.holder(&asked.key).ok_or_else(|| Refusal::ApiKeyInvalid.to(&asked, None))?;
-    asked.tier = holder.tier;
+    asked.tier = world.tier(&holder, &asked.model);
     asked.consumer = holder.consumer();
     asked.project.clone_from(&holder.project);
     call.note(|call| {

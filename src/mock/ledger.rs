@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::mock::quota::{Moment, Quota, Shortage, Tier, Usage};
 use crate::mock::script::{Script, Subject, glob};
 use crate::mock::settings::Settings;
+use crate::mock::shape::Shape;
 
 /// How many projects with a model are counted; beyond them the counts begin anew.
 const USAGES_MAX: usize = 10_000;
@@ -16,8 +17,8 @@ const SCRIPTS_MAX: usize = 1_000;
 /// How many quotas may be set; beyond them the oldest goes.
 const RULES_MAX: usize = 1_000;
 
-/// A quota set while the world runs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// What is set of quotas while the world runs. What a rule leaves out stays as it was.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaRule {
     /// Pattern of the project.
@@ -27,8 +28,14 @@ pub struct QuotaRule {
     #[serde(default = "all")]
     pub model: String,
     /// What it may use.
-    #[serde(default)]
-    pub quota: Quota,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// How its minutes are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+    /// What it pays: its quotas go by other names then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
 }
 
 fn all() -> String {
@@ -89,9 +96,14 @@ impl Ledger {
         self.scripts.clear();
     }
 
-    /// Adds a rule, which goes before older ones.
-    pub(crate) fn rule(&mut self, rule: QuotaRule) {
-        self.rules.retain(|old| old.project != rule.project || old.model != rule.model);
+    /// Adds a rule, which goes before older ones. What an older one of the same patterns says beside it still holds.
+    pub(crate) fn rule(&mut self, mut rule: QuotaRule) {
+        let same = self.rules.iter().position(|old| old.project == rule.project && old.model == rule.model);
+        if let Some(old) = same.map(|at| self.rules.remove(at)) {
+            rule.quota = rule.quota.or(old.quota);
+            rule.shape = rule.shape.or(old.shape);
+            rule.tier = rule.tier.or(old.tier);
+        }
         if self.rules.len() == RULES_MAX {
             self.rules.remove(0);
         }
@@ -182,14 +194,25 @@ impl Ledger {
         tokens: u64,
         now: &Moment,
     ) -> Result<(), Shortage> {
-        let rule = self.rules.iter().rev().find(|it| glob(&it.project, call.project) && glob(&it.model, call.model));
-        let quota = rule.map(|rule| rule.quota).or(holder.quota).unwrap_or(settings.quota);
+        let quota = self.said(call.project, call.model, |rule| rule.quota).or(holder.quota).unwrap_or(settings.quota);
+        let shape = self.said(call.project, call.model, |rule| rule.shape).unwrap_or(settings.shape);
         if self.usages.len() >= USAGES_MAX {
             self.usages.clear();
         }
         let place = (call.project.to_owned(), call.model.to_owned());
         let usage = self.usages.entry(place).or_insert_with(|| Usage::new(now));
-        usage.take(&quota, settings.window, tokens, now)
+        usage.take(&quota, shape, tokens, now)
+    }
+
+    /// The tier that a rule gives the project for the model.
+    pub(crate) fn tier(&self, project: &str, model: &str) -> Option<Tier> {
+        self.said(project, model, |rule| rule.tier)
+    }
+
+    /// What the newest rule says that matches and says anything.
+    fn said<T>(&self, project: &str, model: &str, says: impl Fn(&QuotaRule) -> Option<T>) -> Option<T> {
+        let matches = |it: &&QuotaRule| glob(&it.project, project) && glob(&it.model, model);
+        self.rules.iter().rev().filter(matches).find_map(says)
     }
 
     /// A number in 0..1, the same for the same seed (splitmix64).

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-const MINUTE: Duration = Duration::from_mins(1);
+use crate::mock::shape::{Level, Shape, rest_of_minute};
 
 /// Limits of one project for one model. `None` is no limit, 0 is no access at all.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -43,17 +43,6 @@ impl FromStr for Quota {
     }
 }
 
-/// How the minute is counted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Window {
-    /// A full minute is counted, then the count starts again.
-    #[default]
-    Minute,
-    /// What was used flows back evenly over a minute.
-    Bucket,
-}
-
 /// What a project pays; Google names its quotas by it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,9 +58,12 @@ pub enum Tier {
 
 /// A quota that can run out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Measure {
+pub enum Measure {
+    /// Requests a minute.
     MinuteRequests,
+    /// Input tokens a minute.
     MinuteTokens,
+    /// Requests a day.
     DayRequests,
 }
 
@@ -85,51 +77,48 @@ pub(crate) enum Work {
 
 /// One quota that a call would exceed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Violation {
-    pub(crate) measure: Measure,
-    pub(crate) limit: u64,
+pub struct Violation {
+    /// Which.
+    pub measure: Measure,
+    /// How much it allows.
+    pub limit: u64,
 }
 
 /// Why a call may not pass now.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Shortage {
+pub struct Shortage {
     /// The quotas exceeded, the day's first.
-    pub(crate) violations: Vec<Violation>,
+    pub violations: Vec<Violation>,
     /// When the minute's quotas allow the call. For a day's quota Google names the same short wait, which misleads.
-    pub(crate) retry: Duration,
+    pub retry: Duration,
 }
 
 /// A moment as quotas see it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    /// Since the world began: minutes are counted from there.
-    pub(crate) age: Duration,
+pub struct Moment {
+    /// The time since 1970.
+    pub wall: Duration,
     /// The date in Los Angeles.
-    pub(crate) date: Date,
+    pub date: Date,
 }
 
 /// What one project has used of one model.
 #[derive(Clone, Debug)]
-pub(crate) struct Usage {
+pub struct Usage {
     requests: Level,
     tokens: Level,
     date: Date,
     today: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Level {
-    used: f64,
-    at: Duration,
-}
-
 impl Usage {
-    pub(crate) fn new(now: &Moment) -> Self {
+    /// Nothing used yet.
+    pub fn new(now: &Moment) -> Self {
         Self { requests: Level::default(), tokens: Level::default(), date: now.date, today: 0 }
     }
 
     /// Counts a call of `tokens` input tokens, or says what it would exceed; a refused call uses nothing.
-    pub(crate) fn take(&mut self, quota: &Quota, window: Window, tokens: u64, now: &Moment) -> Result<(), Shortage> {
+    pub fn take(&mut self, quota: &Quota, shape: Shape, tokens: u64, now: &Moment) -> Result<(), Shortage> {
         if self.date != now.date {
             self.date = now.date;
             self.today = 0;
@@ -138,23 +127,23 @@ impl Usage {
         let mut retry = Duration::ZERO;
         if let Some(limit) = quota.rpd.filter(|limit| self.today >= *limit) {
             violations.push(Violation { measure: Measure::DayRequests, limit });
-            retry = rest_of_minute(now.age);
+            retry = rest_of_minute(now.wall);
         }
         let minutes = [
             (&mut self.requests, Measure::MinuteRequests, 1, quota.rpm),
             (&mut self.tokens, Measure::MinuteTokens, tokens, quota.tpm),
         ];
         for (level, measure, amount, limit) in minutes {
-            level.settle(limit, window, now.age);
-            if let Some((limit, wait)) = limit.and_then(|limit| Some((limit, level.wait(amount, limit, window)?))) {
+            level.settle(limit, shape, now.wall);
+            if let Some((limit, wait)) = limit.and_then(|limit| Some((limit, level.wait(amount, limit)?))) {
                 violations.push(Violation { measure, limit });
                 retry = retry.max(wait);
             }
         }
         if violations.is_empty() {
             self.today += 1;
-            self.requests.used += 1.0;
-            self.tokens.used += real(tokens);
+            self.requests.add(1);
+            self.tokens.add(tokens);
             Ok(())
         } else {
             Err(Shortage { violations, retry })
@@ -163,49 +152,8 @@ impl Usage {
 
     /// Requests and tokens of the running minute, requests of the day; as they stood at the last call.
     pub(crate) fn counts(&self) -> (f64, f64, u64) {
-        (self.requests.used, self.tokens.used, self.today)
+        (self.requests.used(), self.tokens.used(), self.today)
     }
-}
-
-impl Level {
-    fn settle(&mut self, limit: Option<u64>, window: Window, age: Duration) {
-        match window {
-            Window::Minute if minute(self.at) != minute(age) => self.used = 0.0,
-            Window::Minute => {}
-            Window::Bucket => {
-                let refill = limit.map_or(f64::INFINITY, |limit| real(limit) / MINUTE.as_secs_f64());
-                let elapsed = age.saturating_sub(self.at).as_secs_f64();
-                self.used = if elapsed > 0.0 { (self.used - elapsed * refill).max(0.0) } else { self.used };
-            }
-        }
-        self.at = age;
-    }
-
-    /// How long until `amount` fits; `None` when it fits now.
-    fn wait(&self, amount: u64, limit: u64, window: Window) -> Option<Duration> {
-        let over = self.used + real(amount) - real(limit);
-        if over <= 1e-6 {
-            return None;
-        }
-        Some(match window {
-            Window::Bucket if limit > 0 => Duration::from_secs_f64(over * MINUTE.as_secs_f64() / real(limit)),
-            Window::Bucket => MINUTE,
-            Window::Minute => rest_of_minute(self.at),
-        })
-    }
-}
-
-fn minute(age: Duration) -> u64 {
-    age.as_secs() / MINUTE.as_secs()
-}
-
-fn rest_of_minute(age: Duration) -> Duration {
-    MINUTE.saturating_mul(u32::try_from(minute(age)).unwrap_or(u32::MAX).saturating_add(1)).saturating_sub(age)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-fn real(count: u64) -> f64 {
-    count as f64
 }
 
 impl Violation {
@@ -249,50 +197,51 @@ mod tests {
     use super::*;
 
     fn at(seconds: f64) -> Moment {
-        Moment { age: Duration::from_secs_f64(seconds), date: date(2026, 11, 20) }
+        Moment { wall: Duration::from_secs_f64(seconds), date: date(2026, 11, 20) }
     }
 
     #[test]
     fn a_minute_allows_its_limit_and_says_when_the_next_begins() {
         let quota = Quota { rpm: Some(2), ..Quota::default() };
         let mut usage = Usage::new(&at(0.0));
-        assert!(usage.take(&quota, Window::Minute, 1, &at(1.0)).is_ok());
-        assert!(usage.take(&quota, Window::Minute, 1, &at(2.0)).is_ok());
-        let short = usage.take(&quota, Window::Minute, 1, &at(11.2)).unwrap_err();
+        assert!(usage.take(&quota, Shape::Minute, 1, &at(1.0)).is_ok());
+        assert!(usage.take(&quota, Shape::Minute, 1, &at(2.0)).is_ok());
+        let short = usage.take(&quota, Shape::Minute, 1, &at(11.2)).unwrap_err();
         assert_eq!(short.retry, Duration::from_millis(48_800));
         assert_eq!(short.violations, [Violation { measure: Measure::MinuteRequests, limit: 2 }]);
-        assert!(usage.take(&quota, Window::Minute, 1, &at(60.0)).is_ok());
+        assert!(usage.take(&quota, Shape::Minute, 1, &at(60.0)).is_ok());
     }
 
     #[test]
-    fn a_bucket_gives_back_evenly() {
-        let quota = Quota { tpm: Some(60), ..Quota::default() };
+    fn tokens_run_out_beside_requests_and_the_longer_wait_is_told() {
+        let quota = Quota { rpm: Some(2), tpm: Some(60), rpd: None };
         let mut usage = Usage::new(&at(0.0));
-        assert!(usage.take(&quota, Window::Bucket, 60, &at(1.0)).is_ok());
-        let short = usage.take(&quota, Window::Bucket, 10, &at(1.0)).unwrap_err();
-        assert_eq!(short.retry, Duration::from_secs(10));
-        assert_eq!(short.violations[0].measure, Measure::MinuteTokens);
-        assert!(usage.take(&quota, Window::Bucket, 10, &at(11.0)).is_ok());
+        assert!(usage.take(&quota, Shape::Bucket, 60, &at(1.0)).is_ok());
+        let short = usage.take(&quota, Shape::Bucket, 10, &at(1.0)).unwrap_err();
+        assert_eq!((short.retry, short.violations[0].measure), (Duration::from_secs(10), Measure::MinuteTokens));
+        assert!(usage.take(&quota, Shape::Bucket, 10, &at(11.0)).is_ok());
+        let short = usage.take(&quota, Shape::Bucket, 1, &at(11.0)).unwrap_err();
+        assert_eq!((short.violations.len(), short.retry), (2, Duration::from_secs(20)));
     }
 
     #[test]
     fn a_day_ends_with_its_date_only() {
         let quota = Quota { rpd: Some(1), ..Quota::default() };
         let mut usage = Usage::new(&at(0.0));
-        assert!(usage.take(&quota, Window::Minute, 1, &at(0.0)).is_ok());
-        let short = usage.take(&quota, Window::Minute, 1, &at(600.0)).unwrap_err();
+        assert!(usage.take(&quota, Shape::Minute, 1, &at(0.0)).is_ok());
+        let short = usage.take(&quota, Shape::Minute, 1, &at(600.0)).unwrap_err();
         assert_eq!(short.violations[0].measure, Measure::DayRequests);
-        assert!(short.retry <= MINUTE);
+        assert!(short.retry <= Duration::from_mins(1));
         let tomorrow = Moment { date: date(2026, 11, 21), ..at(700.0) };
-        assert!(usage.take(&quota, Window::Minute, 1, &tomorrow).is_ok());
+        assert!(usage.take(&quota, Shape::Minute, 1, &tomorrow).is_ok());
     }
 
     #[test]
     fn a_limit_of_zero_allows_nothing_and_refused_calls_use_nothing() {
         let quota = Quota { rpm: Some(0), rpd: Some(0), ..Quota::default() };
         let mut usage = Usage::new(&at(0.0));
-        assert_eq!(usage.take(&quota, Window::Bucket, 1, &at(0.0)).unwrap_err().violations.len(), 2);
-        assert!(usage.take(&Quota { rpm: Some(1), ..Quota::default() }, Window::Minute, 1, &at(0.0)).is_ok());
+        assert_eq!(usage.take(&quota, Shape::Bucket, 1, &at(0.0)).unwrap_err().violations.len(), 2);
+        assert!(usage.take(&Quota { rpm: Some(1), ..Quota::default() }, Shape::Minute, 1, &at(0.0)).is_ok());
     }
 
     #[test]

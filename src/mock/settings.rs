@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mock::quota::{Quota, Tier, Window};
+use crate::mock::quota::{Quota, Tier};
 use crate::mock::script::Script;
+use crate::mock::shape::Shape;
 use crate::mock::span;
 
 /// A key that Google knows.
@@ -52,9 +53,11 @@ pub struct Settings {
     /// What each project may use of each model.
     pub quota: Quota,
     /// How minutes are counted.
-    pub window: Window,
+    pub shape: Shape,
     /// The tier of keys that are not listed.
     pub tier: Tier,
+    /// Whether a prompt that begins as an earlier one of its project did counts that beginning as cached.
+    pub implicit_caching: bool,
     /// Time before an answer's head.
     #[serde(with = "span")]
     pub latency: Duration,
@@ -87,8 +90,9 @@ impl Default for Settings {
             accept_any_key: false,
             models: Vec::new(),
             quota: Quota::default(),
-            window: Window::Minute,
+            shape: Shape::Minute,
             tier: Tier::Free,
+            implicit_caching: true,
             latency: Duration::ZERO,
             chunks: 4,
             chunk_interval: Duration::ZERO,

@@ -251,3 +251,62 @@ async fn a_world_that_is_no_longer_served_lets_go_of_its_connections() {
     assert!(answer.chunk().await.is_err());
     assert!(world.until(SOON, |calls| calls[0].ending != Ending::Open).await.is_some());
 }
+
+#[tokio::test]
+async fn a_quota_is_raised_lowered_renamed_and_reshaped_while_the_world_runs() {
+    let quota = Quota { rpm: Some(1), ..Quota::default() };
+    let trial = Trial::new(Settings { quota, shape: Shape::Sliding, ..Settings::default() }).await;
+    let rule = async |rule: Value| trial.done("k1", "POST /mock/quota", &rule).await;
+    let refusal = async || {
+        let mut answers = 0;
+        loop {
+            let (status, body) = trial.call("k1", &format!("POST {GENERATE}"), &hello()).await;
+            if status == 429 {
+                let details = &body["error"]["details"];
+                let violation = &details[0]["violations"][0];
+                let delay = details[2]["retryDelay"].as_str().unwrap().trim_end_matches('s').parse::<u64>().unwrap();
+                return (answers, violation["quotaId"].as_str().unwrap().to_owned(), delay);
+            }
+            answers += 1;
+        }
+    };
+    let id = |tier: &str| format!("GenerateRequestsPerMinutePerProjectPerModel{tier}");
+    let (answers, name, delay) = refusal().await;
+    assert_eq!((answers, name), (1, id("-FreeTier")));
+    assert!((55..60).contains(&delay), "the first use comes back a minute after it: {delay}");
+    rule(json!({"model": "gemini-*", "quota": {"rpm": 4}, "tier": "paid2"})).await;
+    let (answers, name, _) = refusal().await;
+    assert_eq!((answers, name), (3, id("-PaidTier2")), "what was spent stays spent");
+    rule(json!({"model": "gemini-*", "quota": {"rpm": 2}})).await;
+    let (answers, name, _) = refusal().await;
+    assert_eq!((answers, name), (0, id("-PaidTier2")), "a tier that no rule names again stays");
+    rule(json!({"model": "gemini-*", "shape": "bucket"})).await;
+    let (answers, _, delay) = refusal().await;
+    assert_eq!(answers, 2, "another shape begins anew");
+    assert!((20..30).contains(&delay), "until one request's worth is back: {delay}");
+}
+
+#[tokio::test]
+async fn a_beginning_that_a_project_sent_before_is_cached_for_it_alone() {
+    let trial = Trial::new(Settings::with_keys(["k1@p", "k2@p", "k3@q"])).await;
+    let body = |last: &str| {
+        json!({
+            "systemInstruction": {"parts": [{"text": "Be brief. ".repeat(800)}]},
+            "contents": [{"role": "user", "parts": [{"text": last}]}],
+        })
+    };
+    let cached = async |key: &str, last: &str| {
+        let answer = trial.done(key, &format!("POST {GENERATE}"), &body(last)).await;
+        let usage = &answer["usageMetadata"];
+        assert!(usage["promptTokenCount"].as_u64().unwrap() >= 2_000);
+        usage["cachedContentTokenCount"].as_u64().unwrap_or(0)
+    };
+    assert_eq!((cached("k1", "one").await, cached("k2", "two").await, cached("k3", "two").await), (0, 1_792, 0));
+    trial.done("k1", "POST /mock/reset", &Value::Null).await;
+    assert_eq!(cached("k1", "one").await, 0);
+    let plain = Trial::new(Settings { implicit_caching: false, ..Settings::default() }).await;
+    for _ in 0..2 {
+        let answer = plain.done("k1", &format!("POST {GENERATE}"), &body("one")).await;
+        assert!(answer["usageMetadata"].get("cachedContentTokenCount").is_none());
+    }
+}

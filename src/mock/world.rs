@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use crate::mock::auth;
 use crate::mock::journal::{Journal, SeenCall, held};
 use crate::mock::ledger::{Holder, Ledger, QuotaRule};
-use crate::mock::quota::{Moment, Quota, Shortage};
+use crate::mock::prefixes::Prefixes;
+use crate::mock::quota::{Moment, Quota, Shortage, Tier};
 use crate::mock::script::{Script, Subject};
 use crate::mock::sessions::Sessions;
 use crate::mock::settings::{MockKey, Settings};
@@ -39,6 +40,8 @@ pub struct World {
     answers: AtomicU64,
     /// Handles of Live sessions, each with its project.
     handles: Mutex<HashMap<String, String>>,
+    /// Beginnings of prompts, for implicit caching.
+    prefixes: Mutex<Prefixes>,
 }
 
 impl World {
@@ -55,6 +58,7 @@ impl World {
             connections_open: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             handles: Mutex::default(),
+            prefixes: Mutex::default(),
             settings,
         }
     }
@@ -95,18 +99,25 @@ impl World {
         tokio::time::timeout(within, found).await.ok()
     }
 
-    /// Forgets calls, what projects own, uploads under way, what was spent and quotas that were set; the scripts are
+    /// Forgets calls, prompts, what projects own, uploads under way, what was spent and quotas that were set; the scripts are
     /// again those of the settings.
     pub fn reset(&self) {
         self.journal.clear();
         *held(&self.store) = Store::default();
         *held(&self.uploads) = Sessions::default();
+        *held(&self.prefixes) = Prefixes::default();
         *held(&self.ledger) = Ledger::new(&self.settings);
     }
 
     /// Sets the quota of the projects and models that match; what they have spent stays spent.
     pub fn set_quota(&self, project: &str, model: &str, quota: Quota) {
-        let rule = QuotaRule { project: project.to_owned(), model: model.to_owned(), quota };
+        let (project, model) = (project.to_owned(), model.to_owned());
+        self.set_rule(QuotaRule { project, model, quota: Some(quota), ..QuotaRule::default() });
+    }
+
+    /// Sets quota, shape or tier of the projects and models that match; what they have spent stays spent, unless it is
+    /// counted in another shape from now on.
+    pub fn set_rule(&self, rule: QuotaRule) {
         held(&self.ledger).rule(rule);
     }
 
@@ -169,6 +180,16 @@ impl World {
         listed.or_else(|| (*accept_any_key || keys.is_empty()).then(stranger))
     }
 
+    /// What the holder's project pays, as far as the model is concerned.
+    pub(crate) fn tier(&self, holder: &Holder, model: &str) -> Tier {
+        held(&self.ledger).tier(&holder.project, model).unwrap_or(holder.tier)
+    }
+
+    /// The tokens that count as cached because the project began an earlier prompt to the model with the same words.
+    pub(crate) fn met_before(&self, project: &str, model: &str, body: &Value) -> u64 {
+        if self.settings.implicit_caching { held(&self.prefixes).met(project, model, body) } else { 0 }
+    }
+
     /// What becomes of a call that spends `tokens`, or nothing: the script it meets, or the quota it exceeds.
     pub(crate) fn judge(
         &self,
@@ -177,7 +198,9 @@ impl World {
         tokens: Option<u64>,
     ) -> Result<Option<Script>, Shortage> {
         let zone = TimeZone::get("America/Los_Angeles").unwrap_or(TimeZone::UTC);
-        let now = Moment { age: self.started.elapsed(), date: self.now().to_zoned(zone).date() };
+        let now = self.now();
+        let wall = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
+        let now = Moment { wall, date: now.to_zoned(zone).date() };
         held(&self.ledger).judge(call, holder, &self.settings, tokens, &now)
     }
 
