@@ -64,10 +64,17 @@ impl Prefixes {
         self.digester.prefix(model, body)
     }
 
-    /// The projects that read the longest known beginning of the prompt, the latest first.
+    /// The projects that read a beginning of the prompt: those of the longest one first, and of one the latest.
     pub fn homes(&self, prefix: &Prefix) -> Vec<u32> {
-        let known = prefix.longest_first().find_map(|digest| self.homes.get(&digest));
-        known.into_iter().flatten().flatten().collect()
+        let mut homes = Vec::new();
+        for digest in prefix.longest_first() {
+            for home in self.homes.get(&digest).into_iter().flatten().flatten() {
+                if !homes.contains(&home) {
+                    homes.push(home);
+                }
+            }
+        }
+        homes
     }
 
     /// The prompt goes to `project`, whose share of the model's requests should be `share`.

@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     /// Resources whose owner is known.
     resources_known: u64,
     cache: Cache,
+    /// `null` where conversations are not kept together.
+    prefix_affinity: Option<Prefixes>,
     #[serde(flatten)]
     counts: Counts,
     process: Process,
@@ -55,6 +57,28 @@ impl Cache {
     }
 }
 
+/// Requests by whether they went where their prefix was read before, and what that came to.
+#[derive(Debug, Serialize)]
+struct Prefixes {
+    kept: u64,
+    moved: u64,
+    new: u64,
+    /// Input tokens that Google had cached: each costs a tenth.
+    cached_tokens: u64,
+    /// Their share of all input tokens.
+    cached_share: Option<f64>,
+}
+
+impl Prefixes {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    fn now(counts: &Counts, affinity: &Affinity) -> Option<Self> {
+        let [kept, moved, new] = affinity.prefixes()?.counts();
+        let (cached_tokens, all) = (counts.tokens.cached_tokens, counts.tokens.prompt_tokens);
+        let cached_share = (all > 0).then(|| cached_tokens as f64 / all as f64);
+        Some(Self { kept, moved, new, cached_tokens, cached_share })
+    }
+}
+
 impl Metrics {
     /// As it stands.
     pub(crate) fn now(
@@ -76,6 +100,7 @@ impl Metrics {
             pool_waiting: view.waiting,
             resources_known: affinity.len(),
             cache: Cache::now(&counts, answers),
+            prefix_affinity: Prefixes::now(&counts, affinity),
             counts,
             process: Process::now(),
         }
@@ -111,9 +136,19 @@ pub(crate) fn text(
     page.one("geminate_connections_total", "counter", accepted, Some(readiness.accepted()));
     let failed = "Times that the system could not give a connection";
     page.one("geminate_accept_failures_total", "counter", failed, Some(readiness.accept_failed()));
+    prefixes(&mut page, affinity);
     keys(&mut page, view);
     process(&mut page, Process::now(), telemetry.started_at());
     page.text()
+}
+
+fn prefixes(page: &mut Page, affinity: &Affinity) {
+    let Some(prefixes) = affinity.prefixes() else { return };
+    let name = "geminate_prefix_requests_total";
+    page.family(name, "counter", "Requests by whether they went where their prefix was read before");
+    for (outcome, count) in ["kept", "moved", "new"].into_iter().zip(prefixes.counts()) {
+        page.sample(name, &[("outcome", outcome)], count);
+    }
 }
 
 fn keys(page: &mut Page, view: &PoolView) {

@@ -33,6 +33,7 @@ mod monitor;
 mod network;
 mod openai;
 mod overload;
+mod prefix;
 mod quota;
 mod retry;
 mod shares;
