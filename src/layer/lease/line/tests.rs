@@ -226,6 +226,18 @@ async fn who_has_waited_in_vain_is_told_what_holds_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_may_not_go_everywhere_holds_up_nobody_who_may() {
+    let stage = Stage::of(2);
+    stage.rests(0, 10);
+    stage.rests(1, 5);
+    let picky = stage.wait_with("alice", 20, Avoid { projects: &[1], ..Avoid::default() });
+    let free = after(1, stage.wait("alice", 8));
+    let free = async { (free.await.is_ok(), stage.now_s()) };
+    let (picky, free) = join(picky, free).await;
+    assert_eq!((picky.is_ok(), stage.now_s(), free), (true, 10, (true, 5)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_line_takes_a_quiet_client_in_the_greedy_ones_place() {
     let stage = Stage { queue_max: 2, ..Stage::of(1) };
     stage.rests(0, 10);
