@@ -94,10 +94,10 @@ pub async fn wait(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: Arrival<'_>) 
         let _bound = Beside::enter(lane, &arrival)?;
         return look(pool, lane, &arrival).await;
     }
-    let line = lane.line(arrival.avoid);
-    let before = line.before(arrival.client, arrival.arrived);
+    let turns = lane.line(arrival.avoid);
+    let before = turns.before(arrival.client, arrival.arrived);
     in_time(lane, &arrival, before)?;
-    let place = line.enter(arrival.client, arrival.arrived, arrival.queue_max);
+    let place = turns.enter(arrival.client, arrival.arrived, arrival.queue_max);
     let waiting = place.ok_or_else(|| full(lane, &arrival, before))?;
     queue(lane, &waiting, &arrival).await?;
     look(pool, lane, &arrival).await

@@ -18,6 +18,7 @@ use crate::pool::lane::{Avoid, Only};
 use crate::pool::lease::{Lease, Moment, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::reason::Reason;
+use crate::pool::roster::Rest;
 use crate::pool::{Choice, KeyPool, Probe};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -181,7 +182,7 @@ async fn when_every_key_dies_all_who_wait_are_told_at_once() {
     let all = join_all((0..5).map(|n| stage.wait(if n % 2 == 0 { "alice" } else { "bob" }, 20)));
     let bound = stage.wait_with("carol", 20, Avoid { only: Some(Only::Key(0)), ..Avoid::default() });
     let death = after(2_000, async { fail(stage.take(OTHER, 0), Verdict::KeyInvalid, &Refusal::default()) });
-    let (refused, _) = join(join(all, bound), death).await;
+    let (refused, ()) = join(join(all, bound), death).await;
     assert_eq!(stage.now_s(), 2);
     for refused in refused.0.into_iter().chain([refused.1]) {
         let outage = refused.expect_err("a key").outage.unwrap();
@@ -197,8 +198,7 @@ async fn who_waits_behind_another_is_told_when_its_own_keys_are_gone_for_longer(
     let first = stage.wait_with("alice", 20, Avoid { projects: &[1], ..Avoid::default() });
     let second = after(1, stage.wait_with("bob", 20, Avoid { projects: &[0], ..Avoid::default() }));
     let later = async {
-        let rest =
-            crate::pool::roster::Rest { until: stage.start + Duration::from_secs(60), reason: Reason::QuotaMinute };
+        let rest = Rest { until: stage.start + Duration::from_mins(1), reason: Reason::QuotaMinute };
         stage.lane.change(|lane| lane.rest_project(1, rest, Instant::now()));
     };
     let second = async {
