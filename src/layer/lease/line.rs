@@ -57,7 +57,8 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
     let shunned = shunned(pool, attempt, began);
     let only = attempt.only.map(Only::Project).or_else(|| only(&call.bound));
     // Who comes while others wait goes to its place in the line, not around it.
-    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only };
+    let bytes = call.payload.bytes().len() as u64;
+    let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only, thrifty: attempt.thrifty, bytes };
     let first = lane.line(avoid).is_empty();
     if first && only.is_none() {
         let preferred = preferred(pool, attempt, &lane, &shunned, began);
@@ -200,11 +201,13 @@ fn preferred(
     now: Instant,
 ) -> Option<Lease> {
     let Bound::Prefers(project) = attempt.call.bound else { return None };
-    let untried = |key: &Arc<Key>| key.project == project && !attempt.tried.contains(&key.index);
+    let untried = |key: &Arc<Key>| key.project() == project && !attempt.tried.contains(&key.index);
     if !pool.keys().iter().any(untried) || !pool.is_fresh(project, now) {
         return None;
     }
-    let avoid = Avoid { keys: &attempt.tried, projects: shunned, only: Some(Only::Project(project)) };
+    let bytes = attempt.call.payload.bytes().len() as u64;
+    let only = Some(Only::Project(project));
+    let avoid = Avoid { keys: &attempt.tried, projects: shunned, only, bytes, ..Avoid::default() };
     match pool.select(Arc::clone(lane), avoid, now) {
         Choice::Lease(lease) => Some(lease),
         Choice::Out(_) => None,
@@ -224,7 +227,7 @@ fn unspent(pool: &KeyPool, attempt: &Attempt, lane: &Arc<SharedLane>, shunned: &
         return None;
     }
     // A lease that is taken and not used would count as an attempt: what was tried is ruled out beforehand.
-    let tried = attempt.tried.iter().map(|index| pool.keys()[*index as usize].project);
+    let tried = attempt.tried.iter().map(|index| pool.keys()[*index as usize].project());
     let projects: Vec<u32> = shunned.iter().chain(&spent).copied().chain(tried).collect();
     match pool.select(Arc::clone(lane), Avoid { projects: &projects, ..Avoid::default() }, now) {
         Choice::Lease(lease) => Some(lease),
