@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::pool::ask::Taken;
 use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
-use crate::pool::lane::{Keys, Lane};
+use crate::pool::lane::{Avoid, Keys, Lane};
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Rest, SharedRoster};
 use crate::pool::standing::Standing;
@@ -40,8 +40,10 @@ pub struct SharedLane {
     limited: AtomicBool,
     /// Attempts under way.
     pub in_flight: AtomicU32,
-    /// The line of those who wait for a key.
+    /// The line of those who wait for any key.
     pub turns: Turns,
+    /// The line of those to whom some projects are closed: their wait holds up nobody who may go there.
+    pub aside: Turns,
     /// Requests that wait for a key of one project and stand in no line.
     pub bound: AtomicUsize,
     /// Told when a key may have come back.
@@ -60,14 +62,20 @@ impl SharedLane {
             lane: Mutex::new(lane),
             in_flight: AtomicU32::new(0),
             turns: Turns::default(),
+            aside: Turns::default(),
             bound: AtomicUsize::new(0),
             changed: Notify::new(),
         }
     }
 
-    /// Requests that wait for a key, in the line and beside it.
+    /// Requests that wait for a key, in the lines and beside them.
     pub fn waits(&self) -> usize {
-        self.turns.len() + self.bound.load(Relaxed)
+        self.turns.len() + self.aside.len() + self.bound.load(Relaxed)
+    }
+
+    /// The line in which such a request waits.
+    pub fn line(&self, avoid: Avoid<'_>) -> &Turns {
+        if avoid.projects.is_empty() { &self.turns } else { &self.aside }
     }
 
     /// Told of every change above the models, as `changed` is of those in the lane.

@@ -7,10 +7,12 @@ use tokio::time::Instant;
 use crate::pool::limits::Windows;
 use crate::pool::minute::SPAN;
 
-/// With more projects than these, single requests that come free are not looked at any more but their rate.
-const PLACES_MAX: usize = 64;
+/// With more projects than these, each is taken to come free evenly, not request by request.
+const SINGLY_MAX: usize = 64;
 /// How exact a time is.
 const EXACT: Duration = Duration::from_millis(100);
+/// Nobody looks further ahead.
+const FAR: Duration = Duration::from_hours(24);
 
 /// One project that may serve.
 #[derive(Clone, Copy, Debug)]
@@ -21,46 +23,65 @@ pub struct Place<'w> {
     pub windows: Option<&'w Windows>,
 }
 
-impl Place<'_> {
-    fn room_at(&self, tokens: u64, at: Instant) -> u64 {
-        if at < self.from {
-            return 0;
-        }
-        self.windows.map_or(u64::MAX, |windows| windows.room_at(tokens, at))
+/// How a project's room comes.
+struct Flow<'w> {
+    place: Place<'w>,
+    tokens: u64,
+    /// Requests that find room when it begins, and in each span of time from then on.
+    first: u64,
+    whole: u64,
+    singly: bool,
+}
+
+impl<'w> Flow<'w> {
+    fn of(place: Place<'w>, tokens: u64, singly: bool, now: Instant) -> Self {
+        let place = Place { from: place.from.max(now), ..place };
+        let room = |at| place.windows.map_or(u64::MAX, |windows| windows.room_at(tokens, at));
+        Self { place, tokens, first: room(place.from), whole: room(place.from + SPAN), singly }
+    }
+
+    /// How many requests will have found room by `at`, if each comes as soon as it can: what a span of time let pass
+    /// comes again in the next.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "spans of a day, and a share of a limit"
+    )]
+    fn by(&self, at: Instant) -> u64 {
+        let Some(since) = at.checked_duration_since(self.place.from) else { return 0 };
+        let Some(windows) = self.place.windows else { return u64::MAX };
+        let spans = (since.as_millis() / SPAN.as_millis()) as u32;
+        let rest = since.saturating_sub(SPAN * spans);
+        let part = if self.singly {
+            windows.room_at(self.tokens, self.place.from + rest)
+        } else {
+            let later = self.whole.saturating_sub(self.first) as f64;
+            self.first.saturating_add((later * rest.div_duration_f64(SPAN)) as u64)
+        };
+        part.saturating_add(self.whole.saturating_mul(u64::from(spans)))
     }
 }
 
 /// When the `n`-th request of about so many tokens finds room, if all come as soon as they can; `None`: never.
 pub fn when(places: &[Place<'_>], n: u64, tokens: u64, now: Instant) -> Option<Instant> {
-    let soonest = places.iter().map(|place| place.from).min()?.max(now);
-    let latest = places.iter().map(|place| place.from).max().unwrap_or(now).max(now) + SPAN;
-    let rate = |at: Instant| {
-        let open = places.iter().filter(|place| place.from <= at);
-        open.fold(0_u64, |sum, place| sum.saturating_add(place.windows.and_then(Windows::rate).unwrap_or(u64::MAX)))
-    };
-    let beyond = |from: Instant, n: u64, rate: u64| from + SPAN.mul_f64(ratio(n, rate));
-    if places.len() > PLACES_MAX {
-        return Some(beyond(soonest, n.saturating_sub(1), rate(soonest)));
+    let singly = places.len() <= SINGLY_MAX;
+    let flows: Vec<Flow<'_>> = places.iter().map(|place| Flow::of(*place, tokens, singly, now)).collect();
+    let room = |at: Instant| flows.iter().fold(0_u64, |sum, flow| sum.saturating_add(flow.by(at)));
+    let soonest = flows.iter().map(|flow| flow.place.from).min()?;
+    if room(soonest) >= n {
+        return Some(soonest);
     }
-    let room = |at: Instant| places.iter().fold(0_u64, |sum, place| sum.saturating_add(place.room_at(tokens, at)));
-    let (mut early, mut late) = (soonest, latest);
-    if room(early) >= n {
-        return Some(early);
-    }
-    let most = room(late);
-    if most < n {
-        return Some(beyond(late, n - most, rate(late)));
+    let (mut early, mut late, mut step) = (soonest, soonest + SPAN, SPAN);
+    while room(late) < n && step < FAR {
+        step *= 2;
+        (early, late) = (late, late + step);
     }
     while late - early > EXACT {
         let middle = early + (late - early) / 2;
         if room(middle) >= n { late = middle } else { early = middle }
     }
     Some(late)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a time")]
-fn ratio(n: u64, rate: u64) -> f64 {
-    (n as f64 / rate.max(1) as f64).min(1_000.0)
 }
 
 #[cfg(test)]
@@ -94,10 +115,26 @@ mod tests {
     }
 
     #[test]
+    fn what_came_in_a_minute_comes_again_in_the_next() {
+        let now = Instant::now();
+        let one = windows(2, &[0, 1], now);
+        let (after, hours) = (now + Duration::from_secs(1), Duration::from_hours(20));
+        let places = [Place { from: now, windows: Some(&one) }, Place { from: now + hours, windows: Some(&one) }];
+        let told = |n| (when(&places, n, 0, after).unwrap() - now).as_secs();
+        assert_eq!([1, 2, 3, 4, 5].map(told), [60, 61, 121, 122, 181], "whatever rests for the day");
+        assert_eq!(
+            (when(&places[1..], 1, 0, after), when(&places[1..], 2, 0, after)),
+            (Some(now + hours), Some(now + hours))
+        );
+    }
+
+    #[test]
     fn of_many_projects_the_rate_tells() {
         let now = Instant::now();
-        let full = windows(60, &[], now);
+        let full = windows(60, &(0..60).collect::<Vec<_>>(), now);
         let places: Vec<Place<'_>> = (0..100).map(|_| Place { from: now, windows: Some(&full) }).collect();
-        assert_eq!(when(&places, 1_001, 0, now), Some(now + SPAN / 6));
+        let after = now + Duration::from_secs(59);
+        let told = |n| (when(&places, n, 0, after).unwrap() - after).as_secs();
+        assert!((9..=12).contains(&told(1_001)) && (69..=72).contains(&told(7_001)));
     }
 }

@@ -29,12 +29,18 @@ struct Stage {
 
 impl Stage {
     async fn resting(seconds: i64, variables: &[(&str, &str)]) -> Self {
-        let (world, origin) = google(Settings::with_keys([K1])).await;
-        let dir = Arc::new(TempDir::new().unwrap());
         let until = Timestamp::now() + seconds.seconds();
         let rest = json!({"model": MODEL, "project": false, "reason": "quota_minute", "until": until.to_string()});
-        remember(dir.path(), K1, &json!({"models": [rest]}));
-        let mut all = vec![("GEMINI_API_KEY", K1), ("GEMINI_BASE_URL", &origin), ("JWT_SECRET", SECRET), PATIENT];
+        Self::of(&json!({"models": [rest]}), "", variables).await
+    }
+
+    /// With what is remembered of the key, and these lines of its configuration.
+    async fn of(known: &Value, lines: &str, variables: &[(&str, &str)]) -> Self {
+        let (world, origin) = google(Settings::with_keys([K1])).await;
+        let dir = Arc::new(TempDir::new().unwrap());
+        remember(dir.path(), K1, known);
+        std::fs::write(dir.path().join("config.toml"), format!("[[keys]]\nkey = \"{K1}\"\n{lines}")).unwrap();
+        let mut all = vec![("GEMINI_BASE_URL", origin.as_str()), ("JWT_SECRET", SECRET), PATIENT];
         all.extend(variables);
         Self { gate: Gate::open_in(dir, &all).await, world, asked: JoinSet::new() }
     }
@@ -124,4 +130,28 @@ async fn whoever_waits_for_a_key_that_dies_is_told_at_once() {
     }
     assert!(began.elapsed() < Duration::from_secs(20), "at once, not when the rest is over");
     assert_eq!(stage.world.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn who_would_come_too_late_behind_the_others_is_told_its_own_time_at_once() {
+    let mut stage = Stage::of(&json!({}), "rpm = 2\n", &[("GEMINATE__POOL__MAX_WAIT_MS", "90000")]).await;
+    let began = Instant::now();
+    for text in ["one", "two"] {
+        stage.send("greedy", text);
+        assert_eq!(stage.answered().await.1.status(), 200);
+    }
+    stage.line_up("greedy", "three", 1).await;
+    stage.line_up("greedy", "four", 2).await;
+    for (client, text) in [("greedy", "five"), ("greedy", "six")] {
+        stage.send(client, text);
+        let (told, answer) = stage.answered().await;
+        assert_eq!((told.as_str(), answer.status().as_u16()), (text, 429));
+        let left = 121_u64.saturating_sub(began.elapsed().as_secs());
+        let wait: u64 = header(&answer, "retry-after").parse().unwrap();
+        assert!((left - 3..=left + 2).contains(&wait), "{wait} s are told, in two minutes of two there is room");
+        assert_eq!(reasons(&json_of(answer).await), &json!({"budget": "1"}));
+    }
+    stage.send("quiet", "hello");
+    until_so_many_wait(&stage.gate, 3).await;
+    assert!(began.elapsed() < Duration::from_secs(30), "a client with fewer in line comes before them");
 }

@@ -1,5 +1,5 @@
-//! The line of those who wait for a key: fair among clients, bounded in length and time, and never longer than can be
-//! served: who cannot be in time is told so at once.
+//! The line of those who wait for a key: fair among clients, bounded in length and time. Who cannot be served in time is
+//! told so at once.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -64,9 +64,9 @@ pub(super) async fn obtain(
     let shunned = shunned(pool, attempt, began);
     let only = attempt.only.map(Only::Project).or_else(|| only(&call.bound));
     // Who comes while others wait goes to its place in the line, not around it.
-    let first = lane.turns.is_empty();
     let bytes = call.payload.bytes().len() as u64;
     let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only, thrifty: attempt.thrifty, bytes };
+    let first = lane.line(avoid).is_empty();
     if first && only.is_none() {
         if let Some(prefixes) = prefixes
             && let Some((lease, followed)) = homing::home(pool, prefixes, attempt, &lane, avoid, began)
@@ -108,9 +108,10 @@ pub async fn wait(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: Arrival<'_>) 
         let _bound = Beside::enter(lane, &arrival)?;
         return look(pool, lane, &arrival).await;
     }
-    let before = lane.turns.before(arrival.client, arrival.arrived);
+    let turns = lane.line(arrival.avoid);
+    let before = turns.before(arrival.client, arrival.arrived);
     in_time(lane, &arrival, before)?;
-    let place = lane.turns.enter(arrival.client, arrival.arrived, arrival.queue_max);
+    let place = turns.enter(arrival.client, arrival.arrived, arrival.queue_max);
     let waiting = place.ok_or_else(|| full(lane, &arrival, before))?;
     queue(lane, &waiting, &arrival).await?;
     look(pool, lane, &arrival).await
@@ -121,12 +122,13 @@ async fn queue(lane: &SharedLane, waiting: &Waiting<'_>, arrival: &Arrival<'_>) 
     let mut seen = Instant::now();
     loop {
         let Some(before) = waiting.before() else {
-            return Err(full(lane, arrival, lane.turns.before(arrival.client, arrival.arrived)));
+            let before = lane.line(arrival.avoid).before(arrival.client, arrival.arrived);
+            return Err(full(lane, arrival, before));
         };
         if before == 0 {
             return Ok(());
         }
-        let pause = LOOK_EVERY.max(LOOK_SPACING * u32::try_from(lane.turns.len()).unwrap_or(u32::MAX));
+        let pause = LOOK_EVERY.max(LOOK_SPACING * u32::try_from(lane.waits()).unwrap_or(u32::MAX));
         let again = arrival.limit.min(seen + pause);
         if Instant::now() >= again {
             in_time(lane, arrival, before)?;
@@ -170,7 +172,7 @@ fn in_time(lane: &SharedLane, arrival: &Arrival<'_>, before: usize) -> Result<()
         return Ok(());
     }
     let mut outage = lane.lock().outage(arrival.avoid, now);
-    if outage.is_empty() {
+    if outage.is_empty() && room.is_some() {
         // A key is free just now: it is for those before.
         return Err(full(lane, arrival, before));
     }

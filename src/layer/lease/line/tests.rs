@@ -18,6 +18,7 @@ use crate::pool::lane::{Avoid, Only};
 use crate::pool::lease::{Lease, Moment, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::reason::Reason;
+use crate::pool::roster::Rest;
 use crate::pool::{Choice, KeyPool, Probe};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -36,6 +37,10 @@ struct Stage {
 impl Stage {
     /// So many keys, each of a project of its own.
     fn of(keys: u32) -> Self {
+        Self::with(keys, Ceilings::default())
+    }
+
+    fn with(keys: u32, ceilings: Ceilings) -> Self {
         let start = Instant::now();
         let clocks = Clocks { now: start, wall: wall() };
         let spec = |n: u32| KeySpec {
@@ -44,7 +49,7 @@ impl Stage {
             weight: 1,
             project: None,
             egress: 0,
-            ceilings: Ceilings::default(),
+            ceilings,
             enabled: true,
         };
         let pool = KeyPool::new(&(0..keys).map(spec).collect::<Vec<_>>(), clocks).unwrap();
@@ -197,8 +202,7 @@ async fn who_waits_behind_another_is_told_when_its_own_keys_are_gone_for_longer(
     let first = stage.wait_with("alice", 20, Avoid { projects: &[1], ..Avoid::default() });
     let second = after(1, stage.wait_with("bob", 20, Avoid { projects: &[0], ..Avoid::default() }));
     let later = async {
-        let rest =
-            crate::pool::roster::Rest { until: stage.start + Duration::from_mins(1), reason: Reason::QuotaMinute };
+        let rest = Rest { until: stage.start + Duration::from_mins(1), reason: Reason::QuotaMinute };
         stage.lane.change(|lane| lane.rest_project(1, rest, Instant::now()));
     };
     let second = async {
@@ -223,6 +227,61 @@ async fn who_has_waited_in_vain_is_told_what_holds_then() {
     assert!((13..=14).contains(&stage.now_s()));
     drop(trial);
     assert!(stage.wait("alice", 20).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_go_everywhere_holds_up_nobody_who_may() {
+    let stage = Stage::of(2);
+    stage.rests(0, 10);
+    stage.rests(1, 5);
+    let picky = stage.wait_with("alice", 20, Avoid { projects: &[1], ..Avoid::default() });
+    let free = after(1, stage.wait("alice", 8));
+    let free = async { (free.await.is_ok(), stage.now_s()) };
+    let (picky, free) = join(picky, free).await;
+    assert_eq!((picky.is_ok(), stage.now_s(), free), (true, 10, (true, 5)));
+}
+
+/// One key with three requests a minute, which were used at 0, 10 and 20 s: room comes at 60.5, 70.5 and 80.5 s.
+async fn spent() -> Stage {
+    let stage = Stage::with(1, Ceilings { rpm: Some(3), ..Ceilings::default() });
+    for second in [0, 10, 20] {
+        sleep(stage.start + Duration::from_secs(second) - Instant::now()).await;
+        stage.take(MODEL, 0).succeed(Instant::now());
+    }
+    stage
+}
+
+/// When it was served; or in how many seconds it is told that it could be, and when.
+async fn end(stage: &Stage, served: impl Future<Output = Result<Lease, Failure>>) -> (Option<u64>, u64) {
+    match served.await {
+        Ok(mut lease) => {
+            lease.succeed(Instant::now());
+            (None, stage.now_s())
+        }
+        refused => (told(refused), stage.now_s()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_is_told_counts_those_who_wait_before() {
+    let stage = spent().await;
+    let first = end(&stage, stage.wait("alice", 100));
+    let second = end(&stage, after(1, stage.wait("alice", 100)));
+    let late = end(&stage, after(2, stage.wait("alice", 75)));
+    let quiet = end(&stage, after(3, stage.wait("bob", 75)));
+    let ((first, second), (late, quiet)) = join(join(first, second), join(late, quiet)).await;
+    assert_eq!((first, quiet, second), ((None, 60), (None, 70), (None, 80)));
+    assert_eq!(late, (Some(60), 20), "it would have been the third, at once told so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_falls_behind_by_anothers_turn_is_told_when_it_will_be_too_late() {
+    let stage = spent().await;
+    let greedy = join(end(&stage, stage.wait("alice", 75)), end(&stage, after(1, stage.wait("alice", 75))));
+    let quiet = end(&stage, after(1_500, stage.wait("bob", 75)));
+    let ((first, second), quiet) = join(greedy, quiet).await;
+    assert_eq!((first, quiet), ((None, 60), (None, 70)));
+    assert_eq!(second, (Some(58), 22), "within a second");
 }
 
 #[tokio::test(start_paused = true)]
