@@ -35,8 +35,8 @@ pub(super) fn home(
     // A key that was tried would be taken again where its project has no other.
     let tried = |project: u32| avoid.keys.iter().any(|index| pool.keys()[*index as usize].project() == project);
     let homes: Vec<u32> = prefixes.homes(prefix).into_iter().map(|project| pool.homes().of(project)).collect();
-    let fit = homes.iter().copied().filter(|project| !tried(*project) && !over(*project));
-    let kept = fit.filter_map(|project| chosen(Avoid { only: Some(Only::Project(project)), ..avoid })).next();
+    let mut fit = homes.iter().copied().filter(|project| !tried(*project) && !over(*project));
+    let kept = fit.find_map(|project| chosen(Avoid { only: Some(Only::Project(project)), ..avoid }));
     if let Some(lease) = kept {
         return Some((lease, Followed::Kept));
     }
