@@ -44,10 +44,32 @@ pub struct Call {
     pub lane: Box<str>,
     /// What the resources it names say of the keys that may serve it.
     pub bound: Bound,
+    /// Whether it waits for its model: in line for a key, and for an overload to pass. Not while another model may serve.
+    pub patient: bool,
     /// When it arrived.
     pub arrived: Instant,
     /// By when the answer's first byte is due.
     pub deadline: Instant,
+}
+
+impl Call {
+    /// Another one in its place, of the same client and within the same time.
+    pub fn in_place(&self, endpoint: Endpoint, payload: Payload) -> Self {
+        Self {
+            endpoint,
+            method: self.method.clone(),
+            headers: self.headers.clone(),
+            payload,
+            client: self.client.clone(),
+            wish: self.wish,
+            record: Arc::clone(&self.record),
+            lane: self.lane.clone(),
+            bound: self.bound.clone(),
+            patient: self.patient,
+            arrived: self.arrived,
+            deadline: self.deadline,
+        }
+    }
 }
 
 /// A request's body.
@@ -135,8 +157,9 @@ pub struct Answered {
 
 impl Attempt {
     /// The first at a call.
-    pub const fn first(call: Arc<Call>) -> Self {
-        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient: true }
+    pub fn first(call: Arc<Call>) -> Self {
+        let patient = call.patient;
+        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient }
     }
 }
 

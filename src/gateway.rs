@@ -3,7 +3,7 @@
 //! ```text
 //! listener -> router -> [record, catch panic, authenticate] -> handle
 //!   handle: Endpoint::named, read -> path(call) -> Reply or Error -> answer
-//!   path:   Admit -> Spread -> Deadline -> Remember -> Retry -> Lease -> upstream
+//!   path:   Admit -> Spread -> Deadline -> Remember -> Fallback -> Retry -> Lease -> upstream
 //! ```
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::call::Call;
 use crate::client::{Caller, Clients, Denied};
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::error::Error;
-use crate::layer::{admit, authenticate, deadline, lease, record, remember, retry, spread};
+use crate::layer::{admit, authenticate, deadline, fallback, lease, record, remember, retry, spread};
 use crate::live::{self, Live};
 use crate::pool::KeyPool;
 use crate::record::Record;
@@ -38,6 +38,7 @@ mod intake;
 use intake::Intake;
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-geminate-attempts");
+const MODEL: HeaderName = HeaderName::from_static("x-geminate-model");
 const KEY: HeaderName = HeaderName::from_static("x-geminate-key");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -56,6 +57,8 @@ pub struct Shared {
     pub places: Arc<admit::Places>,
     /// The answers that are kept; `None` keeps none.
     pub answers: Option<Arc<remember::Answers>>,
+    /// The models to ask in the place of others; `None`: there are none.
+    pub lists: Option<Arc<fallback::Lists>>,
     /// The retries of the data plane.
     pub budget: Arc<retry::Budget>,
     /// The memory for bodies that may be sent again.
@@ -69,11 +72,12 @@ impl Shared {
     pub fn new(settings: Arc<Settings>, pool: Arc<KeyPool>, clients: Arc<Clients>, eyes: Eyes, tasks: &Tasks) -> Self {
         let places = Arc::new(admit::Places::new(&settings.admit));
         let answers = remember::Answers::new(&settings, tasks.clone());
+        let lists = fallback::Lists::new(&settings.models);
         let budget = Arc::new(retry::Budget::new(&settings.retry));
         let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
         let public_url = settings.server.public_url.clone();
         let uploads = Arc::new(Uploads::new(public_url, Arc::clone(&pool), Arc::clone(&eyes.affinity)));
-        Self { settings, pool, clients, eyes, places, answers, budget, intake, uploads }
+        Self { settings, pool, clients, eyes, places, answers, lists, budget, intake, uploads }
     }
 }
 
@@ -107,6 +111,8 @@ fn path(shared: &Shared, upstream: Upstream) -> impl Path {
         .layer(deadline::layer(&shared.settings.deadline))
         // What is known already costs no key; below the clock, which also bounds the wait for another's answer.
         .option_layer(shared.answers.clone().map(remember::layer))
+        // Another model where no key can serve this one: below the memory, which keeps answers by the model asked for.
+        .option_layer(shared.lists.clone().map(fallback::layer))
         // Another key where this one failed: innermost but one, so that everything above sees one call.
         .layer(retry::layer(shared.retry()))
         // One attempt: a key, the upstream, a verdict.
@@ -192,6 +198,9 @@ async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Respo
     };
     let headers = answer.headers_mut();
     headers.insert(ATTEMPTS, HeaderValue::from(record.attempts()));
+    if let Some(model) = record.fallback().and_then(|model| HeaderValue::from_str(&model).ok()) {
+        headers.insert(MODEL, model);
+    }
     if let Some(key) = record.key().filter(|_| operator).and_then(|id| HeaderValue::from_str(&id).ok()) {
         headers.insert(KEY, key);
     }

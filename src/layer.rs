@@ -6,5 +6,6 @@ pub mod admit;
 pub mod spread;
 pub mod deadline;
 pub mod remember;
+pub mod fallback;
 pub mod retry;
 pub mod lease;

@@ -30,6 +30,8 @@ pub struct Record {
     status: AtomicU16,
     streaming: AtomicBool,
     closed: AtomicBool,
+    /// Whether [`Rare::fallback`] is there, so that nobody takes the lock for nothing.
+    fell_back: AtomicBool,
     /// Microseconds after `opened`; 0 is none yet.
     first_byte: AtomicU64,
     /// Microseconds after `opened`; 0 is none yet.
@@ -46,6 +48,7 @@ pub struct Record {
 #[derive(Debug, Default)]
 struct Rare {
     key: Option<Arc<str>>,
+    fallback: Option<Arc<str>>,
     usage: Usage,
     outcome: Option<Outcome>,
 }
@@ -65,6 +68,7 @@ impl Record {
             status: AtomicU16::new(0),
             streaming: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            fell_back: AtomicBool::new(false),
             first_byte: AtomicU64::new(0),
             last_chunk: AtomicU64::new(0),
             upstream: AtomicU64::new(0),
@@ -89,6 +93,12 @@ impl Record {
         if self.model.get().is_none() {
             let _first_stands = self.model.set(name.into());
         }
+    }
+
+    /// Another model is asked in the place of the one asked for; `None`: that one again. The last word stands.
+    pub fn fall_back(&self, model: Option<&Arc<str>>) {
+        self.rare().fallback = model.cloned();
+        self.fell_back.store(model.is_some(), Relaxed);
     }
 
     /// Who calls.
@@ -195,6 +205,11 @@ impl Record {
     /// The model asked for, as the client wrote it.
     pub fn model_asked(&self) -> Option<&str> {
         self.model.get().map(AsRef::as_ref)
+    }
+
+    /// The model that is asked in the place of the one asked for, if one is.
+    pub fn fallback(&self) -> Option<Arc<str>> {
+        if self.fell_back.load(Relaxed) { self.rare().fallback.clone() } else { None }
     }
 
     /// The client's id, once it is authenticated.

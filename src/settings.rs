@@ -321,10 +321,12 @@ section! {
 }
 
 section! {
-    /// `[models]`: what clients may call them.
+    /// `[models]`: what clients may call them, and which serve in the place of others.
     Models {
         /// Further names, and the model that Google knows each one by.
         aliases: BTreeMap<String, String> = BTreeMap::new();
+        /// The models to ask, in this order, where one is exhausted or overloaded.
+        fallback: BTreeMap<String, Vec<String>> = BTreeMap::new();
     }
 }
 

@@ -99,7 +99,8 @@ impl Telemetry {
 
     /// An attempt is over: counts it, and keeps it among the last errors when it failed.
     pub fn attempt(&self, seen: AttemptSeen<'_>) {
-        let model = seen.record.model_asked();
+        let fallback = seen.record.fallback();
+        let model = fallback.as_deref().or(seen.record.model_asked());
         self.desks.mine().1.attempt(seen.key, model, seen.verdict, &self.meters);
         if seen.verdict.is_failure() {
             self.failures.push(Failure {

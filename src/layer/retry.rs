@@ -90,8 +90,8 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let (mut inner, means) = (self.inner.clone(), Arc::clone(&self.means));
         Box::pin(async move {
+            let mut story = Story::new(&means, &call);
             let mut attempt = Attempt::first(Arc::new(call));
-            let mut story = Story::new(&means);
             loop {
                 match inner.call(attempt.clone()).await {
                     Ok(reply) => {
@@ -122,9 +122,11 @@ pub(crate) struct Story<'m> {
 }
 
 impl<'m> Story<'m> {
-    /// Of a call that begins: it earns its share of the budget.
-    pub(crate) fn new(means: &'m Means) -> Self {
-        means.budget.0.deposit();
+    /// Of a call that begins: it earns its share of the budget, once for all the models that are asked.
+    pub(crate) fn new(means: &'m Means, call: &Call) -> Self {
+        if call.record.fallback().is_none() {
+            means.budget.0.deposit();
+        }
         let settings = &means.settings;
         let plan = Plan::new(settings.retries, settings.empty_retries, means.pool.keys().len());
         Self { means, plan, attempts: 0, last: None, strangers: Vec::new() }
@@ -172,7 +174,8 @@ impl<'m> Story<'m> {
             attempt.shunned.push(key.project);
         }
         attempt.only = attempt.only.or(maker);
-        attempt.patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
+        let patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
+        attempt.patient = attempt.call.patient && patient;
         // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
         let kept =
             |last: &Failure| matches!(last.verdict, Verdict::ForeignSignature) || last.verdict == failure.verdict;
@@ -239,6 +242,7 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
         // Where one key alone may serve, there is nowhere to go on.
         kept: call.payload.is_kept() && !matches!(call.bound, Bound::Key(..)),
         replayable: call.endpoint.replayable,
+        patient: call.patient,
         long_prompt: call.payload.bytes().len() > LONG_PROMPT_BYTES,
         tried: attempt.tried.contains(&key.index),
         breaker_open,

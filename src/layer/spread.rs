@@ -182,21 +182,10 @@ enum Part {
 fn part_of(call: &Call, list: &List, place: &Place, room: usize) -> Call {
     let mut endpoint = call.endpoint.clone();
     endpoint.target = list.target(place, room);
-    let mut headers = call.headers.clone();
-    headers.remove(FIELDS);
-    Call {
-        endpoint,
-        method: call.method.clone(),
-        headers,
-        payload: Payload::Kept(Bytes::new(), None),
-        client: call.client.clone(),
-        record: Arc::clone(&call.record),
-        lane: call.lane.clone(),
-        bound: Bound::Part(place.project),
-        wish: call.wish,
-        arrived: call.arrived,
-        deadline: call.deadline,
-    }
+    let mut part = call.in_place(endpoint, Payload::Kept(Bytes::new(), None));
+    part.headers.remove(FIELDS);
+    part.bound = Bound::Part(place.project);
+    part
 }
 
 async fn gathered(reply: Result<Response<Relay>, Error>) -> Part {

@@ -192,6 +192,7 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
         record,
         bound,
         wish: Wish::default(),
+        patient: true,
         arrived,
         deadline: arrived + means.limits.setup,
     };

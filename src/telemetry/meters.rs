@@ -30,18 +30,20 @@ const ATTEMPTS: &str = "geminate_attempts_total";
 const TOKENS: &str = "geminate_tokens_total";
 const REFUSALS: &str = "geminate_refusals_total";
 const CACHE: &str = "geminate_cache_requests_total";
+const FALLBACKS: &str = "geminate_fallbacks_total";
 const CHUNKS: &str = "geminate_stream_chunks_total";
 const BYTES: &str = "geminate_stream_bytes_total";
 const DURATION: &str = "geminate_request_duration_seconds";
 const FIRST_BYTE: &str = "geminate_first_byte_seconds";
 const OVERHEAD: &str = "geminate_overhead_seconds";
 
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 8] = [
     (REQUESTS, "Requests that ended, by how they ended"),
     (ATTEMPTS, "Attempts at the upstream, by key, model and verdict"),
     (TOKENS, "Tokens the upstream reported"),
     (REFUSALS, "Requests that geminate itself refused, by reason"),
     (CACHE, "Requests that may be answered from memory, by where their answer came from"),
+    (FALLBACKS, "Answers of one model in the place of another that was exhausted or overloaded"),
     (CHUNKS, "Pieces of streamed answers that were passed on"),
     (BYTES, "Bytes of streamed answers that were passed on"),
 ];
@@ -174,6 +176,11 @@ impl Meters {
     pub(crate) fn remembered(&self) -> [Tally; Remembered::NAMES.len()] {
         Remembered::NAMES
             .map(|result| Tally::new(result, self.counter(CACHE, vec![Label::from_static_parts("result", result)])))
+    }
+
+    /// Answers of one model in the place of another.
+    pub(crate) fn fallbacks(&self, from: &str, to: &str) -> Counter {
+        self.counter(FALLBACKS, [("from", from), ("to", to)].map(|(name, model)| Label::new(name, model.to_owned())).into())
     }
 
     /// Pieces and bytes of streams.

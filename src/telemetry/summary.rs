@@ -29,6 +29,8 @@ pub struct Counts {
     /// Calls that may be answered from memory, by where their answer came from: in the order of [`Remembered::NAMES`].
     #[serde(skip)]
     pub remembered: [u64; Remembered::NAMES.len()],
+    /// Answers of one model in the place of another: by the model asked for, then by the one that served.
+    pub fallbacks: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u64>>,
     /// By model label.
     pub models: BTreeMap<Arc<str>, ModelSummary>,
     /// Attempts, by key, model and verdict.
@@ -76,6 +78,10 @@ impl Counts {
             sum.stream_chunks += desk.streamed[0].count;
             sum.stream_bytes += desk.streamed[1].count;
             sum.remembered.iter_mut().zip(&desk.remembered).for_each(|(sum, tally)| *sum += tally.count);
+            for fallback in &desk.fallbacks {
+                let from = sum.fallbacks.entry(Arc::clone(&fallback.from)).or_default();
+                *from.entry(Arc::clone(&fallback.to)).or_default() += fallback.tally.count;
+            }
             for counts in &desk.models {
                 let label = &counts.label;
                 let model = sum.models.entry(Arc::clone(label)).or_default();

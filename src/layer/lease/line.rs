@@ -51,6 +51,9 @@ pub(super) async fn obtain(pool: &Arc<KeyPool>, attempt: &Attempt, limits: &Limi
             Choice::Out(_) => lane = pool.lane(&call.lane, began),
         }
     }
+    if !attempt.patient {
+        return Err(Failure::out(lane.lock().outage(avoid, began)));
+    }
     let waited = wait(pool, &lane, avoid, limit, limits.queue_max).await;
     call.record.add_wait(began.elapsed());
     waited
