@@ -105,7 +105,20 @@ impl Intake {
         let deadline = Instant::now() + self.time(&head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
         let wish = Wish::of(&head.headers);
-        Ok(Call { endpoint, method, headers, payload, client, wish, record, lane, bound, patient: true, arrived, deadline })
+        Ok(Call {
+            endpoint,
+            method,
+            headers,
+            payload,
+            client,
+            wish,
+            record,
+            lane,
+            bound,
+            patient: true,
+            arrived,
+            deadline,
+        })
     }
 
     /// Which keys may serve what the path names, and the body: `named`.

@@ -180,7 +180,10 @@ impl Meters {
 
     /// Answers of one model in the place of another.
     pub(crate) fn fallbacks(&self, from: &str, to: &str) -> Counter {
-        self.counter(FALLBACKS, [("from", from), ("to", to)].map(|(name, model)| Label::new(name, model.to_owned())).into())
+        self.counter(
+            FALLBACKS,
+            [("from", from), ("to", to)].map(|(name, model)| Label::new(name, model.to_owned())).into(),
+        )
     }
 
     /// Pieces and bytes of streams.

@@ -20,6 +20,7 @@ mod drain;
 mod edges;
 mod egress;
 mod examples;
+mod fallback;
 mod interactions;
 mod jwt;
 mod leaks;
