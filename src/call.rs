@@ -1,6 +1,6 @@
 //! A call: one request as the layers see it, and what one attempt at it comes to.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -125,6 +125,17 @@ pub struct Attempt {
     pub only: Option<u32>,
     /// Whether to wait in line when no key is free.
     pub patient: bool,
+    /// Where it says which key it got, for whoever watches it.
+    pub leased: Option<Arc<OnceLock<Leased>>>,
+}
+
+/// The key that an attempt got.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// The key.
+    pub key: Arc<Key>,
+    /// Since when.
+    pub at: Instant,
 }
 
 /// An attempt that gave no answer for the client.
@@ -134,6 +145,8 @@ pub struct Failure {
     pub verdict: Verdict,
     /// The key it was made with, and for which model; `None`: no attempt was made.
     pub with: Option<(Arc<Key>, Arc<SharedLane>)>,
+    /// The index of the key of another attempt, which was made beside it and failed as well.
+    pub beside: Option<u32>,
     /// Why no key could be had.
     pub outage: Option<Outage>,
     /// Google's error answer, scrubbed.
@@ -156,10 +169,17 @@ pub struct Answered {
 }
 
 impl Attempt {
+    /// It got this key, and is sent now.
+    pub fn got(&self, key: &Arc<Key>) {
+        if let Some(leased) = &self.leased {
+            let _one_attempt_gets_one = leased.set(Leased { key: Arc::clone(key), at: Instant::now() });
+        }
+    }
+
     /// The first at a call.
     pub fn first(call: Arc<Call>) -> Self {
         let patient = call.patient;
-        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient }
+        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient, leased: None }
     }
 }
 
@@ -170,6 +190,7 @@ impl Failure {
         Self {
             verdict: Verdict::Caller,
             with: None,
+            beside: None,
             outage: Some(outage),
             answered: None,
             refusal: Refusal::default(),
@@ -179,7 +200,14 @@ impl Failure {
 
     /// Nothing was tried, and `error` says why.
     pub fn refused(error: Error) -> Self {
-        let error = Some(error);
-        Self { verdict: Verdict::Caller, with: None, outage: None, answered: None, refusal: Refusal::default(), error }
+        Self {
+            verdict: Verdict::Caller,
+            with: None,
+            beside: None,
+            outage: None,
+            answered: None,
+            refusal: Refusal::default(),
+            error: Some(error),
+        }
     }
 }

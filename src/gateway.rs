@@ -3,7 +3,7 @@
 //! ```text
 //! listener -> router -> [record, catch panic, authenticate] -> handle
 //!   handle: Endpoint::named, read -> path(call) -> Reply or Error -> answer
-//!   path:   Admit -> Spread -> Deadline -> Remember -> Fallback -> Retry -> Lease -> upstream
+//!   path:   Admit -> Spread -> Deadline -> Remember -> Fallback -> Retry -> Hedge -> Lease -> upstream
 //! ```
 
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer;
+use crate::budget::Budget;
 use crate::call::Call;
 use crate::client::{Caller, Clients, Denied};
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::error::Error;
-use crate::layer::{admit, authenticate, deadline, fallback, lease, record, remember, retry, spread};
+use crate::layer::{admit, authenticate, deadline, fallback, hedge, lease, record, remember, retry, spread};
 use crate::live::{self, Live};
 use crate::pool::KeyPool;
 use crate::record::Record;
@@ -59,8 +60,8 @@ pub struct Shared {
     pub answers: Option<Arc<remember::Answers>>,
     /// The models to ask in the place of others; `None`: there are none.
     pub lists: Option<Arc<fallback::Lists>>,
-    /// The retries of the data plane.
-    pub budget: Arc<retry::Budget>,
+    /// The retries and hedges of the data plane.
+    pub budget: Arc<Budget>,
     /// The memory for bodies that may be sent again.
     pub intake: Arc<Intake>,
     /// What goes on with the key that began it.
@@ -73,7 +74,7 @@ impl Shared {
         let places = Arc::new(admit::Places::new(&settings.admit));
         let answers = remember::Answers::new(&settings, tasks.clone());
         let lists = fallback::Lists::new(&settings.models);
-        let budget = Arc::new(retry::Budget::new(&settings.retry));
+        let budget = Arc::new(Budget::new(&settings.retry));
         let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
         let public_url = settings.server.public_url.clone();
         let uploads = Arc::new(Uploads::new(public_url, Arc::clone(&pool), Arc::clone(&eyes.affinity)));
@@ -86,6 +87,12 @@ impl Shared {
         let (budget, pool) = (Arc::clone(&self.budget), Arc::clone(&self.pool));
         let affinity = Arc::clone(&self.eyes.affinity);
         retry::Means { settings: self.settings.retry.clone(), budget, pool, affinity }
+    }
+
+    fn hedge(&self) -> Option<Arc<hedge::Means>> {
+        let (pool, budget) = (Arc::clone(&self.pool), Arc::clone(&self.budget));
+        let telemetry = Arc::clone(&self.eyes.telemetry);
+        self.settings.retry.hedge.then(|| Arc::new(hedge::Means { pool, budget, telemetry }))
     }
 
     fn lease(&self, upstream: Upstream) -> lease::Means {
@@ -113,8 +120,10 @@ fn path(shared: &Shared, upstream: Upstream) -> impl Path {
         .option_layer(shared.answers.clone().map(remember::layer))
         // Another model where no key can serve this one: below the memory, which keeps answers by the model asked for.
         .option_layer(shared.lists.clone().map(fallback::layer))
-        // Another key where this one failed: innermost but one, so that everything above sees one call.
+        // Another key where this one failed: below the rest, so that everything above sees one call.
         .layer(retry::layer(shared.retry()))
+        // A second attempt beside a slow one: below the retries, which see one attempt and one failure.
+        .option_layer(shared.hedge().map(hedge::layer))
         // One attempt: a key, the upstream, a verdict.
         .service(lease::Lease::new(shared.lease(upstream)))
 }

@@ -8,4 +8,5 @@ pub mod deadline;
 pub mod remember;
 pub mod fallback;
 pub mod retry;
+pub mod hedge;
 pub mod lease;

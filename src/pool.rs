@@ -13,12 +13,14 @@ pub mod limits;
 pub mod roster;
 pub mod standing;
 pub mod storm;
+pub mod first_bytes;
 pub mod lane;
 pub mod lease;
 pub mod memory;
 pub mod view;
 pub mod keypool;
 mod report;
+mod spare;
 #[cfg(test)]
 mod tests;
 

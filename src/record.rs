@@ -10,9 +10,11 @@ use tokio::time::Instant;
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::usage::Usage;
 
+pub use self::hedged::Hedged;
 pub use self::outcome::Outcome;
 pub use self::remembered::Remembered;
 
+mod hedged;
 mod outcome;
 mod remembered;
 
@@ -109,6 +111,11 @@ impl Record {
     /// Another attempt begins, on the key with this id.
     pub fn attempt(&self, key: &Arc<str>) {
         self.attempts.fetch_add(1, Relaxed);
+        self.rare().key = Some(Arc::clone(key));
+    }
+
+    /// Of several attempts under way, that on the key with this id served.
+    pub fn served_by(&self, key: &Arc<str>) {
         self.rare().key = Some(Arc::clone(key));
     }
 
@@ -217,7 +224,7 @@ impl Record {
         self.client.get()
     }
 
-    /// The id of the key of the last attempt.
+    /// The id of the key of the last attempt, or of the one that served.
     pub fn key(&self) -> Option<Arc<str>> {
         self.rare().key.clone()
     }

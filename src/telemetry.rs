@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::record::{Outcome, Record};
+use crate::record::{Hedged, Outcome, Record};
 use crate::verdict::Verdict;
 
 use self::desk::Desk;
@@ -113,6 +113,11 @@ impl Telemetry {
                 message: cut(seen.message),
             });
         }
+    }
+
+    /// A second attempt beside a slow one is over.
+    pub fn hedged(&self, outcome: Hedged) {
+        self.desks.mine().1.hedges[outcome.index()].count += 1;
     }
 
     /// To be called every five seconds or so: without it the histograms grow without end.

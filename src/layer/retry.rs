@@ -10,11 +10,11 @@ use http::{HeaderValue, Response, StatusCode};
 use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
-use tower::retry::budget::{Budget as _, TpsBudget};
 use tracing::warn;
 
 use crate::affinity::{Affinity, Bound};
 use crate::backoff::{Facts, Next, Plan, removes_its_key};
+use crate::budget::Budget;
 use crate::call::{Answered, Attempt, Call, Failure};
 use crate::error::Error;
 use crate::pool::KeyPool;
@@ -29,24 +29,10 @@ use crate::resource::Resource;
 use crate::settings;
 use crate::verdict::Verdict;
 
-/// Over which time the budget's share of retries is taken.
-const BUDGET_SPAN: Duration = Duration::from_secs(10);
 /// A prompt of more bytes than this is likely over 200,000 tokens: an internal error is then likely its own fault.
 const LONG_PROMPT_BYTES: usize = 800 << 10;
 /// How long a model that two projects do not know is not asked twice.
 const UNKNOWN: Duration = Duration::from_mins(5);
-
-/// The retries of all workers: a share of the traffic, with a floor.
-#[derive(Debug)]
-pub struct Budget(TpsBudget);
-
-impl Budget {
-    /// As configured.
-    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
-    pub fn new(settings: &settings::Retry) -> Self {
-        Self(TpsBudget::new(BUDGET_SPAN, settings.budget_floor_per_s, settings.budget_percent as f32 / 100.0))
-    }
-}
 
 /// What the layer needs beside the service within. Made once, shared.
 #[derive(Debug)]
@@ -125,7 +111,7 @@ impl<'m> Story<'m> {
     /// Of a call that begins: it earns its share of the budget, once for all the models that are asked.
     pub(crate) fn new(means: &'m Means, call: &Call) -> Self {
         if call.record.fallback().is_none() {
-            means.budget.0.deposit();
+            means.budget.deposit();
         }
         let settings = &means.settings;
         let plan = Plan::new(settings.retries, settings.empty_retries, means.pool.keys().len());
@@ -153,7 +139,7 @@ impl<'m> Story<'m> {
         let maker = self.maker(failure.verdict, attempt, &key);
         let facts = Facts { maker_known: maker.is_some(), ..facts(attempt, &key, &lane) };
         let next = self.plan.after(failure.verdict, &facts);
-        let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.0.withdraw();
+        let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.withdraw();
         if failure.verdict == Verdict::ModelUnknown {
             self.strangers.push((Arc::clone(&key), Arc::clone(&lane)));
             if self.strangers.len() > 1 {
@@ -170,6 +156,7 @@ impl<'m> Story<'m> {
         }
         self.tell(&failure, &key, &format!("next key in {:.1} s", pause.as_secs_f64()));
         attempt.tried.push(key.index);
+        attempt.tried.extend(failure.beside);
         if elsewhere {
             attempt.shunned.push(key.project);
         }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::pool::first_bytes::FirstBytes;
 use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
 use crate::pool::lane::{Keys, Lane};
@@ -43,6 +44,8 @@ pub struct SharedLane {
     pub turn: tokio::sync::Mutex<()>,
     /// Told when a key may have come back.
     pub changed: Notify,
+    /// How long answers took: whole ones, and streams.
+    first_bytes: [FirstBytes; 2],
 }
 
 impl SharedLane {
@@ -59,12 +62,18 @@ impl SharedLane {
             bound: AtomicUsize::new(0),
             turn: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
+            first_bytes: Default::default(),
         }
     }
 
     /// Requests that wait for a key, in the line and beside it.
     pub fn waits(&self) -> usize {
         self.waiting.load(Relaxed) + self.bound.load(Relaxed)
+    }
+
+    /// How long answers took to their first byte of late, streams apart: theirs comes long before their end.
+    pub fn first_bytes(&self, streams: bool) -> &FirstBytes {
+        &self.first_bytes[usize::from(streams)]
     }
 
     /// A look at the lane.

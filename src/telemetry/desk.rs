@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::endpoint::{Action, Surface};
-use crate::record::{Outcome, Record, Remembered};
+use crate::record::{Hedged, Outcome, Record, Remembered};
 use crate::telemetry::meters::{Meters, OTHER, RequestLabels, TOKEN_KINDS};
 use crate::telemetry::tally::{Samples, Tally};
 use crate::telemetry::windows::{Lap, Window};
@@ -26,6 +26,8 @@ pub(crate) struct Desk {
     pub(crate) streamed: [Tally; 2],
     /// Calls that may be answered from memory, by where their answer came from.
     pub(crate) remembered: [Tally; Remembered::NAMES.len()],
+    /// Second attempts beside slow ones, by how they ended.
+    pub(crate) hedges: [Tally; Hedged::NAMES.len()],
     pub(crate) fallbacks: Vec<FallbackCount>,
     /// The slice of time that runs, with its number.
     pub(crate) slice: (u64, Window),
@@ -73,6 +75,7 @@ impl Desk {
             outcomes: [0; Outcome::COUNT],
             streamed: meters.streamed(),
             remembered: meters.remembered(),
+            hedges: meters.hedges(),
             fallbacks: Vec::new(),
             slice: (0, Window::new()),
             overhead: [Surface::Gemini, Surface::OpenAi].map(|surface| Samples::new(meters.overhead(surface.name()))),
@@ -148,7 +151,8 @@ impl Desk {
 
     /// Tells the metrics what was counted since the last time.
     pub(crate) fn flush(&mut self) {
-        self.refusals.iter_mut().chain(&mut self.streamed).chain(&mut self.remembered).for_each(Tally::flush);
+        let fixed = self.streamed.iter_mut().chain(&mut self.remembered).chain(&mut self.hedges);
+        fixed.chain(&mut self.refusals).for_each(Tally::flush);
         self.fallbacks.iter_mut().for_each(|fallback| fallback.tally.flush());
         self.overhead.iter_mut().for_each(Samples::flush);
         for model in &mut self.models {

@@ -21,6 +21,7 @@ mod edges;
 mod egress;
 mod examples;
 mod fallback;
+mod hedging;
 mod interactions;
 mod jwt;
 mod leaks;
