@@ -2,7 +2,7 @@
 //!
 //! While another one is left, a model is asked without patience: no wait in line, one further try of an overload. When all
 //! of them are out, the one that the client asked for is waited for as usual, then each that was out of keys. The client
-//! hears the refusal of the model that it asked for.
+//! hears the refusal of the model that it asked for. One that was overloaded call after call is passed over for a while.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode};
+use tokio::time::Instant;
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::affinity::Bound;
 use crate::call::{Call, Payload};
@@ -23,24 +24,48 @@ use crate::relay::Relay;
 use crate::settings;
 use crate::skim::names::renamed;
 
+mod strain;
+
+use self::strain::Strain;
+
 /// The kinds of resources that are of one model: what names one of them cannot go to another.
 const OF_ONE_MODEL: [&str; 2] = ["cachedContents", "tunedModels"];
 
 /// The models to ask in the place of each that has a list. Made once, shared by all workers.
 #[derive(Debug)]
-pub struct Lists(HashMap<Box<str>, Arc<[Arc<str>]>>);
+pub struct Lists(HashMap<Box<str>, Arc<List>>);
+
+/// A model, and those to ask in its place, in this order.
+#[derive(Debug)]
+struct List {
+    own: Arc<Model>,
+    others: Box<[Arc<Model>]>,
+}
+
+#[derive(Debug)]
+struct Model {
+    name: Arc<str>,
+    strain: Strain,
+}
 
 impl Lists {
     /// As configured; `None` where no model has a list.
     pub fn new(settings: &settings::Models) -> Option<Arc<Self>> {
-        let list = |(model, list): (&String, &Vec<String>)| {
-            (model.as_str().into(), list.iter().map(|other| Arc::from(other.as_str())).collect())
+        let mut models: HashMap<&str, Arc<Model>> = HashMap::new();
+        let mut model = |name| {
+            let new = || Arc::new(Model { name: Arc::from(name), strain: Strain::default() });
+            Arc::clone(models.entry(name).or_insert_with(new))
         };
-        (!settings.fallback.is_empty()).then(|| Arc::new(Self(settings.fallback.iter().map(list).collect())))
+        let mut lists = HashMap::new();
+        for (name, others) in &settings.fallback {
+            let others = others.iter().map(|other| model(other.as_str())).collect();
+            lists.insert(name.as_str().into(), Arc::new(List { own: model(name.as_str()), others }));
+        }
+        (!lists.is_empty()).then(|| Arc::new(Self(lists)))
     }
 
     /// The list for a call that may go to another model than its own.
-    fn of(&self, call: &Call) -> Option<Arc<[Arc<str>]>> {
+    fn of(&self, call: &Call) -> Option<Arc<List>> {
         // The lane of a count of tokens is not called as its model is: a count of another model's is another number.
         let list = self.0.get(&call.lane)?;
         let asks = call.method == Method::POST && call.endpoint.resource.is_none() && !call.endpoint.is_upload();
@@ -76,49 +101,68 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let Some(list) = self.lists.of(&call) else { return Box::pin(self.inner.call(call)) };
-        Box::pin(serve(self.inner.clone(), call, list))
+        Box::pin(Walk { inner: self.inner.clone(), call, own: Arc::clone(&list.own) }.through(list))
     }
 }
 
 type Reply = Result<Response<Relay>, Error>;
 
-/// Asks the call's model, those of the list, and the call's model again. `call` itself stays here: it holds the memory
-/// of the body that all of them are asked with.
-async fn serve<S>(mut inner: S, call: Call, list: Arc<[Arc<str>]>) -> Reply
+/// A call on its way through the models. It stays here to the end: it holds the memory of the body that all are asked with.
+struct Walk<S> {
+    inner: S,
+    call: Call,
+    own: Arc<Model>,
+}
+
+impl<S> Walk<S>
 where
     S: Service<Call, Response = Response<Relay>, Error = Error>,
 {
-    let record = &call.record;
-    let reply = inner.call(asked(&call, None, false).ok_or(Error::Panicked)?).await;
-    let Some(lack) = lack(&reply, &call) else { return reply };
-    let mut out = Vec::new();
-    for model in list.iter() {
-        let Some(other) = asked(&call, Some(model), false) else { continue };
-        debug!(from = &*call.lane, to = &**model, reason = lack.name(), "another model is asked");
-        record.fall_back(Some(model));
-        let reply = inner.call(other).await;
-        if ends(&reply, &call) {
-            return reply;
+    /// Asks the call's model, those of the list, and the call's model again.
+    async fn through(mut self, list: Arc<List>) -> Reply {
+        if self.own.strain.bears(Instant::now()) {
+            let reply = self.ask(&list.own, false).await;
+            if lack(&reply, &self.call).is_none() {
+                return reply;
+            }
         }
-        tell(&call.lane, model, &reply);
-        out.extend(matches!(self::lack(&reply, &call), Some(Lack::Exhausted)).then_some(model));
-    }
-    // All are out. Who cannot be served in time is told at once, so that the first that returns in time is waited for.
-    record.fall_back(None);
-    let last = inner.call(asked(&call, None, true).ok_or(Error::Panicked)?).await;
-    if self::lack(&last, &call).is_none() {
-        return last;
-    }
-    for model in out {
-        let Some(other) = asked(&call, Some(model), true) else { continue };
-        record.fall_back(Some(model));
-        let reply = inner.call(other).await;
-        if ends(&reply, &call) {
-            return reply;
+        let mut out = Vec::new();
+        for model in list.others.iter().filter(|model| model.strain.bears(Instant::now())) {
+            let reply = self.ask(model, false).await;
+            if ends(&reply, &self.call) {
+                return reply;
+            }
+            tell(&self.own.name, &model.name, &reply);
+            out.extend((lack(&reply, &self.call) == Some(Lack::Exhausted)).then_some(model));
         }
+        // All are out. Who cannot be served in time is told at once, so that the first that returns in time is waited for.
+        let refusal = self.ask(&list.own, true).await;
+        if lack(&refusal, &self.call).is_none() {
+            return refusal;
+        }
+        for model in out {
+            let reply = self.ask(model, true).await;
+            if ends(&reply, &self.call) {
+                return reply;
+            }
+        }
+        self.call.record.fall_back(None);
+        refusal
     }
-    record.fall_back(None);
-    last
+
+    /// Asks one model, and learns whether it has too much to do.
+    async fn ask(&mut self, model: &Arc<Model>, patient: bool) -> Reply {
+        let other = Some(&model.name).filter(|_| !Arc::ptr_eq(model, &self.own));
+        self.call.record.fall_back(other);
+        let began = Instant::now();
+        let reply = self.inner.call(asked(&self.call, other, patient)).await;
+        match lack(&reply, &self.call) {
+            Some(Lack::Overloaded) => model.strain.overloaded(began, Instant::now()),
+            None if reply.as_ref().is_ok_and(|reply| reply.status().is_success()) => model.strain.answered(),
+            _ => {}
+        }
+        reply
+    }
 }
 
 /// Why another model may serve where one did not.
@@ -128,15 +172,6 @@ enum Lack {
     Exhausted,
     /// It has too much to do.
     Overloaded,
-}
-
-impl Lack {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Exhausted => "exhausted",
-            Self::Overloaded => "overloaded",
-        }
-    }
 }
 
 /// Whether the model could not serve, and it is certain that nothing came of it where that matters.
@@ -171,22 +206,20 @@ fn tell(from: &str, to: &str, reply: &Reply) {
     }
 }
 
-/// The call as `model` is asked it, or its own where there is none; `None` where the model cannot be put in its place.
-fn asked(call: &Call, model: Option<&str>, patient: bool) -> Option<Call> {
-    let Payload::Kept(body, _) = &call.payload else { return None };
+/// The call as `model` is asked it, or its own where there is none.
+fn asked(call: &Call, model: Option<&Arc<str>>, patient: bool) -> Call {
+    let body = match &call.payload {
+        Payload::Kept(body, _) => body.clone(),
+        // None comes so far.
+        Payload::Streamed(..) => Bytes::new(),
+    };
     let Some(model) = model else {
-        let same = call.in_place(call.endpoint.clone(), Payload::Kept(body.clone(), None));
-        return Some(Call { patient, ..same });
+        return Call { patient, ..call.in_place(call.endpoint.clone(), Payload::Kept(body, None)) };
     };
     let own = |written: &str| written.strip_prefix("models/").unwrap_or(written) == &*call.lane;
-    let in_body = renamed(body, |written| own(written).then(|| model.into()));
-    let in_path = call.endpoint.of_model(model);
-    if in_body.is_none() && in_path.is_none() {
-        return None;
-    }
-    let endpoint = in_path.unwrap_or_else(|| call.endpoint.clone());
-    let body = in_body.unwrap_or_else(|| Bytes::clone(body));
-    Some(Call { lane: model.into(), patient, ..call.in_place(endpoint, Payload::Kept(body, None)) })
+    let body = renamed(&body, |written| own(written).then(|| (&**model).into())).unwrap_or(body);
+    let endpoint = call.endpoint.of_model(model).unwrap_or_else(|| call.endpoint.clone());
+    Call { lane: (&**model).into(), patient, ..call.in_place(endpoint, Payload::Kept(body, None)) }
 }
 
 /// Whether the body names a cache, or a tuned model. Who names no resource at all has nobody looked for one.

@@ -22,7 +22,7 @@ use crate::call::{Attempt, Call, Failure, Leased};
 use crate::pool::KeyPool;
 use crate::pool::first_bytes::FirstBytes;
 use crate::pool::lease::SharedLane;
-use crate::record::{Hedged, Record};
+use crate::record::Hedged;
 use crate::relay::Relay;
 use crate::telemetry::Telemetry;
 
@@ -88,51 +88,59 @@ where
     S: Service<Attempt, Response = Response<Relay>, Error = Failure>,
 {
     let lane = means.pool.lane(&attempt.call.lane, Instant::now());
-    let times = lane.first_bytes(attempt.call.endpoint.action.streams());
-    let slot = Slot::default();
-    let mut first = pin!(inner.call(slot.lent_to(attempt.clone())));
-    let Some(patience) = times.p95() else { return slot.timed(first.await, times) };
+    let times = &lane.first_bytes[usize::from(attempt.call.endpoint.action.streams())];
+    let of_first = Slot::default();
+    let mut first = pin!(inner.call(of_first.lent_to(attempt.clone())));
+    let Some(patience) = times.p95() else { return of_first.timed(first.await, times) };
     let patience = patience.max(PATIENCE_MIN);
     // Who waits for a key is not served slowly: the time runs from when it has one.
     let slow = loop {
-        let since = slot.leased().map_or_else(Instant::now, |leased| leased.at);
+        let since = of_first.leased().map_or_else(Instant::now, |leased| leased.at);
         match timeout_at(since + patience, &mut first).await {
-            Ok(reply) => return slot.timed(reply, times),
+            Ok(reply) => return of_first.timed(reply, times),
             Err(_) => {
-                if let Some(leased) = slot.leased().filter(|leased| leased.at.elapsed() >= patience) {
+                if let Some(leased) = of_first.leased().filter(|leased| leased.at.elapsed() >= patience) {
                     break leased;
                 }
             }
         }
     };
-    let Some(second) = means.second(&attempt, slow, &lane) else { return slot.timed(first.await, times) };
-    let beside = Slot::default();
-    let second = pin!(inner.call(beside.lent_to(second)));
-    let race = Race { record: &attempt.call.record, times, first: &slot, second: &beside };
-    let mut sent = Sent { telemetry: &means.telemetry, slot: &beside, outcome: Hedged::Lost };
-    match select(first, second).await {
-        Either::Left((Ok(reply), _)) => Ok(race.won_by(&slot, reply)),
-        Either::Left((Err(failure), second)) => match second.await {
-            Ok(reply) => {
-                sent.outcome = Hedged::Won;
-                Ok(race.won_by(&beside, reply))
-            }
-            Err(_) => {
-                sent.outcome = Hedged::Failed;
-                Err(race.lost(failure))
-            }
-        },
+    let Some(second) = means.second(&attempt, slow, &lane) else { return of_first.timed(first.await, times) };
+    let of_second = Slot::default();
+    let second = pin!(inner.call(of_second.lent_to(second)));
+    let mut sent = Sent { telemetry: &means.telemetry, slot: &of_second, outcome: Hedged::Lost };
+    // The answer, and whether it is the second one's.
+    let served = match select(first, second).await {
+        Either::Left((Ok(reply), _)) => Ok((reply, false)),
+        Either::Left((Err(failure), second)) => second.await.map(|reply| (reply, true)).map_err(|_| failure),
         Either::Right((Ok(reply), _)) => {
-            sent.outcome = Hedged::Won;
-            Ok(race.won_by(&beside, reply))
+            // Without it what is given up would be missing among the slow ones, and ever more would seem slow.
+            times.note(slow.at.elapsed());
+            Ok((reply, true))
         }
-        Either::Right((Err(other), first)) => {
+        Either::Right((Err(failure), first)) => {
+            debug!(verdict = failure.verdict.name(), "a hedge failed");
             sent.outcome = Hedged::Failed;
-            debug!(verdict = other.verdict.name(), "a hedge failed");
-            match first.await {
-                Ok(reply) => Ok(race.won_by(&slot, reply)),
-                Err(failure) => Err(race.lost(failure)),
+            first.await.map(|reply| (reply, false))
+        }
+    };
+    let Some(second) = of_second.leased() else { return of_first.timed(served.map(|(reply, _)| reply), times) };
+    match served {
+        Ok((reply, won)) => {
+            let (record, winner) = (&attempt.call.record, if won { second } else { slow });
+            record.served_by(&winner.key.id);
+            if won {
+                sent.outcome = Hedged::Won;
+                record.add_wait(second.at - slow.at);
             }
+            if reply.status().is_success() {
+                times.note(winner.at.elapsed());
+            }
+            Ok(reply)
+        }
+        Err(failure) => {
+            sent.outcome = Hedged::Failed;
+            Err(Failure { beside: Some(second.key.index), ..failure })
         }
     }
 }
@@ -152,34 +160,6 @@ impl Means {
 /// A throw between 0 and 1.
 fn dice(call: &Call, now: Instant) -> f64 {
     f64::from((now - call.arrived).subsec_nanos() % 1_009) / 1_009.0
-}
-
-/// Two attempts at one call.
-struct Race<'r> {
-    record: &'r Record,
-    times: &'r FirstBytes,
-    first: &'r Slot,
-    second: &'r Slot,
-}
-
-impl Race<'_> {
-    /// The answer of the one that has `winner`: the call's key is its key.
-    fn won_by(&self, winner: &Slot, reply: Response<Relay>) -> Response<Relay> {
-        let Some(leased) = winner.leased() else { return reply };
-        self.record.served_by(&leased.key.id);
-        self.times.note(leased.at.elapsed());
-        if let (true, Some(slow)) = (std::ptr::eq(winner, self.second), self.first.leased()) {
-            // Without it what is given up would be missing among the slow ones, and ever more would seem slow.
-            self.times.note(slow.at.elapsed());
-            self.record.add_wait(leased.at - slow.at);
-        }
-        reply
-    }
-
-    /// Both failed: the first one's failure, with the key of the second.
-    fn lost(&self, failure: Failure) -> Failure {
-        Failure { beside: self.second.leased().map(|leased| leased.key.index), ..failure }
-    }
 }
 
 /// Where an attempt says which key it got.

@@ -44,8 +44,8 @@ pub struct SharedLane {
     pub turn: tokio::sync::Mutex<()>,
     /// Told when a key may have come back.
     pub changed: Notify,
-    /// How long answers took: whole ones, and streams.
-    first_bytes: [FirstBytes; 2],
+    /// How long answers took to their first byte of late: whole ones, and streams, whose own comes long before their end.
+    pub first_bytes: [FirstBytes; 2],
 }
 
 impl SharedLane {
@@ -69,11 +69,6 @@ impl SharedLane {
     /// Requests that wait for a key, in the line and beside it.
     pub fn waits(&self) -> usize {
         self.waiting.load(Relaxed) + self.bound.load(Relaxed)
-    }
-
-    /// How long answers took to their first byte of late, streams apart: theirs comes long before their end.
-    pub fn first_bytes(&self, streams: bool) -> &FirstBytes {
-        &self.first_bytes[usize::from(streams)]
     }
 
     /// A look at the lane.

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cache::{ON, ask, cold, source};
-use crate::stage::{AT_ONCE, K1, K2, play, states, told, with_config};
+use crate::house::PATIENCE;
+use crate::stage::{AT_ONCE, K1, K2, NO_RETRIES, play, states, told, with_config};
 use crate::world::{Gate, MODEL, TOKEN, header, prompt};
 
 const SECOND: &str = "gemini-3.7-flash";
@@ -120,6 +121,28 @@ async fn an_overload_is_tried_on_one_other_key_and_then_on_another_model() {
     assert_eq!(header(&answer, "x-geminate-attempts"), "5");
     assert_eq!(asked(&world), [MODEL, MODEL, SECOND, SECOND, THIRD]);
     assert!(began.elapsed() < Duration::from_secs(4), "an overload is not waited for while another model is left");
+}
+
+#[tokio::test]
+async fn a_model_that_is_overloaded_time_after_time_is_passed_over_for_a_while() {
+    let (world, gate) = with_lists(&[K1], &[NO_RETRIES]).await;
+    play(&world, &[OVERLOADED]);
+    for _ in 0..5 {
+        assert_eq!(served_by(&gate.generate("hello").await), SECOND);
+    }
+    assert_eq!(
+        asked(&world),
+        [MODEL, SECOND, MODEL, SECOND, MODEL, SECOND, SECOND, SECOND],
+        "each try costs of its quota"
+    );
+    world.clear_scripts();
+    let serves_again = async {
+        while !served_by(&gate.generate("hello").await).is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, serves_again).await.expect("it is never asked again");
+    assert!(served_by(&gate.generate("hello").await).is_empty());
 }
 
 #[tokio::test]
