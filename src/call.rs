@@ -125,6 +125,8 @@ pub struct Attempt {
     pub only: Option<u32>,
     /// Whether to wait in line when no key is free.
     pub patient: bool,
+    /// Whether the last try cost of a day's quota and came to nothing.
+    pub thrifty: bool,
     /// Where it says which key it got, for whoever watches it.
     pub leased: Option<Arc<OnceLock<Leased>>>,
 }
@@ -179,7 +181,7 @@ impl Attempt {
     /// The first at a call.
     pub fn first(call: Arc<Call>) -> Self {
         let patient = call.patient;
-        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient, leased: None }
+        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient, thrifty: false, leased: None }
     }
 }
 

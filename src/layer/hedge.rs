@@ -148,7 +148,7 @@ where
 impl Means {
     /// The attempt to make beside a slow one, where another project has room to spare and the budget allows it.
     fn second(&self, attempt: &Attempt, slow: &Leased, lane: &SharedLane) -> Option<Attempt> {
-        let (tried, shunned) = ([&attempt.tried[..], &[slow.key.index]], [&attempt.shunned[..], &[slow.key.project]]);
+        let (tried, shunned) = ([&attempt.tried[..], &[slow.key.index]], [&attempt.shunned[..], &[slow.key.project()]]);
         let (tried, shunned) = (tried.concat(), shunned.concat());
         let now = Instant::now();
         let project = self.pool.spare(lane, &tried, &shunned, dice(&attempt.call, now), now)?;

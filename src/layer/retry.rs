@@ -158,9 +158,10 @@ impl<'m> Story<'m> {
         attempt.tried.push(key.index);
         attempt.tried.extend(failure.beside);
         if elsewhere {
-            attempt.shunned.push(key.project);
+            attempt.shunned.push(key.project());
         }
         attempt.only = attempt.only.or(maker);
+        attempt.thrifty = failure.verdict == Verdict::Overloaded;
         let patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
         attempt.patient = attempt.call.patient && patient;
         // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
@@ -177,7 +178,9 @@ impl<'m> Story<'m> {
         let call = &attempt.call;
         let free = matches!(call.bound, Bound::Free | Bound::Prefers(_) | Bound::Unknown(_));
         let signatures = self.means.affinity.signatures();
-        (verdict == Verdict::ForeignSignature && free).then(|| signatures.maker(call.payload.bytes(), key.project))?
+        let wanted = verdict == Verdict::ForeignSignature && free;
+        let maker = wanted.then(|| signatures.maker(call.payload.bytes(), key.project()))?;
+        maker.map(|project| self.means.pool.homes().of(project)).filter(|project| *project != key.project())
     }
 
     fn tell(&self, failure: &Failure, key: &Key, then: &str) {
@@ -224,7 +227,7 @@ impl<'m> Story<'m> {
 
 fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
     let (call, now) = (&attempt.call, Instant::now());
-    let (breaker_open, unknown_lately) = lane.lock().doubts(key.project, now);
+    let (breaker_open, unknown_lately) = lane.lock().doubts(key.project(), now);
     Facts {
         // Where one key alone may serve, there is nowhere to go on.
         kept: call.payload.is_kept() && !matches!(call.bound, Bound::Key(..)),

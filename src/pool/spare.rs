@@ -1,10 +1,14 @@
 //! Room to spare: whether a project could serve a model now that nobody needs.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::pool::health::LEVELS;
+use crate::pool::key::Key;
 use crate::pool::keypool::KeyPool;
 use crate::pool::lease::SharedLane;
+use crate::pool::limits::Room;
 
 impl KeyPool {
     /// A project that could serve one more request at once, and has so much left of its health and its budgets that
@@ -28,12 +32,23 @@ impl KeyPool {
                 return None;
             }
             let roster = self.scene.roster.lock();
-            let found = keys[from..].iter().chain(&keys[..from]).find(|key| {
+            let known = |key: &&Arc<Key>| tried.contains(&key.index) || shunned.contains(&key.project());
+            for key in keys[from..].iter().chain(&keys[..from]).filter(|key| !known(key)) {
                 let (weight, _, blocked) = lane.look(key, &roster, now);
-                let roomy = blocked.is_none() && weight * 2 >= key.weight * LEVELS;
-                roomy && !tried.contains(&key.index) && !shunned.contains(&key.project)
-            });
-            found.map(|key| key.project)
+                let well = blocked.is_none() && weight * 2 >= key.weight * LEVELS;
+                let room = lane.budgets_mut().of_mut(key.project()).map(|windows| windows.room(now));
+                if well && room.is_none_or(|room| is_half_left(&room)) {
+                    return Some(key.project());
+                }
+            }
+            None
         })
     }
+}
+
+/// Whether no limit is more than half used.
+fn is_half_left(room: &Room) -> bool {
+    let left = |used: u64, most: Option<u64>| most.is_none_or(|most| used.saturating_mul(2) <= most);
+    let (requests, tokens) = room.minute_max;
+    left(room.minute.requests, requests) && left(room.minute.tokens, tokens) && left(room.day, room.day_max)
 }

@@ -8,7 +8,7 @@ use geminate::mock::{Ending, SeenCall, World};
 use serde_json::{Value, json};
 
 use crate::house::PATIENCE;
-use crate::stage::{K1, K2, K3, NO_RETRIES, calls_of, play, states, told};
+use crate::stage::{K1, K2, K3, NO_RETRIES, calls_of, play, states, told, with_config};
 use crate::world::{Gate, MODEL, TOKEN, header, prompt, with_keys_and};
 
 const ON: (&str, &str) = ("GEMINATE__RETRY__HEDGE", "true");
@@ -19,11 +19,15 @@ const ENOUGH: usize = 60;
 async fn warm(keys: &[&str], variables: &[(&str, &str)], path: &str, answers: usize) -> (Arc<World>, Gate) {
     let all: Vec<_> = [ON].iter().chain(variables).copied().collect();
     let (world, gate) = with_keys_and(keys, &all).await;
-    play(&world, &["fault=delay:300ms"]);
+    warm_up(&world, &gate, path, answers).await;
+    (world, gate)
+}
+
+async fn warm_up(world: &World, gate: &Gate, path: &str, answers: usize) {
+    play(world, &["fault=delay:300ms"]);
     let asked = join_all((0..answers).map(|_| async { gate.post(path, &prompt("hello")).await.text().await })).await;
     assert!(asked.iter().all(Result::is_ok));
     world.reset();
-    (world, gate)
 }
 
 fn generate() -> String {
@@ -187,6 +191,18 @@ async fn there_is_no_hedge_without_room_without_a_budget_or_without_the_switch()
     let (world, gate) = warm(&[K1, K2], &[("GEMINATE__RETRY__HEDGE", "false")], &generate(), ENOUGH).await;
     stays_alone(&world, &gate, &generate(), &prompt("switched off")).await;
     assert!(states(&gate).await.iter().all(|(state, _)| state == "usable"));
+}
+
+#[tokio::test]
+async fn no_limit_that_is_half_used_pays_for_a_hedge() {
+    for (rpm, won) in [(1_000, 1), (40, 0)] {
+        let keys = [K1, K2].map(|key| format!("[[keys]]\nkey = \"{key}\"\nrpm = {rpm}\n")).concat();
+        let (world, gate) = with_config(&[K1, K2], &keys, &[ON]).await;
+        warm_up(&world, &gate, &generate(), ENOUGH).await;
+        play(&world, &["fault=delay:2s times=1"]);
+        assert_eq!(gate.generate("hello").await.status(), 200);
+        assert_eq!(hedges(&gate).await, json!({"won": won, "lost": 0, "failed": 0}), "30 of {rpm} a minute are used");
+    }
 }
 
 #[tokio::test]

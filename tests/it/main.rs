@@ -25,6 +25,7 @@ mod hedging;
 mod interactions;
 mod jwt;
 mod leaks;
+mod line;
 mod live;
 mod live_ends;
 mod live_owners;
