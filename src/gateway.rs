@@ -205,9 +205,10 @@ async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Respo
         Ok(reply) => decorate(reply),
         Err(error) => answer::refuse(surface, &error),
     };
+    let served = answer.status().is_success();
     let headers = answer.headers_mut();
     headers.insert(ATTEMPTS, HeaderValue::from(record.attempts()));
-    if let Some(model) = record.fallback().and_then(|model| HeaderValue::from_str(&model).ok()) {
+    if let Some(model) = record.fallback().filter(|_| served).and_then(|model| HeaderValue::from_str(&model).ok()) {
         headers.insert(MODEL, model);
     }
     if let Some(key) = record.key().filter(|_| operator).and_then(|id| HeaderValue::from_str(&id).ok()) {

@@ -188,6 +188,15 @@ async fn when_all_fail_the_client_hears_the_refusal_of_the_model_it_asked_for() 
 }
 
 #[tokio::test]
+async fn one_deadline_spans_all_models() {
+    let (world, gate) = with_lists(&[K1], &[("REQUEST_TIMEOUT", "2000")]).await;
+    play(&world, &[OUT, &format!("model={SECOND} fault=delay:60s")]);
+    let answer = gate.generate("hello").await;
+    assert_eq!((answer.status().as_u16(), served_by(&answer)), (504, String::new()));
+    assert_eq!(asked(&world), [MODEL, SECOND]);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_the_request_is_wrong_with_every_model() {
     for fault in ["invalid_argument", "model_not_found", "internal", "permission_denied"] {
         let (world, gate) = with_lists(&[K1], &[]).await;
