@@ -22,6 +22,8 @@ pub struct Facts {
     pub kept: bool,
     /// Whether sending the request twice can do no harm.
     pub replayable: bool,
+    /// Whether an overload is waited for, as no other model may serve.
+    pub patient: bool,
     /// Whether the prompt is so long that an internal error is likely its fault.
     pub long_prompt: bool,
     /// Whether the call had tried this key before.
@@ -110,7 +112,9 @@ impl Plan {
             Verdict::Internal if before == 0 && !facts.long_prompt => budgeted(short),
             Verdict::Edge | Verdict::Interrupted if before == 0 => budgeted(short),
             Verdict::Deadline if before == 0 && facts.left * 2 >= facts.whole => budgeted(short),
-            Verdict::Overloaded if before < OVERLOADS_MAX && !facts.breaker_open => {
+            // One other key at once, then the next model.
+            Verdict::Overloaded if !facts.patient && before == 0 && !facts.breaker_open => budgeted(short),
+            Verdict::Overloaded if facts.patient && before < OVERLOADS_MAX && !facts.breaker_open => {
                 let pause = OVERLOAD_PAUSE.saturating_mul(1 << before).min(OVERLOAD_PAUSE_MAX);
                 budgeted(pause.mul_f64(0.9 + 0.2 * facts.dice))
             }
@@ -147,6 +151,7 @@ mod tests {
     const CALM: Facts = Facts {
         kept: true,
         replayable: true,
+        patient: true,
         long_prompt: false,
         tried: false,
         breaker_open: false,
@@ -225,6 +230,7 @@ mod tests {
     #[test]
     fn circumstances_stop_a_retry() {
         assert_eq!(attempts(Verdict::Overloaded, &Facts { breaker_open: true, ..CALM }, 10), 1);
+        assert_eq!(attempts(Verdict::Overloaded, &Facts { patient: false, ..CALM }, 10), 2);
         assert_eq!(attempts(Verdict::Internal, &Facts { long_prompt: true, ..CALM }, 10), 1);
         assert_eq!(attempts(Verdict::Deadline, &Facts { left: Duration::from_mins(2), ..CALM }, 10), 1);
         assert_eq!(attempts(Verdict::ModelUnknown, &Facts { unknown_lately: true, ..CALM }, 10), 1);

@@ -1,6 +1,6 @@
 //! A call: one request as the layers see it, and what one attempt at it comes to.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -47,10 +47,34 @@ pub struct Call {
     pub bound: Bound,
     /// How its prompt begins; empty where that does not matter.
     pub prefix: Prefix,
+    /// Whether it waits for its model: in line for a key, and for an overload to pass. Not while another model may serve.
+    pub patient: bool,
     /// When it arrived.
     pub arrived: Instant,
     /// By when the answer's first byte is due.
     pub deadline: Instant,
+}
+
+impl Call {
+    /// Another one in its place, of the same client and within the same time.
+    pub fn in_place(&self, endpoint: Endpoint, payload: Payload) -> Self {
+        Self {
+            endpoint,
+            method: self.method.clone(),
+            headers: self.headers.clone(),
+            payload,
+            client: self.client.clone(),
+            wish: self.wish,
+            record: Arc::clone(&self.record),
+            lane: self.lane.clone(),
+            bound: self.bound.clone(),
+            // Another model has cached nothing of it.
+            prefix: Prefix::default(),
+            patient: self.patient,
+            arrived: self.arrived,
+            deadline: self.deadline,
+        }
+    }
 }
 
 /// A request's body.
@@ -108,6 +132,17 @@ pub struct Attempt {
     pub patient: bool,
     /// Whether the last try cost of a day's quota and came to nothing.
     pub thrifty: bool,
+    /// Where it says which key it got, for whoever watches it.
+    pub leased: Option<Arc<OnceLock<Leased>>>,
+}
+
+/// The key that an attempt got.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// The key.
+    pub key: Arc<Key>,
+    /// Since when.
+    pub at: Instant,
 }
 
 /// An attempt that gave no answer for the client.
@@ -117,6 +152,8 @@ pub struct Failure {
     pub verdict: Verdict,
     /// The key it was made with, and for which model; `None`: no attempt was made.
     pub with: Option<(Arc<Key>, Arc<SharedLane>)>,
+    /// The index of the key of another attempt, which was made beside it and failed as well.
+    pub beside: Option<u32>,
     /// Why no key could be had.
     pub outage: Option<Outage>,
     /// Google's error answer, scrubbed.
@@ -139,9 +176,17 @@ pub struct Answered {
 }
 
 impl Attempt {
+    /// It got this key, and is sent now.
+    pub fn got(&self, key: &Arc<Key>) {
+        if let Some(leased) = &self.leased {
+            let _one_attempt_gets_one = leased.set(Leased { key: Arc::clone(key), at: Instant::now() });
+        }
+    }
+
     /// The first at a call.
-    pub const fn first(call: Arc<Call>) -> Self {
-        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient: true, thrifty: false }
+    pub fn first(call: Arc<Call>) -> Self {
+        let patient = call.patient;
+        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient, thrifty: false, leased: None }
     }
 }
 
@@ -152,6 +197,7 @@ impl Failure {
         Self {
             verdict: Verdict::Caller,
             with: None,
+            beside: None,
             outage: Some(outage),
             answered: None,
             refusal: Refusal::default(),
@@ -161,7 +207,14 @@ impl Failure {
 
     /// Nothing was tried, and `error` says why.
     pub fn refused(error: Error) -> Self {
-        let error = Some(error);
-        Self { verdict: Verdict::Caller, with: None, outage: None, answered: None, refusal: Refusal::default(), error }
+        Self {
+            verdict: Verdict::Caller,
+            with: None,
+            beside: None,
+            outage: None,
+            answered: None,
+            refusal: Refusal::default(),
+            error: Some(error),
+        }
     }
 }

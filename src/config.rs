@@ -100,6 +100,7 @@ impl Sources {
         let keys = keys::resolve(&settings.keys, &variables, &leaves, &mut faults);
         let clients = rules::clients(&settings, &leaves, &mut faults);
         rules::aliases(&settings, &leaves, &mut faults);
+        rules::fallback(&settings, &leaves, &mut faults);
         rules::exposure(&settings, &leaves, &mut faults);
         // A longer default is a longer ceiling as well.
         let deadline = &mut settings.deadline;

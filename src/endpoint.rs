@@ -110,6 +110,12 @@ impl Endpoint {
         Ok(Self { renamed: true, ..Self::parse(method, &target.into(), surface)? })
     }
 
+    /// The same of another model; `None` where the path names none.
+    pub fn of_model(&self, model: &str) -> Option<Self> {
+        let target = retargeted(&self.target, self.model.as_deref()?, model)?;
+        Some(Self { target, model: Some(model.into()), ..self.clone() })
+    }
+
     /// The same, where a header says that a resumable upload begins with it.
     #[must_use]
     pub fn with_headers(mut self, headers: &HeaderMap) -> Self {

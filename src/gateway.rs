@@ -3,7 +3,7 @@
 //! ```text
 //! listener -> router -> [record, catch panic, authenticate] -> handle
 //!   handle: Endpoint::named, read -> path(call) -> Reply or Error -> answer
-//!   path:   Admit -> Spread -> Deadline -> Remember -> Retry -> Lease -> upstream
+//!   path:   Admit -> Spread -> Deadline -> Remember -> Fallback -> Retry -> Hedge -> Lease -> upstream
 //! ```
 
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer;
+use crate::budget::Budget;
 use crate::call::Call;
 use crate::client::{Caller, Clients, Denied};
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::error::Error;
-use crate::layer::{admit, authenticate, deadline, lease, record, remember, retry, spread};
+use crate::layer::{admit, authenticate, deadline, fallback, hedge, lease, record, remember, retry, spread};
 use crate::live::{self, Live};
 use crate::pool::KeyPool;
 use crate::record::Record;
@@ -38,6 +39,7 @@ mod intake;
 use intake::Intake;
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-geminate-attempts");
+const MODEL: HeaderName = HeaderName::from_static("x-geminate-model");
 const KEY: HeaderName = HeaderName::from_static("x-geminate-key");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -56,8 +58,10 @@ pub struct Shared {
     pub places: Arc<admit::Places>,
     /// The answers that are kept; `None` keeps none.
     pub answers: Option<Arc<remember::Answers>>,
-    /// The retries of the data plane.
-    pub budget: Arc<retry::Budget>,
+    /// The models to ask in the place of others; `None`: there are none.
+    pub lists: Option<Arc<fallback::Lists>>,
+    /// The retries and hedges of the data plane.
+    pub budget: Arc<Budget>,
     /// The memory for bodies that may be sent again.
     pub intake: Arc<Intake>,
     /// What goes on with the key that began it.
@@ -69,11 +73,12 @@ impl Shared {
     pub fn new(settings: Arc<Settings>, pool: Arc<KeyPool>, clients: Arc<Clients>, eyes: Eyes, tasks: &Tasks) -> Self {
         let places = Arc::new(admit::Places::new(&settings.admit));
         let answers = remember::Answers::new(&settings, tasks.clone());
-        let budget = Arc::new(retry::Budget::new(&settings.retry));
+        let lists = fallback::Lists::new(&settings.models);
+        let budget = Arc::new(Budget::new(&settings.retry));
         let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
         let public_url = settings.server.public_url.clone();
         let uploads = Arc::new(Uploads::new(public_url, Arc::clone(&pool), Arc::clone(&eyes.affinity)));
-        Self { settings, pool, clients, eyes, places, answers, budget, intake, uploads }
+        Self { settings, pool, clients, eyes, places, answers, lists, budget, intake, uploads }
     }
 }
 
@@ -82,6 +87,12 @@ impl Shared {
         let (budget, pool) = (Arc::clone(&self.budget), Arc::clone(&self.pool));
         let affinity = Arc::clone(&self.eyes.affinity);
         retry::Means { settings: self.settings.retry.clone(), budget, pool, affinity }
+    }
+
+    fn hedge(&self) -> Option<Arc<hedge::Means>> {
+        let (pool, budget) = (Arc::clone(&self.pool), Arc::clone(&self.budget));
+        let telemetry = Arc::clone(&self.eyes.telemetry);
+        self.settings.retry.hedge.then(|| Arc::new(hedge::Means { pool, budget, telemetry }))
     }
 
     fn lease(&self, upstream: Upstream) -> lease::Means {
@@ -107,8 +118,12 @@ fn path(shared: &Shared, upstream: Upstream) -> impl Path {
         .layer(deadline::layer(&shared.settings.deadline))
         // What is known already costs no key; below the clock, which also bounds the wait for another's answer.
         .option_layer(shared.answers.clone().map(remember::layer))
-        // Another key where this one failed: innermost but one, so that everything above sees one call.
+        // Another model where no key can serve this one: below the memory, which keeps answers by the model asked for.
+        .option_layer(shared.lists.clone().map(fallback::layer))
+        // Another key where this one failed: below the rest, so that everything above sees one call.
         .layer(retry::layer(shared.retry()))
+        // A second attempt beside a slow one: below the retries, which see one attempt and one failure.
+        .option_layer(shared.hedge().map(hedge::layer))
         // One attempt: a key, the upstream, a verdict.
         .service(lease::Lease::new(shared.lease(upstream)))
 }
@@ -190,8 +205,12 @@ async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Respo
         Ok(reply) => decorate(reply),
         Err(error) => answer::refuse(surface, &error),
     };
+    let served = answer.status().is_success();
     let headers = answer.headers_mut();
     headers.insert(ATTEMPTS, HeaderValue::from(record.attempts()));
+    if let Some(model) = record.fallback().filter(|_| served).and_then(|model| HeaderValue::from_str(&model).ok()) {
+        headers.insert(MODEL, model);
+    }
     if let Some(key) = record.key().filter(|_| operator).and_then(|id| HeaderValue::from_str(&id).ok()) {
         headers.insert(KEY, key);
     }

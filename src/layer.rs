@@ -6,5 +6,7 @@ pub mod admit;
 pub mod spread;
 pub mod deadline;
 pub mod remember;
+pub mod fallback;
 pub mod retry;
+pub mod hedge;
 pub mod lease;

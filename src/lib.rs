@@ -17,6 +17,7 @@ pub mod error;
 
 // Decisions: pure. `now` and dice are arguments; no await.
 pub mod backoff;
+pub mod budget;
 pub mod quota;
 pub mod client;
 pub mod skim;

@@ -20,6 +20,7 @@ pub mod room;
 pub mod roster;
 pub mod standing;
 pub mod storm;
+pub mod first_bytes;
 pub mod twins;
 pub mod turns;
 pub mod lane;
@@ -27,6 +28,7 @@ pub mod lease;
 pub mod view;
 pub mod keypool;
 mod report;
+mod spare;
 #[cfg(test)]
 mod learning_tests;
 #[cfg(test)]

@@ -10,9 +10,11 @@ use tokio::time::Instant;
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::usage::Usage;
 
+pub use self::hedged::Hedged;
 pub use self::outcome::Outcome;
 pub use self::remembered::Remembered;
 
+mod hedged;
 mod outcome;
 mod remembered;
 
@@ -30,6 +32,8 @@ pub struct Record {
     status: AtomicU16,
     streaming: AtomicBool,
     closed: AtomicBool,
+    /// Whether [`Rare::fallback`] is there, so that nobody takes the lock for nothing.
+    fell_back: AtomicBool,
     /// Microseconds after `opened`; 0 is none yet.
     first_byte: AtomicU64,
     /// Microseconds after `opened`; 0 is none yet.
@@ -46,6 +50,7 @@ pub struct Record {
 #[derive(Debug, Default)]
 struct Rare {
     key: Option<Arc<str>>,
+    fallback: Option<Arc<str>>,
     usage: Usage,
     outcome: Option<Outcome>,
 }
@@ -65,6 +70,7 @@ impl Record {
             status: AtomicU16::new(0),
             streaming: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            fell_back: AtomicBool::new(false),
             first_byte: AtomicU64::new(0),
             last_chunk: AtomicU64::new(0),
             upstream: AtomicU64::new(0),
@@ -91,6 +97,12 @@ impl Record {
         }
     }
 
+    /// Another model is asked in the place of the one asked for; `None`: that one again. The last word stands.
+    pub fn fall_back(&self, model: Option<&Arc<str>>) {
+        self.rare().fallback = model.cloned();
+        self.fell_back.store(model.is_some(), Relaxed);
+    }
+
     /// Who calls.
     pub fn client(&self, id: &Arc<str>) {
         let _first_stands = self.client.set(Arc::clone(id));
@@ -99,6 +111,11 @@ impl Record {
     /// Another attempt begins, on the key with this id.
     pub fn attempt(&self, key: &Arc<str>) {
         self.attempts.fetch_add(1, Relaxed);
+        self.rare().key = Some(Arc::clone(key));
+    }
+
+    /// Of several attempts under way, that on the key with this id served.
+    pub fn served_by(&self, key: &Arc<str>) {
         self.rare().key = Some(Arc::clone(key));
     }
 
@@ -197,12 +214,17 @@ impl Record {
         self.model.get().map(AsRef::as_ref)
     }
 
+    /// The model that is asked in the place of the one asked for, if one is.
+    pub fn fallback(&self) -> Option<Arc<str>> {
+        if self.fell_back.load(Relaxed) { self.rare().fallback.clone() } else { None }
+    }
+
     /// The client's id, once it is authenticated.
     pub fn client_id(&self) -> Option<&Arc<str>> {
         self.client.get()
     }
 
-    /// The id of the key of the last attempt.
+    /// The id of the key of the last attempt, or of the one that served.
     pub fn key(&self) -> Option<Arc<str>> {
         self.rare().key.clone()
     }

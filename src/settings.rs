@@ -255,6 +255,10 @@ section! {
         budget_percent: u32 = 20, in 0..=1_000;
         /// Such attempts a second that are always allowed.
         budget_floor_per_s: u32 = 1, in 0..=1_000;
+        /// Makes a second attempt, on a key of another project with room to spare, beside one whose first byte takes longer
+        /// than that of 95 in 100 of the model's latest answers: the first answer counts. What the other one has generated
+        /// by then Google bills.
+        hedge: bool = false;
         /// Bytes of a body up to which it is kept to be sent again; a larger one is streamed and gets one attempt.
         replay_bytes_max: u64 = 100 * MIB, in 0..=2 * GIB;
         /// Bytes of all bodies kept at once.
@@ -324,10 +328,12 @@ section! {
 }
 
 section! {
-    /// `[models]`: what clients may call them.
+    /// `[models]`: what clients may call them, and which serve in the place of others.
     Models {
         /// Further names, and the model that Google knows each one by.
         aliases: BTreeMap<String, String> = BTreeMap::new();
+        /// The models to ask, in this order, where one is exhausted or overloaded.
+        fallback: BTreeMap<String, Vec<String>> = BTreeMap::new();
     }
 }
 

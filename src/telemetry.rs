@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::record::{Outcome, Record};
+use crate::record::{Hedged, Outcome, Record};
 use crate::verdict::Verdict;
 
 use self::desk::Desk;
@@ -99,7 +99,8 @@ impl Telemetry {
 
     /// An attempt is over: counts it, and keeps it among the last errors when it failed.
     pub fn attempt(&self, seen: AttemptSeen<'_>) {
-        let model = seen.record.model_asked();
+        let fallback = seen.record.fallback();
+        let model = fallback.as_deref().or(seen.record.model_asked());
         self.desks.mine().1.attempt(seen.key, model, seen.verdict, &self.meters);
         if seen.verdict.is_failure() {
             self.failures.push(Failure {
@@ -112,6 +113,11 @@ impl Telemetry {
                 message: cut(seen.message),
             });
         }
+    }
+
+    /// A second attempt beside a slow one is over.
+    pub fn hedged(&self, outcome: Hedged) {
+        self.desks.mine().1.hedges[outcome.index()].count += 1;
     }
 
     /// To be called every five seconds or so: without it the histograms grow without end.

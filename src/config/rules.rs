@@ -10,6 +10,10 @@ use crate::settings::{Algorithm, Key, Settings};
 
 /// Bytes of an HS256 secret at least: as many as its digest has.
 const JWT_SECRET_BYTES_MIN: usize = 32;
+/// What a model's name may be.
+const NAME: &str = "letters, digits, `.`, `_` and `-`, at most 128 of them";
+/// Models in the place of one: each that is asked may cost the client a wait.
+const FALLBACKS_MAX: usize = 8;
 
 /// Everyone who may come in; `None` when a fault was found.
 pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) -> Option<Clients> {
@@ -69,9 +73,8 @@ pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
 
 /// An alias is a name, and leads to a model, not to an alias.
 pub(super) fn aliases(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) {
-    let aliases = &settings.models.aliases;
+    let (aliases, allowed) = (&settings.models.aliases, NAME);
     for (alias, model) in aliases {
-        let allowed = "letters, digits, `.`, `_` and `-`, at most 128 of them";
         let what = match (is_name(alias), is_name(model)) {
             (false, _) => format!("models.aliases: read the name {alias:?}, allowed are {allowed}"),
             (_, false) => format!("models.aliases.{alias}: read {model:?}, allowed is a model's name: {allowed}"),
@@ -81,6 +84,30 @@ pub(super) fn aliases(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
             _ => continue,
         };
         faults.push(Fault::new(&leaf::origin(leaves, &format!("models.aliases.{alias}")), &what));
+    }
+}
+
+/// A list is of models by Google's own names, each once, none of them the one that it is for.
+pub(super) fn fallback(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) {
+    let aliases = &settings.models.aliases;
+    for (model, list) in &settings.models.fallback {
+        let path = format!("models.fallback.{model}");
+        let unlike = |name: &&String| !is_name(name) || aliases.contains_key(*name);
+        let twice = |(n, name): &(usize, &String)| *name == model || list[..*n].contains(name);
+        let what = if let Some(name) = [model].into_iter().chain(list).find(unlike) {
+            if aliases.contains_key(name) {
+                format!("{path}: {name} is an alias: name the model that it stands for")
+            } else {
+                format!("{path}: read the name {name:?}, allowed are {NAME}")
+            }
+        } else if let Some((_, name)) = list.iter().enumerate().find(twice) {
+            format!("{path}: {name} stands there twice, or is the model that the list is for")
+        } else if !(1..=FALLBACKS_MAX).contains(&list.len()) {
+            format!("{path}: read {} models, allowed are 1 to {FALLBACKS_MAX}", list.len())
+        } else {
+            continue;
+        };
+        faults.push(Fault::new(&leaf::origin(leaves, &path), &what));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::settings::{ClientLimits, KeyTable, Settings};
 static DEFAULTS: LazyLock<Value> = LazyLock::new(|| tree(&Settings::default()));
 static KEY: LazyLock<Value> = LazyLock::new(|| tree(&KeyTable::default()));
 static MODEL: LazyLock<Value> = LazyLock::new(|| Value::from(""));
+static MODELS: LazyLock<Value> = LazyLock::new(|| Value::Array(Vec::new()));
 static CLIENT: LazyLock<Value> = LazyLock::new(|| tree(&ClientLimits::default()));
 
 /// What stands at a path.
@@ -29,6 +30,7 @@ pub(super) fn at(path: &[&str]) -> Shape {
         ["keys", _] => Some(&*KEY),
         ["keys", _, field] => KEY.get(field),
         ["models", "aliases", _] => Some(&*MODEL),
+        ["models", "fallback", _] => Some(&*MODELS),
         ["clients", name] if CLIENT.get(name).is_none() => Some(&*CLIENT),
         ["clients", name, field] if CLIENT.get(name).is_none() => CLIENT.get(field),
         _ => path.iter().try_fold(&*DEFAULTS, |value, name| value.get(name)),

@@ -40,6 +40,11 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether Google sends the answer as it grows, whatever the body says.
+    pub const fn streams(self) -> bool {
+        matches!(self, Self::StreamSse | Self::StreamArray)
+    }
+
     /// The label in metrics and logs: a bounded set.
     pub const fn name(self) -> &'static str {
         match self {

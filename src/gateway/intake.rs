@@ -107,7 +107,21 @@ impl Intake {
         let deadline = Instant::now() + self.time(&head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
         let wish = Wish::of(&head.headers);
-        Ok(Call { endpoint, method, headers, payload, client, wish, record, lane, bound, prefix, arrived, deadline })
+        Ok(Call {
+            endpoint,
+            method,
+            headers,
+            payload,
+            client,
+            wish,
+            record,
+            lane,
+            bound,
+            prefix,
+            patient: true,
+            arrived,
+            deadline,
+        })
     }
 
     /// How the prompt of a generation begins, where conversations are kept together.

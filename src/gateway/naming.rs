@@ -6,8 +6,7 @@ use http::Method;
 use crate::alias::Aliases;
 use crate::call::Payload;
 use crate::endpoint::{Action, Endpoint, Surface};
-use crate::skim::names::models;
-use crate::skim::peek;
+use crate::skim::{names, peek};
 
 /// The collection whose members name their model in the body, beside a path without one.
 const CACHES: &str = "cachedContents";
@@ -48,17 +47,7 @@ fn rename(payload: &mut Payload, aliases: &Aliases) {
 
 /// The body with Google's names in it and not a byte else changed; `None` where there is nothing to change.
 fn renamed(body: &[u8], aliases: &Aliases) -> Option<Bytes> {
-    let (mut text, mut done) = (Vec::new(), 0);
-    for name in models(body) {
-        let Some(real) = aliases.real(&name.text) else { continue };
-        // A model that has an alias goes by Google's full name where it did so before.
-        let prefix = if name.text.starts_with("models/") { "models/" } else { "" };
-        text.extend_from_slice(&body[done..name.at.start]);
-        text.extend_from_slice(serde_json::json!([prefix, real].concat()).to_string().as_bytes());
-        done = name.at.end;
-    }
-    text.extend_from_slice(&body[done..]);
-    (done > 0).then(|| text.into())
+    names::renamed(body, |written| aliases.real(written).map(|real| real.to_owned().into()))
 }
 
 #[cfg(test)]

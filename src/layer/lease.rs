@@ -79,6 +79,7 @@ impl Means {
         let call = &attempt.call;
         let surface = call.endpoint.surface;
         call.record.attempt(&lease.key().id);
+        attempt.got(lease.key());
         let form = lease.key().form(surface);
         let (lease, failure) = match self.once(&attempt, lease, form).await {
             Ok(reply) => return Ok(reply),

@@ -107,7 +107,7 @@ async fn alone(answers: &Answers, call: impl Future<Output = Reply>, question: Q
     record.remembered(Remembered::Miss);
     match answers.gather(call, record).await {
         Gathered::Whole(answer) => {
-            answers.keep(question, &Arc::new(Kept::of(&answer, question.generates)));
+            answers.keep(question, &Arc::new(Kept::of(&answer, question.generates)), record);
             Ok(first(answer.map(Relay::from)))
         }
         Gathered::TooLarge(reply) => Ok(first(reply)),
@@ -156,7 +156,7 @@ async fn fly(
     let _ = match gathered {
         Gathered::Whole(answer) => {
             let kept = Arc::new(Kept::of(&answer, question.generates));
-            answers.keep(question, &kept);
+            answers.keep(question, &kept, &record);
             flight.land(Landing::answer(kept, &record));
             own.send(Ok(first(answer.map(Relay::from))))
         }
@@ -184,8 +184,9 @@ async fn follow(
     let landed = landing.wait_for(Option::is_some).await.map(|landed| landed.clone());
     record.add_wait(began.elapsed());
     match landed.ok().flatten() {
-        Some(Landing::Answer { kept, unpaid }) => {
+        Some(Landing::Answer { kept, unpaid, fallback }) => {
             record.remembered(Remembered::Shared);
+            record.fall_back(fallback.as_ref());
             if let Some(usage) = unpaid.take() {
                 record.usage(usage);
             }
@@ -236,6 +237,7 @@ mod tests {
             payload: Payload::Kept(Bytes::from_static(b"{}"), None),
             client: Client::new("alice", false, &ClientLimits::default()),
             wish: Wish::default(),
+            patient: true,
             record: Arc::new(Record::new(HeaderValue::from_static("r"), Method::POST, now)),
             lane: "m".into(),
             bound: Bound::Free,

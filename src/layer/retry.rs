@@ -10,11 +10,11 @@ use http::{HeaderValue, Response, StatusCode};
 use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
-use tower::retry::budget::{Budget as _, TpsBudget};
 use tracing::warn;
 
 use crate::affinity::{Affinity, Bound};
 use crate::backoff::{Facts, Next, Plan, removes_its_key};
+use crate::budget::Budget;
 use crate::call::{Answered, Attempt, Call, Failure};
 use crate::error::Error;
 use crate::pool::KeyPool;
@@ -29,24 +29,10 @@ use crate::resource::Resource;
 use crate::settings;
 use crate::verdict::Verdict;
 
-/// Over which time the budget's share of retries is taken.
-const BUDGET_SPAN: Duration = Duration::from_secs(10);
 /// A prompt of more bytes than this is likely over 200,000 tokens: an internal error is then likely its own fault.
 const LONG_PROMPT_BYTES: usize = 800 << 10;
 /// How long a model that two projects do not know is not asked twice.
 const UNKNOWN: Duration = Duration::from_mins(5);
-
-/// The retries of all workers: a share of the traffic, with a floor.
-#[derive(Debug)]
-pub struct Budget(TpsBudget);
-
-impl Budget {
-    /// As configured.
-    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
-    pub fn new(settings: &settings::Retry) -> Self {
-        Self(TpsBudget::new(BUDGET_SPAN, settings.budget_floor_per_s, settings.budget_percent as f32 / 100.0))
-    }
-}
 
 /// What the layer needs beside the service within. Made once, shared.
 #[derive(Debug)]
@@ -90,8 +76,8 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let (mut inner, means) = (self.inner.clone(), Arc::clone(&self.means));
         Box::pin(async move {
+            let mut story = Story::new(&means, &call);
             let mut attempt = Attempt::first(Arc::new(call));
-            let mut story = Story::new(&means);
             loop {
                 match inner.call(attempt.clone()).await {
                     Ok(reply) => {
@@ -122,9 +108,11 @@ pub(crate) struct Story<'m> {
 }
 
 impl<'m> Story<'m> {
-    /// Of a call that begins: it earns its share of the budget.
-    pub(crate) fn new(means: &'m Means) -> Self {
-        means.budget.0.deposit();
+    /// Of a call that begins: it earns its share of the budget, once for all the models that are asked.
+    pub(crate) fn new(means: &'m Means, call: &Call) -> Self {
+        if call.record.fallback().is_none() {
+            means.budget.deposit();
+        }
         let settings = &means.settings;
         let plan = Plan::new(settings.retries, settings.empty_retries, means.pool.keys().len());
         Self { means, plan, attempts: 0, last: None, strangers: Vec::new() }
@@ -151,7 +139,7 @@ impl<'m> Story<'m> {
         let maker = self.maker(failure.verdict, attempt, &key);
         let facts = Facts { maker_known: maker.is_some(), ..facts(attempt, &key, &lane) };
         let next = self.plan.after(failure.verdict, &facts);
-        let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.0.withdraw();
+        let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.withdraw();
         if failure.verdict == Verdict::ModelUnknown {
             self.strangers.push((Arc::clone(&key), Arc::clone(&lane)));
             if self.strangers.len() > 1 {
@@ -168,12 +156,14 @@ impl<'m> Story<'m> {
         }
         self.tell(&failure, &key, &format!("next key in {:.1} s", pause.as_secs_f64()));
         attempt.tried.push(key.index);
+        attempt.tried.extend(failure.beside);
         if elsewhere {
             attempt.shunned.push(key.project());
         }
         attempt.only = attempt.only.or(maker);
         attempt.thrifty = failure.verdict == Verdict::Overloaded;
-        attempt.patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
+        let patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
+        attempt.patient = attempt.call.patient && patient;
         // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
         let kept =
             |last: &Failure| matches!(last.verdict, Verdict::ForeignSignature) || last.verdict == failure.verdict;
@@ -242,6 +232,7 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
         // Where one key alone may serve, there is nowhere to go on.
         kept: call.payload.is_kept() && !matches!(call.bound, Bound::Key(..)),
         replayable: call.endpoint.replayable,
+        patient: call.patient,
         long_prompt: call.payload.bytes().len() > LONG_PROMPT_BYTES,
         tried: attempt.tried.contains(&key.index),
         breaker_open,

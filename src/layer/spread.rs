@@ -20,7 +20,6 @@ use crate::client::Client;
 use crate::endpoint::Action;
 use crate::error::Error;
 use crate::pool::KeyPool;
-use crate::prefix::Prefix;
 use crate::record::Outcome;
 use crate::relay::Relay;
 use crate::resource::Resource;
@@ -184,22 +183,10 @@ enum Part {
 fn part_of(call: &Call, list: &List, place: &Place, room: usize) -> Call {
     let mut endpoint = call.endpoint.clone();
     endpoint.target = list.target(place, room);
-    let mut headers = call.headers.clone();
-    headers.remove(FIELDS);
-    Call {
-        endpoint,
-        method: call.method.clone(),
-        headers,
-        payload: Payload::Kept(Bytes::new(), None),
-        client: call.client.clone(),
-        record: Arc::clone(&call.record),
-        lane: call.lane.clone(),
-        bound: Bound::Part(place.project),
-        prefix: Prefix::default(),
-        wish: call.wish,
-        arrived: call.arrived,
-        deadline: call.deadline,
-    }
+    let mut part = call.in_place(endpoint, Payload::Kept(Bytes::new(), None));
+    part.headers.remove(FIELDS);
+    part.bound = Bound::Part(place.project);
+    part
 }
 
 async fn gathered(reply: Result<Response<Relay>, Error>) -> Part {

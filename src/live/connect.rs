@@ -47,7 +47,7 @@ pub(super) async fn connect(
     setup: &Message,
 ) -> Result<Connected, Error> {
     let mut attempt = Attempt::first(Arc::clone(call));
-    let mut story = Story::new(&means.retry);
+    let mut story = Story::new(&means.retry, call);
     let attempts = async {
         loop {
             match once(means, &attempt, handshake, setup).await {

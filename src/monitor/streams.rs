@@ -25,6 +25,8 @@ struct Stream {
     surface: &'static str,
     route: &'static str,
     model: Option<String>,
+    /// The model that serves in its place.
+    fallback: Option<Arc<str>>,
     key: Option<Arc<str>>,
     attempts: u32,
     age_ms: u64,
@@ -53,6 +55,7 @@ impl Stream {
             surface: surface.name(),
             route: action.name(),
             model: record.model_asked().map(str::to_owned),
+            fallback: record.fallback(),
             key: record.key(),
             attempts: record.attempts(),
             age_ms: millis(now.saturating_duration_since(record.opened())),

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::pool::ask::Taken;
+use crate::pool::first_bytes::FirstBytes;
 use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
 use crate::pool::lane::{Avoid, Keys, Lane};
@@ -48,6 +49,8 @@ pub struct SharedLane {
     pub bound: AtomicUsize,
     /// Told when a key may have come back.
     pub changed: Notify,
+    /// How long answers took to their first byte of late: whole ones, and streams, whose own comes long before their end.
+    pub first_bytes: [FirstBytes; 2],
 }
 
 impl SharedLane {
@@ -65,6 +68,7 @@ impl SharedLane {
             aside: Turns::default(),
             bound: AtomicUsize::new(0),
             changed: Notify::new(),
+            first_bytes: Default::default(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! Where a request's body names a model, so that another name can be put into its place and nothing else be touched.
 
+use std::borrow::Cow;
 use std::ops::Range;
+
+use bytes::Bytes;
 
 use crate::skim::visitor::{Scalar, Visitor};
 use crate::skim::walk::Skim;
@@ -24,6 +27,21 @@ pub fn models(body: &[u8]) -> Vec<Name> {
     let mut found = Found::default();
     Skim::<Found, NAME_BYTES_MAX>::default().feed(body, &mut found);
     found.names.into_iter().filter_map(|(start, text)| Some(Name { at: start..end(body, start)?, text })).collect()
+}
+
+/// The body with other names in the place of those that `real` has one for, and not a byte else changed; `None` where there
+/// is nothing to change. Who goes by Google's full name, `models/` before it, goes on doing so.
+pub fn renamed<'r>(body: &[u8], real: impl Fn(&str) -> Option<Cow<'r, str>>) -> Option<Bytes> {
+    let (mut text, mut done) = (Vec::new(), 0);
+    for name in models(body) {
+        let Some(real) = real(&name.text) else { continue };
+        let prefix = if name.text.starts_with("models/") { "models/" } else { "" };
+        text.extend_from_slice(&body[done..name.at.start]);
+        text.extend_from_slice(serde_json::json!([prefix, &*real].concat()).to_string().as_bytes());
+        done = name.at.end;
+    }
+    text.extend_from_slice(&body[done..]);
+    (done > 0).then(|| text.into())
 }
 
 /// Behind the closing quote of the string that begins at `start`.

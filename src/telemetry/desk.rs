@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::endpoint::{Action, Surface};
-use crate::record::{Outcome, Record, Remembered};
+use crate::record::{Hedged, Outcome, Record, Remembered};
 use crate::telemetry::meters::{Meters, OTHER, RequestLabels, TOKEN_KINDS};
 use crate::telemetry::tally::{Samples, Tally};
 use crate::telemetry::windows::{Lap, Window};
@@ -26,6 +26,9 @@ pub(crate) struct Desk {
     pub(crate) streamed: [Tally; 2],
     /// Calls that may be answered from memory, by where their answer came from.
     pub(crate) remembered: [Tally; Remembered::NAMES.len()],
+    /// Second attempts beside slow ones, by how they ended.
+    pub(crate) hedges: [Tally; Hedged::NAMES.len()],
+    pub(crate) fallbacks: Vec<FallbackCount>,
     /// The slice of time that runs, with its number.
     pub(crate) slice: (u64, Window),
     overhead: [Samples; 2],
@@ -33,6 +36,14 @@ pub(crate) struct Desk {
     places: HashMap<Arc<str>, usize>,
     /// Whose turn it was.
     last: usize,
+}
+
+/// How often one model answered in the place of another.
+#[derive(Debug)]
+pub(crate) struct FallbackCount {
+    pub(crate) from: Arc<str>,
+    pub(crate) to: Arc<str>,
+    pub(crate) tally: Tally,
 }
 
 /// What concerns one model.
@@ -64,6 +75,8 @@ impl Desk {
             outcomes: [0; Outcome::COUNT],
             streamed: meters.streamed(),
             remembered: meters.remembered(),
+            hedges: meters.hedges(),
+            fallbacks: Vec::new(),
             slice: (0, Window::new()),
             overhead: [Surface::Gemini, Surface::OpenAi].map(|surface| Samples::new(meters.overhead(surface.name()))),
             places: HashMap::new(),
@@ -92,7 +105,11 @@ impl Desk {
             self.remembered[source.index()].count += 1;
         }
         let answered = outcome == Outcome::Ok && record.attempts() > 0;
-        let model = self.model(record.model_asked(), answered, meters);
+        let fallback = record.fallback();
+        if let (Some(from), Some(to), 200..=299) = (record.model_asked(), &fallback, record.status()) {
+            self.fell_back(from, to, meters);
+        }
+        let model = self.model(fallback.as_deref().or(record.model_asked()), answered, meters);
         model.requests += 1;
         model.ok += u64::from(outcome == Outcome::Ok);
         for (tally, tokens) in model.tokens.iter_mut().zip(kinds(record.used())) {
@@ -105,6 +122,16 @@ impl Desk {
             route.first_byte.record(first_byte);
         }
         route.count_end(code_class(record.status()), outcome, &label, meters);
+    }
+
+    /// Counts an answer of one model in the place of another's. Both stand in the operator's lists, which bounds them.
+    fn fell_back(&mut self, from: &str, to: &Arc<str>, meters: &Meters) {
+        let found = |fallback: &FallbackCount| &*fallback.from == from && fallback.to == *to;
+        let new = || {
+            let tally = Tally::new("fallbacks", meters.fallbacks(from, to));
+            FallbackCount { from: from.into(), to: Arc::clone(to), tally }
+        };
+        find(&mut self.fallbacks, found, new).tally.count += 1;
     }
 
     /// Counts an attempt that is over.
@@ -124,7 +151,9 @@ impl Desk {
 
     /// Tells the metrics what was counted since the last time.
     pub(crate) fn flush(&mut self) {
-        self.refusals.iter_mut().chain(&mut self.streamed).chain(&mut self.remembered).for_each(Tally::flush);
+        let fixed = self.streamed.iter_mut().chain(&mut self.remembered).chain(&mut self.hedges);
+        fixed.chain(&mut self.refusals).for_each(Tally::flush);
+        self.fallbacks.iter_mut().for_each(|fallback| fallback.tally.flush());
         self.overhead.iter_mut().for_each(Samples::flush);
         for model in &mut self.models {
             let attempts = model.attempts.values_mut().flatten().map(|(_, tally)| tally);

@@ -64,7 +64,7 @@ pub(crate) fn call(record: &Record, outcome: Outcome, now: Instant) {
     }
     let (surface, action) = record.asked();
     let used = record.used();
-    let key = record.key();
+    let (key, fallback) = (record.key(), record.fallback());
     info!(
         target: CALLS,
         request_id = record.id_text(),
@@ -72,6 +72,7 @@ pub(crate) fn call(record: &Record, outcome: Outcome, now: Instant) {
         surface = surface.name(),
         route = action.name(),
         model = record.model_asked().unwrap_or(""),
+        fallback = fallback.as_deref(),
         client = record.client_id().map_or("", AsRef::as_ref),
         status = record.status(),
         outcome = outcome.name(),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::record::Remembered;
+use crate::record::{Hedged, Remembered};
 use crate::telemetry::tally::Tally;
 
 /// The label of every model that was not admitted, and of every key beyond the bound.
@@ -30,18 +30,22 @@ const ATTEMPTS: &str = "geminate_attempts_total";
 const TOKENS: &str = "geminate_tokens_total";
 const REFUSALS: &str = "geminate_refusals_total";
 const CACHE: &str = "geminate_cache_requests_total";
+const FALLBACKS: &str = "geminate_fallbacks_total";
+const HEDGES: &str = "geminate_hedges_total";
 const CHUNKS: &str = "geminate_stream_chunks_total";
 const BYTES: &str = "geminate_stream_bytes_total";
 const DURATION: &str = "geminate_request_duration_seconds";
 const FIRST_BYTE: &str = "geminate_first_byte_seconds";
 const OVERHEAD: &str = "geminate_overhead_seconds";
 
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 9] = [
     (REQUESTS, "Requests that ended, by how they ended"),
     (ATTEMPTS, "Attempts at the upstream, by key, model and verdict"),
     (TOKENS, "Tokens the upstream reported"),
     (REFUSALS, "Requests that geminate itself refused, by reason"),
     (CACHE, "Requests that may be answered from memory, by where their answer came from"),
+    (FALLBACKS, "Answers of one model in the place of another that was exhausted or overloaded"),
+    (HEDGES, "Second attempts that were made beside slow ones, by how they ended"),
     (CHUNKS, "Pieces of streamed answers that were passed on"),
     (BYTES, "Bytes of streamed answers that were passed on"),
 ];
@@ -174,6 +178,21 @@ impl Meters {
     pub(crate) fn remembered(&self) -> [Tally; Remembered::NAMES.len()] {
         Remembered::NAMES
             .map(|result| Tally::new(result, self.counter(CACHE, vec![Label::from_static_parts("result", result)])))
+    }
+
+    /// Answers of one model in the place of another.
+    pub(crate) fn fallbacks(&self, from: &str, to: &str) -> Counter {
+        self.counter(
+            FALLBACKS,
+            [("from", from), ("to", to)].map(|(name, model)| Label::new(name, model.to_owned())).into(),
+        )
+    }
+
+    /// Second attempts beside slow ones, by [`Hedged::NAMES`].
+    pub(crate) fn hedges(&self) -> [Tally; Hedged::NAMES.len()] {
+        Hedged::NAMES.map(|outcome| {
+            Tally::new(outcome, self.counter(HEDGES, vec![Label::from_static_parts("outcome", outcome)]))
+        })
     }
 
     /// Pieces and bytes of streams.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::record::{Outcome, Remembered};
+use crate::record::{Hedged, Outcome, Remembered};
 use crate::telemetry::desk::Desk;
 use crate::usage::Usage;
 use crate::verdict::Verdict;
@@ -29,6 +29,10 @@ pub struct Counts {
     /// Calls that may be answered from memory, by where their answer came from: in the order of [`Remembered::NAMES`].
     #[serde(skip)]
     pub remembered: [u64; Remembered::NAMES.len()],
+    /// Second attempts beside slow ones, by how they ended; every name of [`Hedged::NAMES`] is there.
+    pub hedges: BTreeMap<&'static str, u64>,
+    /// Answers of one model in the place of another: by the model asked for, then by the one that served.
+    pub fallbacks: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u64>>,
     /// By model label.
     pub models: BTreeMap<Arc<str>, ModelSummary>,
     /// Attempts, by key, model and verdict.
@@ -64,6 +68,7 @@ impl Counts {
     /// Adds up the desks of all threads.
     pub(crate) fn of<D: Deref<Target = Desk>>(desks: impl Iterator<Item = D>) -> Self {
         let mut sum = Self { outcomes: Outcome::NAMES.map(|name| (name, 0)).into(), ..Self::default() };
+        sum.hedges = Hedged::NAMES.map(|name| (name, 0)).into();
         let mut attempts = HashMap::<_, u64>::new();
         for desk in desks {
             for (name, count) in Outcome::NAMES.iter().zip(desk.outcomes) {
@@ -76,6 +81,13 @@ impl Counts {
             sum.stream_chunks += desk.streamed[0].count;
             sum.stream_bytes += desk.streamed[1].count;
             sum.remembered.iter_mut().zip(&desk.remembered).for_each(|(sum, tally)| *sum += tally.count);
+            for tally in &desk.hedges {
+                *sum.hedges.entry(tally.name).or_default() += tally.count;
+            }
+            for fallback in &desk.fallbacks {
+                let from = sum.fallbacks.entry(Arc::clone(&fallback.from)).or_default();
+                *from.entry(Arc::clone(&fallback.to)).or_default() += fallback.tally.count;
+            }
             for counts in &desk.models {
                 let label = &counts.label;
                 let model = sum.models.entry(Arc::clone(label)).or_default();

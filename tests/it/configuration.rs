@@ -97,6 +97,25 @@ const OF_FILES: &[(&str, &str)] = &[
     ("[models]\naliases = 1", "config.toml:2: models.aliases is a section"),
     ("[models.aliases]\n\"gpt-4.1\" = \"b\"\nb = \"m\"", "config.toml:2: models.aliases.gpt-4.1: b is an alias itself"),
     ("[models.aliases]\na = \"a\"", "config.toml:2: models.aliases.a: a is an alias itself"),
+    ("[models.fallback]\na = \"b\"", "config.toml:2: models.fallback.a: read \"b\", allowed is a list of texts"),
+    (
+        "[models.fallback]\na = [\"b/c\"]",
+        "config.toml:2: models.fallback.a: read the name \"b/c\", allowed are letters",
+    ),
+    (
+        "[models.fallback]\na = [\"b\", \"a\"]",
+        "config.toml:2: models.fallback.a: a stands there twice, or is the model",
+    ),
+    ("[models.fallback]\na = [\"b\", \"b\"]", "config.toml:2: models.fallback.a: b stands there twice"),
+    ("[models.fallback]\na = []", "config.toml:2: models.fallback.a: read 0 models, allowed are 1 to 8"),
+    (
+        "[models.aliases]\nb = \"m\"\n[models.fallback]\na = [\"b\"]",
+        "config.toml:4: models.fallback.a: b is an alias: name the model that it stands for",
+    ),
+    (
+        "[models.aliases]\nb = \"m\"\n[models.fallback]\nb = [\"m\"]",
+        "config.toml:4: models.fallback.b: b is an alias: name the model that it stands for",
+    ),
     ("[keys]\nkey = \"k\"", "config.toml:1: keys are a list of tables: write [[keys]]"),
     ("[[keys]]\nkey = \"kkk\"\nwieght = 1", "config.toml:3: keys.0.wieght is not known; did you mean keys.0.weight?"),
     ("\n[[keys]]\nid = \"a\"", "config.toml:2: allowed is exactly one of key_env, key_file and key"),

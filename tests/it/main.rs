@@ -20,6 +20,8 @@ mod drain;
 mod edges;
 mod egress;
 mod examples;
+mod fallback;
+mod hedging;
 mod interactions;
 mod jwt;
 mod leaks;

@@ -79,6 +79,10 @@ pub(super) async fn obtain(
             return Ok(lease);
         }
     }
+    // Who may go to another model leaves what comes free here to those who wait.
+    if !first && only.is_none() && !call.patient && attempt.tried.is_empty() {
+        return Err(Failure::out(lane.lock().outage(avoid, began)));
+    }
     let limit = call.deadline.min(began + limits.max_wait);
     // Who may go to one project alone takes nobody's turn by going there, and nobody's is held up by its wait; and who
     // would not wait anyway had a turn before.

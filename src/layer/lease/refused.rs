@@ -29,7 +29,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A failure without an answer.
 pub(crate) fn failure(verdict: Verdict, error: Error) -> Failure {
-    Failure { verdict, with: None, outage: None, answered: None, refusal: Refusal::default(), error: Some(error) }
+    Failure { verdict, ..Failure::refused(error) }
 }
 
 /// Reads an error answer: the caller's own goes on as it is, all others are failures.
@@ -88,7 +88,7 @@ pub(super) fn judged(
     let body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
     let body = if call.endpoint.surface == Surface::OpenAi { answer::in_openais_shape(status, body) } else { body };
     let answered = Some(Answered { status, headers, body });
-    Failure { verdict, with: None, outage: None, answered, refusal, error: None }
+    Failure { verdict, with: None, beside: None, outage: None, answered, refusal, error: None }
 }
 
 /// What a refusal of the call comes to: where nobody is known to own what the call names, another project may.

@@ -68,9 +68,9 @@ impl Answers {
         self.kept.get(&question.digest).filter(young)
     }
 
-    /// Keeps an answer, if it lasts.
-    pub(super) fn keep(&self, question: Question, kept: &Arc<Kept>) {
-        if kept.is_lasting() {
+    /// Keeps an answer, if it lasts and is of the model that was asked for.
+    pub(super) fn keep(&self, question: Question, kept: &Arc<Kept>, record: &Record) {
+        if kept.is_lasting() && record.fallback().is_none() {
             self.kept.insert(question.digest, Arc::clone(kept));
         }
     }

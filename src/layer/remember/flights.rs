@@ -27,6 +27,8 @@ pub(super) enum Landing {
         kept: Arc<Kept>,
         /// Its price.
         unpaid: Unpaid,
+        /// The model that gave it in the place of the one asked for.
+        fallback: Option<Arc<str>>,
     },
     /// With an error.
     Failed(Error),
@@ -63,7 +65,7 @@ impl Landing {
     pub(super) fn answer(kept: Arc<Kept>, record: &Record) -> Self {
         // A closed record has taken no more usage.
         let unpaid = kept.usage().filter(|usage| record.used() != *usage);
-        Self::Answer { kept, unpaid: Unpaid(Arc::new(Mutex::new(unpaid))) }
+        Self::Answer { kept, unpaid: Unpaid(Arc::new(Mutex::new(unpaid))), fallback: record.fallback() }
     }
 }
 

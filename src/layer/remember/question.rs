@@ -143,6 +143,7 @@ mod tests {
             payload: Payload::Kept(Bytes::from_static(body.as_bytes()), None),
             client: client("alice", false),
             wish: Wish::default(),
+            patient: true,
             lane: "m".into(),
             bound: Bound::Free,
             prefix: Prefix::default(),
