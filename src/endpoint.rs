@@ -113,8 +113,7 @@ impl Endpoint {
     /// The same, where a header says that a resumable upload begins with it.
     #[must_use]
     pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
-        let command = headers.get("x-goog-upload-command").and_then(|value| value.to_str().ok()).unwrap_or("");
-        if self.action == Action::Upload && command.split(',').any(|word| word.trim().eq_ignore_ascii_case("start")) {
+        if self.action == Action::Upload && starts_upload(headers) {
             self.action = Action::UploadStart;
         }
         self
@@ -128,8 +127,8 @@ impl Endpoint {
     /// Whether its answer is a file's content, which says nothing of the call.
     pub fn is_download(&self) -> bool {
         let (path, query) = (self.target.path(), self.target.query());
-        let content = percent_decode_str(path).collect::<Vec<_>>().ends_with(b"/content");
-        self.action == Action::Other && (path.starts_with("/download/") || content || query::asks_for_media(query))
+        let content = || percent_decode_str(path).collect::<Vec<_>>().ends_with(b"/content");
+        self.action == Action::Other && (path.starts_with("/download/") || content() || query::asks_for_media(query))
     }
 
     /// The collection that the path leads to, such as `files` or `interactions`.
@@ -174,6 +173,11 @@ pub fn upload_id(uri: &Uri) -> Option<String> {
     let path = uri.path();
     let path = if path.starts_with("//") { &path[1..] } else { path };
     query::upload_id(uri.query()).filter(|_| path.starts_with("/upload/"))
+}
+
+fn starts_upload(headers: &HeaderMap) -> bool {
+    let command = headers.get("x-goog-upload-command").and_then(|value| value.to_str().ok()).unwrap_or("");
+    command.split(',').any(|word| word.trim().eq_ignore_ascii_case("start"))
 }
 
 /// Of OpenAI's further calls, those whose body names a model.

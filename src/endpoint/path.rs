@@ -11,7 +11,7 @@ const ID_OF: [&str; 4] = ["files", "batches", "models", "videos"];
 /// whole name of a resource, its slashes encoded.
 pub(crate) fn ambiguous(path: &str, names: bool) -> bool {
     let bytes = path.as_bytes();
-    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.')) && memchr::memmem::find(bytes, b"//").is_none() {
+    if memchr::memchr3(b'%', b'\\', b'.', bytes).is_none() && memchr::memmem::find(bytes, b"//").is_none() {
         return !path.starts_with('/');
     }
     let mut before = "";
@@ -39,6 +39,10 @@ pub(crate) fn named(part: &str) -> Option<String> {
 
 /// Whether a segment is empty, leads elsewhere, or hides a separator or a control.
 fn unclear(part: &str) -> bool {
+    // Most segments with a dot are a model's name: nothing is encoded, and a URI holds no control as it is.
+    if memchr::memchr2(b'%', b'\\', part.as_bytes()).is_none() {
+        return matches!(part, "" | "." | "..");
+    }
     let decoded: Vec<u8> = percent_decode_str(part).collect();
     decoded.iter().any(|b| matches!(b, b'/' | b'\\') || b.is_ascii_control())
         || matches!(&decoded[..], b"" | b"." | b"..")
