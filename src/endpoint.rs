@@ -9,11 +9,11 @@ use crate::resource::Resource;
 
 mod action;
 mod query;
-mod surface;
 mod path;
+mod surface;
 
 pub use action::Action;
-use path::ambiguous;
+use path::{ambiguous, split};
 use query::is_credential;
 pub use query::parameters;
 pub use surface::Surface;
@@ -70,7 +70,7 @@ impl Endpoint {
         if ambiguous(path, surface == Surface::OpenAi) {
             return Err(Unroutable::Ambiguous);
         }
-        let (head, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        let (head, rest) = split(&path[1..], b'/').unwrap_or((&path[1..], ""));
         let below = match head {
             "upload" | "download" => VERSIONS.contains(&rest.split('/').next().unwrap_or("")),
             "ws" => !rest.is_empty(),
@@ -216,7 +216,7 @@ fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -
         let tuned = rest.strip_prefix("tunedModels/").and_then(|name| name.split_once(':'));
         return tuned.map_or((Action::Other, None), |(model, verb)| (verb_of(verb, query), Some(model)));
     };
-    match name.split_once(':') {
+    match split(name, b':') {
         Some((model, verb)) if *method == Method::POST => (verb_of(verb, query), Some(model)),
         None if name.is_empty() && *method == Method::GET => (Action::ModelList, None),
         None if *method == Method::GET && !name.contains('/') => (Action::ModelGet, Some(name)),

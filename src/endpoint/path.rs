@@ -11,7 +11,9 @@ const ID_OF: [&str; 4] = ["files", "batches", "models", "videos"];
 /// whole name of a resource, its slashes encoded.
 pub(crate) fn ambiguous(path: &str, names: bool) -> bool {
     let bytes = path.as_bytes();
-    if memchr::memchr3(b'%', b'\\', b'.', bytes).is_none() && memchr::memmem::find(bytes, b"//").is_none() {
+    // Most paths: nothing is encoded, and no segment is empty or begins with a dot, as those within a model's name do not.
+    let hides = memchr::memchr2(b'%', b'\\', bytes).is_some();
+    if !hides && !bytes.windows(2).any(|pair| matches!(pair, b"//" | b"/.")) {
         return !path.starts_with('/');
     }
     let mut before = "";
@@ -21,6 +23,12 @@ pub(crate) fn ambiguous(path: &str, names: bool) -> bool {
             before = part;
             !is_name && unclear(part)
         })
+}
+
+/// The text before and after the first `at`, a byte of ASCII.
+pub(crate) fn split(text: &str, at: u8) -> Option<(&str, &str)> {
+    let middle = memchr::memchr(at, text.as_bytes())?;
+    Some((&text[..middle], &text[middle + 1..]))
 }
 
 /// The name that a segment encodes, `files%2Fabc` being `files/abc`, if it is a plain name of a resource or a model.
@@ -39,10 +47,6 @@ pub(crate) fn named(part: &str) -> Option<String> {
 
 /// Whether a segment is empty, leads elsewhere, or hides a separator or a control.
 fn unclear(part: &str) -> bool {
-    // Most segments with a dot are a model's name: nothing is encoded, and a URI holds no control as it is.
-    if memchr::memchr2(b'%', b'\\', part.as_bytes()).is_none() {
-        return matches!(part, "" | "." | "..");
-    }
     let decoded: Vec<u8> = percent_decode_str(part).collect();
     decoded.iter().any(|b| matches!(b, b'/' | b'\\') || b.is_ascii_control())
         || matches!(&decoded[..], b"" | b"." | b"..")
@@ -51,6 +55,16 @@ fn unclear(part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dot_within_a_name_is_no_segment() {
+        for path in ["/v1beta/models/gemini-2.5-flash:generateContent", "/v1/a.b/c..d", "/v1/x/"] {
+            assert!(!ambiguous(path, false), "{path}");
+        }
+        for path in ["/v1/./x", "/v1/x/..", "/.", "/v1//x", "/v1/a.b//", "v1/x", "/v1\\x"] {
+            assert!(ambiguous(path, false), "{path}");
+        }
+    }
 
     #[test]
     fn an_encoded_slash_may_stand_in_a_name_and_nowhere_else() {

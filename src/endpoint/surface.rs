@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Uri, header};
 
+use crate::endpoint::path::split;
 use crate::endpoint::query::{is_credential, parameters};
 
 /// The shapes of requests, answers and errors that geminate speaks.
@@ -38,8 +39,8 @@ impl Surface {
     /// The surface of a path that may not parse, so that even its refusal has the right shape.
     pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
         let path = uri.path().trim_start_matches('/');
-        let Some((version, below)) = path.split_once('/') else { return Self::Gemini };
-        let (first, rest) = below.split_once('/').unwrap_or((below, ""));
+        let Some((version, below)) = split(path, b'/') else { return Self::Gemini };
+        let (first, rest) = split(below, b'/').unwrap_or((below, ""));
         let in_interactions = || INTERACTIONS.contains(&first.split(':').next().unwrap_or(""));
         match version {
             _ if first == "openai" => Self::OpenAi,

@@ -70,3 +70,32 @@ fn page<P, C>(answer: Response<P>) -> Answer<P, C> {
 fn call<P, C>(answer: Response<C>) -> Answer<P, C> {
     answer.map(EitherBody::Right)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_only_looks_like_a_page_is_a_call() {
+        let pages = Router::new().route("/healthz", get(|| async { "page" }));
+        let calls = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::from("call"))) });
+        let mut front = Front::new(pages, calls);
+        for (path, seen) in [
+            ("/healthz", "page"),
+            ("/healthz?a=1", "page"),
+            ("/healthz/x", "call"),
+            ("/healthzzz", "call"),
+            ("//healthz", "call"),
+            ("/monitor/keys", "call"),
+            ("/v1beta/models", "call"),
+            ("/", "call"),
+        ] {
+            let answer = front.call(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), seen, "{path}");
+        }
+    }
+}

@@ -133,6 +133,8 @@ mod tests {
             ("alt-svc", "h3"),
             ("transfer-encoding", "chunked"),
             ("location", "https://elsewhere.example"),
+            ("connection", "close, x-goog-hop"),
+            ("x-goog-hop", "1"),
         ]));
         assert_eq!(came.len(), 3);
     }
