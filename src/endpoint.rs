@@ -9,11 +9,11 @@ use crate::resource::Resource;
 
 mod action;
 mod query;
-mod surface;
 mod path;
+mod surface;
 
 pub use action::Action;
-use path::ambiguous;
+use path::{ambiguous, split};
 use query::is_credential;
 pub use query::parameters;
 pub use surface::Surface;
@@ -70,7 +70,7 @@ impl Endpoint {
         if ambiguous(path, surface == Surface::OpenAi) {
             return Err(Unroutable::Ambiguous);
         }
-        let (head, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        let (head, rest) = split(&path[1..], b'/').unwrap_or((&path[1..], ""));
         let below = match head {
             "upload" | "download" => VERSIONS.contains(&rest.split('/').next().unwrap_or("")),
             "ws" => !rest.is_empty(),
@@ -119,8 +119,7 @@ impl Endpoint {
     /// The same, where a header says that a resumable upload begins with it.
     #[must_use]
     pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
-        let command = headers.get("x-goog-upload-command").and_then(|value| value.to_str().ok()).unwrap_or("");
-        if self.action == Action::Upload && command.split(',').any(|word| word.trim().eq_ignore_ascii_case("start")) {
+        if self.action == Action::Upload && starts_upload(headers) {
             self.action = Action::UploadStart;
         }
         self
@@ -134,8 +133,8 @@ impl Endpoint {
     /// Whether its answer is a file's content, which says nothing of the call.
     pub fn is_download(&self) -> bool {
         let (path, query) = (self.target.path(), self.target.query());
-        let content = percent_decode_str(path).collect::<Vec<_>>().ends_with(b"/content");
-        self.action == Action::Other && (path.starts_with("/download/") || content || query::asks_for_media(query))
+        let content = || percent_decode_str(path).collect::<Vec<_>>().ends_with(b"/content");
+        self.action == Action::Other && (path.starts_with("/download/") || content() || query::asks_for_media(query))
     }
 
     /// The collection that the path leads to, such as `files` or `interactions`.
@@ -182,6 +181,11 @@ pub fn upload_id(uri: &Uri) -> Option<String> {
     query::upload_id(uri.query()).filter(|_| path.starts_with("/upload/"))
 }
 
+fn starts_upload(headers: &HeaderMap) -> bool {
+    let command = headers.get("x-goog-upload-command").and_then(|value| value.to_str().ok()).unwrap_or("");
+    command.split(',').any(|word| word.trim().eq_ignore_ascii_case("start"))
+}
+
 /// Of OpenAI's further calls, those whose body names a model.
 const MODEL_IN_BODY: [&str; 6] = ["images", "videos", "audio", "responses", "completions", "moderations"];
 
@@ -218,7 +222,7 @@ fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -
         let tuned = rest.strip_prefix("tunedModels/").and_then(|name| name.split_once(':'));
         return tuned.map_or((Action::Other, None), |(model, verb)| (verb_of(verb, query), Some(model)));
     };
-    match name.split_once(':') {
+    match split(name, b':') {
         Some((model, verb)) if *method == Method::POST => (verb_of(verb, query), Some(model)),
         None if name.is_empty() && *method == Method::GET => (Action::ModelList, None),
         None if *method == Method::GET && !name.contains('/') => (Action::ModelGet, Some(name)),

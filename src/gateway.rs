@@ -1,20 +1,22 @@
 //! The gateway: the walk of one request, on one page.
 //!
 //! ```text
-//! listener -> router -> [record, catch panic, authenticate] -> handle
+//! listener -> front -> [record, catch panic, authenticate] -> handle
 //!   handle: Endpoint::named, read -> path(call) -> Reply or Error -> answer
 //!   path:   Admit -> Spread -> Deadline -> Remember -> Fallback -> Retry -> Hedge -> Lease -> upstream
 //! ```
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response};
-use tower::{Service, ServiceBuilder, ServiceExt};
+use http::{HeaderName, HeaderValue, Request, Response};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::BoxError;
+use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer;
@@ -107,7 +109,7 @@ impl Shared {
 }
 
 /// The path of a call, from the outermost layer to the upstream.
-fn path(shared: &Shared, upstream: Upstream) -> impl Path {
+fn path(shared: &Shared, upstream: Upstream) -> impl Path + use<> {
     let spread = spread::Means { pool: Arc::clone(&shared.pool), affinity: Arc::clone(&shared.eyes.affinity) };
     ServiceBuilder::new()
         // A place first: who waits for one must not hold a key.
@@ -136,33 +138,34 @@ impl<S> Path for S where
 {
 }
 
+/// An answer's body on its way to the client.
+pub type Answer = record::RecordedBody<UnsyncBoxBody<Bytes, BoxError>>;
+
 /// The data plane of one worker: every path that is not the house's own.
-pub fn router(shared: &Shared, upstream: Upstream) -> Router {
+pub fn stack(
+    shared: &Shared,
+    upstream: Upstream,
+) -> impl Service<Request<Body>, Response = Response<Answer>, Error = Infallible, Future: Send> + Clone + Send + Sync + use<>
+{
     let rooms = Rooms { intake: Arc::clone(&shared.intake), uploads: Arc::clone(&shared.uploads) };
     let (path, live) = (path(shared, upstream.clone()), shared.live(upstream));
-    let state = Walk { path, live, rooms: Arc::new(rooms) };
-    Router::new()
-        .fallback(handle)
-        .with_state(state)
-        // One stack, as the router boxes whatever is laid around it: the request, its future and its answer's body.
-        .layer(
-            ServiceBuilder::new()
-                // Whatever happens below is counted and logged, refusals and panics too.
-                .layer(record::layer(Arc::clone(&shared.eyes.telemetry)))
-                // One request's panic is that request's 500.
-                .layer(CatchPanicLayer::custom(panicked))
-                // Who asks is known before anything is read of what they ask.
-                .layer(authenticate::layer(Arc::clone(&shared.clients), Arc::clone(&shared.eyes.affinity), denied)),
-        )
+    let walk = Arc::new(Walk { path, live, rooms });
+    ServiceBuilder::new()
+        // Whatever happens below is counted and logged, refusals and panics too.
+        .layer(record::layer(Arc::clone(&shared.eyes.telemetry)))
+        // One request's panic is that request's 500.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Who asks is known before anything is read of what they ask.
+        .layer(authenticate::layer(Arc::clone(&shared.clients), Arc::clone(&shared.eyes.affinity), denied))
+        // In a box, so that the layers and the connection move a pointer.
+        .service(service_fn(move |request| Box::pin(handle(Arc::clone(&walk), request))))
 }
 
-/// What a request is walked by.
-#[derive(Clone)]
+/// What a worker's requests are walked by: counted by them alone, so that no two threads write one count.
 struct Walk<P> {
     path: P,
     live: Live,
-    /// Counted by this worker's requests alone, so that no two threads write one count.
-    rooms: Arc<Rooms>,
+    rooms: Rooms,
 }
 
 struct Rooms {
@@ -171,11 +174,11 @@ struct Rooms {
 }
 
 /// Reads the request, walks it down the path, and answers.
-async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Response<Body> {
+async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<Response<Relay>, Infallible> {
     let (mut parts, body) = request.into_parts();
     let (Some(caller), Some(record)) = (parts.extensions.get::<Caller>(), parts.extensions.get::<Arc<Record>>()) else {
         // Both layers stand above this handler.
-        return answer::refuse(Surface::Gemini, &Error::Panicked);
+        return Ok(answer::refuse(Surface::Gemini, &Error::Panicked));
     };
     let Caller { client, surface, token } = caller.clone();
     let record = Arc::clone(record);
@@ -186,16 +189,16 @@ async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Respo
             let endpoint = endpoint.with_headers(&parts.headers);
             record.endpoint(&endpoint);
             match endpoint.action {
-                // A session has a walk of its own: see `live`.
+                // A session has a walk of its own: see `live`. Rare, so that it has no room in every request's future.
                 Action::Live => {
-                    let opened = walk.live.open(endpoint, client, token, record, &mut parts).await;
-                    return opened.unwrap_or_else(|error| answer::refuse(surface, &error));
+                    let opened = Box::pin(walk.live.open(endpoint, client, token, record, &mut parts)).await;
+                    return Ok(opened.unwrap_or_else(|error| answer::refuse(surface, &error)));
                 }
-                Action::Realtime => return answer::refuse(surface, &Error::NoRealtime),
+                Action::Realtime => return Ok(answer::refuse(surface, &Error::NoRealtime)),
                 _ => {}
             }
             match walk.rooms.intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
-                Ok(call) => send(walk, call, &parts).await,
+                Ok(call) => send(&walk, call, &parts).await,
                 Err(error) => Err(error),
             }
         }
@@ -207,19 +210,20 @@ async fn handle<P: Path>(State(walk): State<Walk<P>>, request: Request) -> Respo
     };
     let served = answer.status().is_success();
     let headers = answer.headers_mut();
-    headers.insert(ATTEMPTS, HeaderValue::from(record.attempts()));
+    headers.insert(ATTEMPTS, number(record.attempts()));
     if let Some(model) = record.fallback().filter(|_| served).and_then(|model| HeaderValue::from_str(&model).ok()) {
         headers.insert(MODEL, model);
     }
     if let Some(key) = record.key().filter(|_| operator).and_then(|id| HeaderValue::from_str(&id).ok()) {
         headers.insert(KEY, key);
     }
-    answer
+    Ok(answer)
 }
 
-async fn send<P: Path>(walk: Walk<P>, call: Call, head: &Parts) -> Result<Response<Relay>, Error> {
+async fn send<P: Path>(walk: &Walk<P>, call: Call, head: &Parts) -> Result<Response<Relay>, Error> {
     let upload = walk.rooms.uploads.of(&call, head)?;
-    let reply = walk.path.oneshot(call).await?;
+    let mut path = walk.path.clone();
+    let reply = path.ready().await?.call(call).await?;
     match upload {
         Some(upload) => upload.answered(reply),
         None => Ok(reply),
@@ -227,7 +231,7 @@ async fn send<P: Path>(walk: Walk<P>, call: Call, head: &Parts) -> Result<Respon
 }
 
 /// Streams are told to every proxy on the way as such.
-fn decorate(mut reply: Response<Relay>) -> Response<Body> {
+fn decorate(mut reply: Response<Relay>) -> Response<Relay> {
     let headers = reply.headers_mut();
     if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
         headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -235,10 +239,16 @@ fn decorate(mut reply: Response<Relay>) -> Response<Body> {
         // A heartbeat or a last error frame may come to what was promised.
         headers.remove(CONTENT_LENGTH);
     }
-    reply.map(Body::new)
+    reply
 }
 
-fn denied(surface: Surface, denied: Denied) -> Response<Body> {
+/// A number as a header says it: the few that most calls take are no new text.
+fn number(attempts: u32) -> HeaderValue {
+    const FEW: [&str; 4] = ["0", "1", "2", "3"];
+    FEW.get(attempts as usize).map_or_else(|| HeaderValue::from(attempts), |few| HeaderValue::from_static(few))
+}
+
+fn denied(surface: Surface, denied: Denied) -> Response<Relay> {
     let error = match denied {
         Denied::Upload => Error::NoUpload,
         denied => Error::Unauthenticated(denied.to_string()),
@@ -247,10 +257,10 @@ fn denied(surface: Surface, denied: Denied) -> Response<Body> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
-fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
+fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response<Relay> {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("of unknown kind"), "a request panicked");
-    let mut answer: Response<Body> = answer::refuse(Surface::Gemini, &Error::Panicked);
+    let mut answer: Response<Relay> = answer::refuse(Surface::Gemini, &Error::Panicked);
     answer.extensions_mut().insert(crate::record::Outcome::Panicked);
     answer
 }

@@ -8,7 +8,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::body::Body;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
@@ -22,6 +21,7 @@ use crate::error::Error;
 use crate::layer::admit;
 use crate::layer::record::Open;
 use crate::record::Record;
+use crate::relay::Relay;
 use crate::secret::Secret;
 use crate::sequel::Sequel;
 use crate::upstream::{Handshake, headers};
@@ -60,7 +60,7 @@ impl Live {
         token: Option<Secret>,
         record: Arc<Record>,
         head: &mut Parts,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<Response<Relay>, Error> {
         let began = Instant::now();
         let handshake = handshake::read(head)?;
         // Where a credential lets clients in, a page has none that is not its own.
@@ -100,8 +100,8 @@ impl fmt::Debug for Live {
 }
 
 /// The answer that ends HTTP on the connection.
-fn switching(handshake: &Handshake) -> Response<Body> {
-    let mut answer = Response::new(Body::empty());
+fn switching(handshake: &Handshake) -> Response<Relay> {
+    let mut answer = Response::new(Relay::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

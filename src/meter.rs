@@ -17,8 +17,8 @@ mod tests;
 const GATHERED_BYTES_MAX: usize = 32;
 
 /// Fed with the bytes of an answer in any pieces: Gemini's SSE, array stream and whole answers, `OpenAI`'s and the
-/// Interactions API's SSE and whole answers; their structure tells them apart. Holds a few dozen bytes of the answer, allocates nothing before a thought's signature, and takes
-/// rubbish without harm. Only documents' own members count: the arguments of a function call can imitate nothing.
+/// Interactions API's SSE and whole answers; their structure tells them apart. Holds a few dozen bytes of the answer, allocates for nothing but
+/// a thought's signature and a key or reason that is cut or written by escapes, and takes rubbish without harm. Only documents' own members count: the arguments of a function call can imitate nothing.
 #[derive(Debug, Default)]
 pub struct Meter {
     skim: Skim<Reading, GATHERED_BYTES_MAX>,

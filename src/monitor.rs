@@ -31,12 +31,15 @@ use self::performance::Report;
 use self::streams::Streams;
 
 pub mod access;
+mod front;
 mod prometheus;
 mod keys;
 mod metrics;
 mod streams;
 mod errors;
 mod performance;
+
+pub use self::front::Front;
 
 /// Entries of a list, unless `?limit=` asks for another number.
 const LISTED: usize = 1_000;

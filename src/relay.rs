@@ -55,9 +55,12 @@ impl Relay {
     }
 
     /// Fails with [`Error::StreamBroken`] after `idle` without a byte. With `heartbeat`, an empty event is sent after
-    /// that long a silence, between frames only.
-    pub fn keep_pace(&mut self, idle: Duration, heartbeat: Option<Duration>, now: Instant) {
-        self.pace = Some(Pace { idle, heartbeat, last_chunk: now, last_sent: now, alarm: None });
+    /// that long a silence, between frames only. What is in memory as a whole is never waited for.
+    pub fn keep_pace(&mut self, idle: Duration, heartbeat: Option<Duration>) {
+        if self.upstream.is_some() {
+            let now = Instant::now();
+            self.pace = Some(Pace { idle, heartbeat, last_chunk: now, last_sent: now, alarm: None });
+        }
     }
 
     /// Holds a place until the last byte.
@@ -143,16 +146,16 @@ impl Body for Relay {
             };
             match next {
                 Some(Ok(chunk)) => {
-                    if let Some(pace) = &mut this.pace {
-                        pace.last_chunk = Instant::now();
-                        pace.last_sent = pace.last_chunk;
-                    }
                     let passed = match &mut this.watch {
                         Some(watch) => watch.pass(chunk),
                         None => chunk,
                     };
                     if this.is_spent() {
                         return this.end_with(passed);
+                    }
+                    if let Some(pace) = &mut this.pace {
+                        pace.last_chunk = Instant::now();
+                        pace.last_sent = pace.last_chunk;
                     }
                     if !passed.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(passed))));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use futures_util::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -19,12 +18,14 @@ use crate::tasks::Tasks;
 
 mod signal;
 mod listen;
+mod stack;
 mod activity;
 mod connection;
 mod worker;
 mod accept;
 
 pub use signal::{Stop, stops};
+pub use stack::Stack;
 pub use worker::Worker;
 
 /// Connections of the admin listener.
@@ -71,14 +72,15 @@ impl Server {
     /// once and is given back; the process should then exit with [`Stop::exit_code`].
     ///
     /// `stack` makes the stack of one worker, on that worker's thread and within its runtime.
-    pub async fn run<F>(
+    pub async fn run<F, A>(
         self,
         stack: F,
-        admin: Router,
+        admin: impl Stack,
         mut stops: impl Stream<Item = Stop> + Unpin,
     ) -> anyhow::Result<Option<Stop>>
     where
-        F: Fn(Worker) -> anyhow::Result<Router> + Send + Sync + 'static,
+        F: Fn(Worker) -> anyhow::Result<A> + Send + Sync + 'static,
+        A: Stack,
     {
         let limits = connection::Limits::new(&self.settings);
         let (phase, follow) = watch::channel(Phase::Serving);

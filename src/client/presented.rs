@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use crate::endpoint;
 use crate::secret::Secret;
@@ -16,6 +16,8 @@ pub struct Presented {
     token: Option<Secret>,
 }
 
+/// The headers that hold a credential and nothing else.
+const KEYS: [HeaderName; 2] = [HeaderName::from_static("x-goog-api-key"), HeaderName::from_static("x-api-key")];
 /// How Google's ephemeral tokens begin.
 const TOKEN_PREFIX: &str = "auth_tokens/";
 /// The method that takes them ends so.
@@ -25,7 +27,7 @@ impl Presented {
     /// Takes the credentials out of `headers`, so that none goes on, and reads the one of the query, which
     /// [`endpoint::Endpoint::parse`] leaves out. `Proxy-Authorization` and cookies never count.
     pub fn take(headers: &mut HeaderMap, uri: &Uri) -> Self {
-        let keys = ["x-goog-api-key", "x-api-key"].map(|name| headers.remove(name));
+        let keys = KEYS.map(|name| headers.remove(name));
         let authorization = headers.remove(header::AUTHORIZATION);
         let token = token(authorization.as_ref(), uri);
         Self { authorization, keys, query: query(uri, "key"), token }

@@ -22,6 +22,7 @@ use crate::refusal::Refusal;
 use crate::relay::Eyes;
 use crate::scrub::Scrubber;
 use crate::secret::Secret;
+use crate::server::Stack;
 use crate::settings;
 use crate::state::StateFile;
 use crate::tasks::Tasks;
@@ -115,12 +116,12 @@ impl House {
         Ok(Self { shared, monitor, egresses, authorities, memory, index })
     }
 
-    /// The router of the data listener, for one worker; to be called within its runtime.
-    pub(super) fn data(&self) -> anyhow::Result<Router> {
+    /// The stack of the data listener, for one worker; to be called within its runtime.
+    pub(super) fn data(&self) -> anyhow::Result<impl Stack + use<>> {
         let upstream = self.upstream()?;
         let loopback = self.shared.settings.server.host.is_loopback();
-        let monitor = monitor::router(Arc::clone(&self.monitor), Listener::Data, loopback);
-        Ok(monitor.merge(gateway::router(&self.shared, upstream)))
+        let pages = monitor::router(Arc::clone(&self.monitor), Listener::Data, loopback);
+        Ok(monitor::Front::new(pages, gateway::stack(&self.shared, upstream)))
     }
 
     /// The router of the admin listener.

@@ -11,7 +11,9 @@ const ID_OF: [&str; 4] = ["files", "batches", "models", "videos"];
 /// whole name of a resource, its slashes encoded.
 pub(crate) fn ambiguous(path: &str, names: bool) -> bool {
     let bytes = path.as_bytes();
-    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.')) && memchr::memmem::find(bytes, b"//").is_none() {
+    // Most paths: nothing is encoded, and no segment is empty or begins with a dot, as those within a model's name do not.
+    let hides = memchr::memchr2(b'%', b'\\', bytes).is_some();
+    if !hides && !bytes.windows(2).any(|pair| matches!(pair, b"//" | b"/.")) {
         return !path.starts_with('/');
     }
     let mut before = "";
@@ -21,6 +23,12 @@ pub(crate) fn ambiguous(path: &str, names: bool) -> bool {
             before = part;
             !is_name && unclear(part)
         })
+}
+
+/// The text before and after the first `at`, a byte of ASCII.
+pub(crate) fn split(text: &str, at: u8) -> Option<(&str, &str)> {
+    let middle = memchr::memchr(at, text.as_bytes())?;
+    Some((&text[..middle], &text[middle + 1..]))
 }
 
 /// The name that a segment encodes, `files%2Fabc` being `files/abc`, if it is a plain name of a resource or a model.
@@ -47,6 +55,16 @@ fn unclear(part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dot_within_a_name_is_no_segment() {
+        for path in ["/v1beta/models/gemini-2.5-flash:generateContent", "/v1/a.b/c..d", "/v1/x/"] {
+            assert!(!ambiguous(path, false), "{path}");
+        }
+        for path in ["/v1/./x", "/v1/x/..", "/.", "/v1//x", "/v1/a.b//", "v1/x", "/v1\\x"] {
+            assert!(ambiguous(path, false), "{path}");
+        }
+    }
 
     #[test]
     fn an_encoded_slash_may_stand_in_a_name_and_nowhere_else() {

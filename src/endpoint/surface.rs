@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Uri, header};
 
+use crate::endpoint::path::split;
 use crate::endpoint::query::{is_credential, parameters};
 
 /// The shapes of requests, answers and errors that geminate speaks.
@@ -38,14 +39,14 @@ impl Surface {
     /// The surface of a path that may not parse, so that even its refusal has the right shape.
     pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
         let path = uri.path().trim_start_matches('/');
-        let mut parts = path.splitn(3, '/');
-        let (version, first, rest) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        let collection = first.split(':').next().unwrap_or("");
+        let Some((version, below)) = split(path, b'/') else { return Self::Gemini };
+        let (first, rest) = split(below, b'/').unwrap_or((below, ""));
+        let in_interactions = || INTERACTIONS.contains(&first.split(':').next().unwrap_or(""));
         match version {
-            Some(_) if first == "openai" => Self::OpenAi,
-            Some("v1") if OPENAI_ONLY.contains(&first) => Self::OpenAi,
-            Some("v1") if SHARED.contains(&first) && !rest.contains(':') && bearer_alone(uri, headers) => Self::OpenAi,
-            Some(version) if VERSIONS.contains(&version) && INTERACTIONS.contains(&collection) => Self::Interactions,
+            _ if first == "openai" => Self::OpenAi,
+            "v1" if OPENAI_ONLY.contains(&first) => Self::OpenAi,
+            "v1" if SHARED.contains(&first) && !rest.contains(':') && bearer_alone(uri, headers) => Self::OpenAi,
+            version if VERSIONS.contains(&version) && in_interactions() => Self::Interactions,
             _ => Self::Gemini,
         }
     }

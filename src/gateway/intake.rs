@@ -7,7 +7,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,7 +35,7 @@ use passage::Passage;
 /// The memory for bodies is counted in pieces of this size.
 const PIECE: u64 = 1024;
 /// `X-Server-Timeout` is in seconds.
-const SERVER_TIMEOUT: &str = "x-server-timeout";
+const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
 
 /// A file larger than this is passed on as it comes, and gets one attempt.
 const FILE_KEPT_BYTES_MAX: u64 = 8 << 20;
@@ -85,10 +85,11 @@ impl Intake {
     ) -> Result<Call, Error> {
         let arrived = Instant::now();
         // What is uploaded may hold anything, and names nothing.
-        let refers = !endpoint.is_upload() && endpoint.collection() != "files";
-        let mut finder = refers.then(Box::<Finder>::default);
+        let is_file = endpoint.is_upload() || endpoint.action == Action::Other && endpoint.collection() == "files";
+        let mut finder = (!is_file).then(Box::<Finder>::default);
         let mut payload = self.body(&endpoint, &head.headers, body, &mut finder).await?;
-        record.add_wait(arrived.elapsed());
+        let read = Instant::now();
+        record.add_wait(read - arrived);
         let model = naming::settle(&mut endpoint, &head.method, &mut payload, &self.aliases).unwrap_or_default();
         if !model.is_empty() {
             record.model(&model);
@@ -104,7 +105,7 @@ impl Intake {
         let bound = self.bind(&endpoint, &client, &named)?;
         let lane = lane(endpoint.action, &head.method, model);
         let prefix = self.prefix(&endpoint, &lane, &payload);
-        let deadline = Instant::now() + self.time(&head.headers);
+        let deadline = read + self.time(&head.headers);
         let (method, headers) = (head.method.clone(), headers::up(&head.headers));
         let wish = Wish::of(&head.headers);
         Ok(Call {
@@ -202,7 +203,7 @@ impl Intake {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         let told = reserved.is_some();
-        loop {
+        while !http_body::Body::is_end_stream(&body) {
             let frame = timeout(self.patience, body.frame()).await.map_err(|_| Error::BodyTimeout(self.patience))?;
             let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(|_| Error::BodyBroken)?.into_data() else { continue };

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Response;
-use tokio::time::Instant;
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
@@ -54,7 +53,7 @@ where
         Box::pin(async move {
             let answered = in_time(flow.as_ref(), deadline, whole, pin!(answer)).await;
             let mut reply = answered.ok_or(Error::DeadlineExceeded(whole))??;
-            reply.body_mut().keep_pace(idle, heartbeat, Instant::now());
+            reply.body_mut().keep_pace(idle, heartbeat);
             Ok(reply)
         })
     }

@@ -4,7 +4,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Response;
@@ -30,9 +29,6 @@ mod open;
 pub use limits::Limits;
 pub(crate) use open::learn_owner;
 pub(crate) use refused::{failure, verdict};
-
-/// Longer than any attempt.
-const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// The innermost service of the walk.
 #[derive(Clone, Debug)]
@@ -131,11 +127,13 @@ impl Means {
     ) -> Result<Response<Relay>, (KeyLease, Failure)> {
         let call = &attempt.call;
         let began = Instant::now();
-        let first_byte = self.limits.first_byte.unwrap_or(FOREVER);
-        let flow = call.payload.flow();
+        let (flow, first_byte) = (call.payload.flow(), self.limits.first_byte);
         let sent = {
             let sending = pin!(self.upstream.send(call, lease.key(), form));
-            in_time(flow, began + first_byte, first_byte, sending).await
+            match first_byte {
+                Some(limit) => in_time(flow, began + limit, limit, sending).await,
+                None => Some(sending.await),
+            }
         };
         let answer = match sent {
             Some(Ok(answer)) => answer,
@@ -146,13 +144,13 @@ impl Means {
                     Some(Err(Broken::Connect(why))) => (Verdict::Connect, Error::Unreachable(clean(why))),
                     Some(Err(Broken::Interrupted(why))) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
                     Some(Err(Broken::Body(fault))) => (Verdict::Caller, fault),
-                    _ => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte)),
+                    _ => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte.unwrap_or_default())),
                 };
                 return Err((lease, refused::failure(failure.0, failure.1)));
             }
         };
         let sent = flow.map_or(began, |flow| flow.last().max(began));
-        let left = first_byte.saturating_sub(sent.elapsed());
+        let left = first_byte.map(|limit| limit.saturating_sub(sent.elapsed()));
         let opened = if answer.status().is_success() {
             open::open(&self.eyes, call, lease, answer, left, self.limits.hold_empty).await
         } else {

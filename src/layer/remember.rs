@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, ready};
 use http::Response;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -51,45 +51,50 @@ where
 {
     type Response = Response<Relay>;
     type Error = Error;
-    type Future = BoxFuture<'static, Result<Response<Relay>, Error>>;
+    type Future = Either<S::Future, BoxFuture<'static, Reply>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let (mut inner, answers) = (self.inner.clone(), Arc::clone(&self.answers));
-        Box::pin(async move {
-            let wish = call.wish;
-            let question = if wish.keep { question::of(&call) } else { None };
-            let Some(question) = question else { return inner.call(call).await };
-            let record = Arc::clone(&call.record);
-            let time = (call.deadline, call.deadline - call.arrived);
-            let known = || answers.look(&question, wish.age_max);
-            if !wish.look {
-                // What is fresh must have begun after it was asked for: another's call will not do.
-                return alone(&answers, inner.call(call), question, &record).await;
-            }
-            if let Some(kept) = known() {
-                return Ok(from_memory(&kept, &record));
-            }
-            match answers.flights().board(question.digest, known) {
-                Boarding::Landed(kept) => Ok(from_memory(&kept, &record)),
-                Boarding::Leads(flight, landing) => {
-                    lead(answers, inner.call(call), (flight, landing), question, record, time).await
-                }
-                Boarding::Follows(landing) => match follow(landing, &record).await? {
-                    Some(answer) => Ok(answer),
-                    // Too large to be shared, so each has its own.
-                    None => passed_by(inner.call(call), &record).await,
-                },
-                Boarding::Full => passed_by(inner.call(call), &record).await,
-            }
-        })
+        let question = if call.wish.keep { question::of(&call) } else { None };
+        let Some(question) = question else { return Either::Left(self.inner.call(call)) };
+        let kept = if call.wish.look { self.answers.look(&question, call.wish.age_max) } else { None };
+        // Nothing is waited for.
+        if let Some(kept) = kept {
+            return Either::Right(Box::pin(ready(Ok(from_memory(&kept, &call.record)))));
+        }
+        Either::Right(Box::pin(ask(self.inner.clone(), Arc::clone(&self.answers), call, question)))
     }
 }
 
 type Reply = Result<Response<Relay>, Error>;
+
+/// Asks a question whose answer is not kept, or must be fresh.
+async fn ask<S>(mut inner: S, answers: Arc<Answers>, call: Call, question: Question) -> Reply
+where
+    S: Service<Call, Response = Response<Relay>, Error = Error, Future: Send> + Send + 'static,
+{
+    let (wish, record) = (call.wish, Arc::clone(&call.record));
+    let time = (call.deadline, call.deadline - call.arrived);
+    if !wish.look {
+        // What is fresh must have begun after it was asked for: another's call will not do.
+        return alone(&answers, inner.call(call), question, &record).await;
+    }
+    match answers.flights().board(question.digest, || answers.look(&question, wish.age_max)) {
+        Boarding::Landed(kept) => Ok(from_memory(&kept, &record)),
+        Boarding::Leads(flight, landing) => {
+            lead(answers, inner.call(call), (flight, landing), question, record, time).await
+        }
+        Boarding::Follows(landing) => match follow(landing, &record).await? {
+            Some(answer) => Ok(answer),
+            // Too large to be shared, so each has its own.
+            None => passed_by(inner.call(call), &record).await,
+        },
+        Boarding::Full => passed_by(inner.call(call), &record).await,
+    }
+}
 
 fn from_memory(kept: &Kept, record: &Record) -> Response<Relay> {
     record.remembered(Remembered::Hit);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, Either, ready};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -69,7 +69,7 @@ where
 {
     type Response = Response<Relay>;
     type Error = Error;
-    type Future = BoxFuture<'static, Result<Response<Relay>, Error>>;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response<Relay>, Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -81,12 +81,12 @@ where
         let list = if alone { None } else { List::of(&call) };
         let Some(list) = list else {
             if isolated && may_list(&call) {
-                return Box::pin(ready(Err(Error::Unlisted)));
+                return Either::Right(Box::pin(ready(Err(Error::Unlisted))));
             }
-            return Box::pin(self.inner.call(call));
+            return Either::Left(self.inner.call(call));
         };
         let (inner, means) = (self.inner.clone(), Arc::clone(&self.means));
-        Box::pin(async move { means.merged(inner, &call, &list).await })
+        Either::Right(Box::pin(async move { means.merged(inner, &call, &list).await }))
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
+use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -18,11 +17,11 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tower::Service as _;
 
 use crate::phase::Phase;
 use crate::sequel::Sequel;
 use crate::server::activity::{Activity, Patience, Quiet, UnderWay, Watched};
+use crate::server::stack::Stack;
 use crate::settings;
 use crate::upload::ViaProxy;
 
@@ -68,9 +67,9 @@ impl Limits {
 }
 
 /// Serves `stream` to its end, and lets go of its `_place` then. Dropped, it cuts the connection.
-pub(super) async fn serve<P: Send>(
+pub(super) async fn serve<A: Stack, P: Send>(
     stream: TcpStream,
-    app: Router,
+    app: A,
     limits: Limits,
     mut phase: watch::Receiver<Phase>,
     _place: P,
@@ -89,8 +88,8 @@ pub(super) async fn serve<P: Send>(
         let under_way = activity.begin(request.version());
         let answer = (head_bytes(&request) <= headers_bytes_max).then(|| app.clone().call(request));
         async move {
-            let answer: Response<Body> = match answer {
-                Some(answer) => answer.await?,
+            let answer = match answer {
+                Some(answer) => answer.await?.map(Some),
                 None => head_too_large(),
             };
             Ok::<_, Infallible>(answer.map(|body| Held { body, _under_way: under_way }))
@@ -157,35 +156,35 @@ fn head_bytes<B>(request: &Request<B>) -> usize {
     request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() + line
 }
 
-fn head_too_large() -> Response<Body> {
-    let mut answer = Response::new(Body::empty());
+fn head_too_large<B>() -> Response<Option<B>> {
+    let mut answer = Response::new(None);
     *answer.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
 pin_project_lite::pin_project! {
-    /// A body that keeps its request under way to the last byte.
-    struct Held {
+    /// A body, or none, that keeps its request under way to the last byte.
+    struct Held<B> {
         #[pin]
-        body: Body,
+        body: Option<B>,
         _under_way: UnderWay,
     }
 }
 
-impl HttpBody for Held {
-    type Data = bytes::Bytes;
-    type Error = axum::Error;
+impl<B: HttpBody<Data = Bytes>> HttpBody for Held<B> {
+    type Data = Bytes;
+    type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.project().body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::Context as _;
-use axum::Router;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -15,6 +14,7 @@ use tracing::warn;
 use crate::phase::Phase;
 use crate::readiness::Readiness;
 use crate::server::connection::{self, Limits};
+use crate::server::stack::Stack;
 
 /// Connections on their way to a worker.
 const DESK_MAX: usize = 256;
@@ -105,14 +105,15 @@ impl Workers {
 }
 
 /// Starts `count` threads; an error of any stack is the error.
-pub(super) async fn start<F>(
+pub(super) async fn start<F, A>(
     count: usize,
     stack: F,
     limits: &Limits,
     phase: &watch::Receiver<Phase>,
 ) -> anyhow::Result<Workers>
 where
-    F: Fn(Worker) -> anyhow::Result<Router> + Send + Sync + 'static,
+    F: Fn(Worker) -> anyhow::Result<A> + Send + Sync + 'static,
+    A: Stack,
 {
     let stack = Arc::new(stack);
     let (busy, drained) = mpsc::channel(1);
@@ -156,9 +157,9 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// Serves the connections that come to `desk` until the house drains and they have ended, or the drain's deadline.
-pub(super) async fn serve(
+pub(super) async fn serve<A: Stack>(
     mut desk: mpsc::Receiver<Dealt>,
-    app: Router,
+    app: A,
     limits: Limits,
     mut phase: watch::Receiver<Phase>,
 ) {

@@ -1,18 +1,20 @@
 //! The few bytes of a key or scalar that must be held, because a chunk ended in them or an escape stands in them.
 
-/// A bounded buffer for one string or word, with JSON's escapes resolved as they come.
-#[derive(Clone, Copy, Debug)]
+/// A buffer of at most `N` bytes for one string or word, with JSON's escapes resolved as they come. Most documents need
+/// none, so that it takes no memory before something is added.
+#[derive(Debug, Default)]
 pub(crate) struct Gather<const N: usize> {
-    bytes: [u8; N],
-    /// `N + 1` once something did not fit: the rest is not held.
-    len: usize,
+    bytes: Vec<u8>,
+    /// Set once something did not fit: the rest is not held.
+    over: bool,
     escape: Escape,
     /// A high surrogate that waits for its low one; 0 for none.
     high: u16,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Escape {
+    #[default]
     None,
     /// After the backslash.
     Begun,
@@ -20,26 +22,21 @@ enum Escape {
     Hex(u8, u16),
 }
 
-impl<const N: usize> Default for Gather<N> {
-    fn default() -> Self {
-        Self { bytes: [0; N], len: 0, escape: Escape::None, high: 0 }
-    }
-}
-
 impl<const N: usize> Gather<N> {
     /// Forgets what was held.
     pub(crate) fn clear(&mut self) {
-        (self.len, self.escape, self.high) = (0, Escape::None, 0);
+        self.bytes.clear();
+        (self.over, self.escape, self.high) = (false, Escape::None, 0);
     }
 
     /// What was gathered; `None` if it was longer than the buffer.
     pub(crate) fn held(&self) -> Option<&[u8]> {
-        self.bytes.get(..self.len)
+        (!self.over).then_some(&self.bytes[..])
     }
 
     /// Whether nothing more needs to be added.
     pub(crate) fn is_over(&self) -> bool {
-        self.len > N
+        self.over
     }
 
     /// Whether the next byte belongs to an escape.
@@ -127,12 +124,9 @@ impl<const N: usize> Gather<N> {
     }
 
     fn put(&mut self, bytes: &[u8]) {
-        match self.bytes.get_mut(self.len..self.len + bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                self.len += bytes.len();
-            }
-            None => self.len = N + 1,
+        self.over |= self.bytes.len() + bytes.len() > N;
+        if !self.over {
+            self.bytes.extend_from_slice(bytes);
         }
     }
 }

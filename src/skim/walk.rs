@@ -305,8 +305,9 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
             match chunk[at] {
                 b'"' => {
                     self.gather.finish();
-                    let gather = self.gather;
+                    let gather = std::mem::take(&mut self.gather);
                     self.deliver(gather.held(), visitor);
+                    self.gather = gather;
                     return at + 1;
                 }
                 b'\\' => self.gather.begin_escape(),

@@ -1,7 +1,7 @@
 //! Which headers pass, up and down: an allow-list by class. What is on no list stays here.
 
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// What of a request goes up: content, conditions, and who speaks; Google's client headers, OpenAI's, and tracing. Not
 /// `accept-encoding`: answers are read in passing, so they are asked for as they are.
@@ -60,35 +60,38 @@ fn comes_down(name: &str) -> bool {
     }
 }
 
-/// The headers of a request that go up.
+/// The headers of a request that go up: few of what a client sends.
 pub fn up(headers: &HeaderMap) -> HeaderMap {
-    pass(headers, goes_up)
-}
-
-/// The headers of an answer that go down.
-pub fn down(headers: &HeaderMap) -> HeaderMap {
-    pass(headers, comes_down)
-}
-
-fn pass(headers: &HeaderMap, allowed: impl Fn(&str) -> bool) -> HeaderMap {
     let mut clean = HeaderMap::with_capacity(headers.len());
-    let hop = headers.contains_key(CONNECTION);
     for (name, value) in headers {
-        if allowed(name.as_str()) && !(hop && named_by_connection(headers, name)) {
+        if goes_up(name.as_str()) {
             clean.append(name.clone(), value.clone());
         }
     }
+    stop(&mut clean, headers.get_all(CONNECTION).iter());
     clean
+}
+
+/// The headers of an answer that go down: most of what Google sends.
+pub fn down(mut headers: HeaderMap) -> HeaderMap {
+    let hop: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    stop(&mut headers, hop.iter());
+    let unlisted: Vec<HeaderName> = headers.keys().filter(|name| !comes_down(name.as_str())).cloned().collect();
+    for name in unlisted {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// What `Connection` names is for this hop only.
+fn stop<'v>(headers: &mut HeaderMap, connection: impl Iterator<Item = &'v HeaderValue>) {
+    for name in connection.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')) {
+        headers.remove(name.trim());
+    }
 }
 
 fn prefixed(name: &str, prefixes: &[&str]) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// Whether `Connection` makes the header one for this hop only.
-fn named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let listed = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    listed.flat_map(|list| list.split(',')).any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
 #[cfg(test)]
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn only_listed_headers_come_down() {
-        let came = down(&map(&[
+        let came = down(map(&[
             ("content-type", "application/json"),
             ("server-timing", "gfet4t7; dur=9"),
             ("x-goog-upload-status", "active"),
@@ -130,6 +133,8 @@ mod tests {
             ("alt-svc", "h3"),
             ("transfer-encoding", "chunked"),
             ("location", "https://elsewhere.example"),
+            ("connection", "close, x-goog-hop"),
+            ("x-goog-hop", "1"),
         ]));
         assert_eq!(came.len(), 3);
     }

@@ -77,7 +77,7 @@ pub(super) async fn open(
     call: &Arc<Call>,
     mut lease: Lease,
     answer: Response<reqwest::Body>,
-    patience: Duration,
+    patience: Option<Duration>,
     hold_empty: bool,
 ) -> Result<Response<Relay>, (Lease, Failure)> {
     let (parts, mut body) = answer.into_parts();
@@ -87,7 +87,12 @@ pub(super) async fn open(
     let (mut len, mut whole) = (0, false);
     let interrupted = |error| refused::failure(Verdict::Interrupted, error);
     loop {
-        let chunk = match timeout(patience, next_chunk(&mut body)).await {
+        let next = next_chunk(&mut body);
+        let next = match patience {
+            Some(patience) => timeout(patience, next).await.map_err(|_| Error::DeadlineExceeded(patience)),
+            None => Ok(next.await),
+        };
+        let chunk = match next {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(None) if head.must_finish && ahead.is_empty() => {
                 let why = "the answer ended before its first byte".to_owned();
@@ -98,7 +103,7 @@ pub(super) async fn open(
                 break;
             }
             Ok(Some(Err(why))) => return Err((lease, interrupted(Error::Interrupted(why)))),
-            Err(_) => return Err((lease, interrupted(Error::DeadlineExceeded(patience)))),
+            Err(late) => return Err((lease, interrupted(late))),
         };
         if head.readable {
             meter.feed(&chunk);
@@ -119,7 +124,7 @@ pub(super) async fn open(
     eyes.learn_signatures(&mut meter, lease.key());
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
-        let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, &parts.headers), body };
+        let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, parts.headers), body };
         return Err((lease, Failure { answered: Some(answered), ..refused::failure(Verdict::Empty, Error::Busy) }));
     }
     let mut watch = Box::new(watch(eyes, call, &head, lease, meter));
@@ -130,7 +135,7 @@ pub(super) async fn open(
     }
     let mut reply = Response::new(Relay::stream(ahead, body, watch));
     *reply.status_mut() = parts.status;
-    *reply.headers_mut() = refused::headers_down(eyes, &parts.headers);
+    *reply.headers_mut() = refused::headers_down(eyes, parts.headers);
     Ok(reply)
 }
 

@@ -59,11 +59,11 @@ pub(super) async fn judge(eyes: &Eyes, call: &Call, answer: Response<reqwest::Bo
         _ => Bytes::new(),
     };
     let refusal = Refusal::read(parts.status.as_u16(), &body);
-    judged(eyes, call, parts.status, headers_down(eyes, &parts.headers), &body, refusal)
+    judged(eyes, call, parts.status, headers_down(eyes, parts.headers), &body, refusal)
 }
 
 /// The headers of an answer that go down, without any key: Google puts it into the URL of an upload, for one.
-pub(super) fn headers_down(eyes: &Eyes, headers: &HeaderMap) -> HeaderMap {
+pub(super) fn headers_down(eyes: &Eyes, headers: HeaderMap) -> HeaderMap {
     let mut headers = headers::down(headers);
     for value in headers.values_mut() {
         if let Cow::Owned(clean) = eyes.scrubber.scrub(value.as_bytes()) {

@@ -59,11 +59,12 @@ impl<B: Body> Body for RecordedBody<B> {
             *this.ahead = Some(None);
         }
         let Some(open) = this.open else { return Poll::Ready(frame) };
+        let now = Instant::now();
         match &frame {
             Some(Ok(frame)) => {
                 let len = frame.data_ref().map_or(0, Buf::remaining);
                 if frame.is_data() {
-                    open.record.chunk(len, Instant::now());
+                    open.record.chunk(len, now);
                 }
                 *this.left = this.left.map(|left| left.saturating_sub(len as u64));
                 over = this.inner.is_end_stream();
@@ -80,7 +81,7 @@ impl<B: Body> Body for RecordedBody<B> {
             None => {}
         }
         if over && let Some(open) = this.open.take() {
-            open.end();
+            open.end(now);
         }
         Poll::Ready(frame)
     }

@@ -17,30 +17,31 @@ pub(crate) struct Open {
     pub(crate) polling: bool,
     /// Set once everything went out, though the body may not have been asked for its end.
     pub(crate) whole: bool,
-    /// Set once another will close the record.
-    handed_over: bool,
+    /// Set once the record is closed, or another will close it.
+    over: bool,
 }
 
 impl Open {
     /// Will close `record`. To be made for each record once, or after the one before was handed over.
     pub(crate) fn new(record: Arc<Record>, telemetry: Arc<Telemetry>) -> Self {
-        Self { record, telemetry, polling: false, whole: false, handed_over: false }
+        Self { record, telemetry, polling: false, whole: false, over: false }
     }
 
     /// Leaves it to another to close the record: to what the connection goes on with after HTTP.
     pub(crate) fn hand_over(mut self) {
-        self.handed_over = true;
+        self.over = true;
     }
 
     /// Closes the record: the call is over in order.
-    pub(crate) fn end(self) {
-        self.telemetry.finish(&self.record, Instant::now());
+    pub(crate) fn end(mut self, now: Instant) {
+        self.over = true;
+        self.telemetry.finish(&self.record, now);
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if self.handed_over {
+        if self.over {
             return;
         }
         if self.polling || thread::panicking() {

@@ -87,7 +87,7 @@ impl Answers {
         };
         let began = Instant::now();
         // The layer above keeps the pace only of what goes out.
-        reply.body_mut().keep_pace(self.idle, None, began);
+        reply.body_mut().keep_pace(self.idle, None);
         let gathered = gather(reply, self.answer_bytes_max, &self.room).await;
         record.add_upstream(began.elapsed());
         gathered

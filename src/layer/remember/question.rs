@@ -82,14 +82,15 @@ fn digest(call: &Call, body: &[u8]) -> Digest {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     // With lengths and counts, so that no two heads are the same text.
     let mut put = |part: &[u8]| {
-        head.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        head.extend_from_slice(&part.len().to_le_bytes());
         head.extend_from_slice(part);
     };
     group.into_iter().chain(what).for_each(&mut put);
-    put(&(parameters.len() as u64).to_le_bytes());
+    put(&parameters.len().to_le_bytes());
     parameters.iter().for_each(|parameter| put(parameter.as_bytes()));
     headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value]).for_each(&mut put);
-    Digest::of_parts([&head[..], body])
+    put(Digest::of(body).as_bytes());
+    Digest::of(&head)
 }
 
 /// In the order of their names; those of one name keep theirs, which may mean something.
