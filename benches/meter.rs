@@ -15,11 +15,15 @@ const ROUNDS: usize = 7;
 fn main() {
     println!("{:<28}{:>10}{:>12}{:>14}{:>14}", "frame", "bytes", "GB/s whole", "GB/s by 1400", "ns a frame");
     for (name, frame) in [
+        ("a word", frame_of(" step")),
         ("short text", short()),
         ("long text", frame_of(&"A plain sentence of an answer, forty-eight bytes. ".repeat(80))),
         ("code full of escapes", frame_of(&"fn a() {\n\tlet s = \"x\";\n\tprintln!(\"{s}\\n\");\n}\n".repeat(75))),
         ("image", image(1_500_000)),
+        ("thought signature", signed()),
         ("openai", openai()),
+        ("openai, a word", openai().replace(" at this step by step, as it has two parts", "")),
+        ("interaction", interaction()),
     ] {
         let whole = rate(&frame, frame.len());
         let cut = rate(&frame, 1400);
@@ -41,10 +45,12 @@ fn rate(frame: &str, piece: usize) -> f64 {
     let stream = frame.repeat(usize::max(1, 64_000 / frame.len()));
     let mut meter = Meter::default();
     let rate = best(stream.len(), || {
-        stream.as_bytes().chunks(usize::min(piece, frame.len())).for_each(|chunk| meter.feed(black_box(chunk)));
-        black_box(&meter);
+        for chunk in stream.as_bytes().chunks(usize::min(piece, frame.len())) {
+            meter.feed(black_box(chunk));
+            black_box(meter.signatures().count());
+        }
     });
-    assert!(meter.usage().is_some() && meter.at_boundary());
+    assert!(meter.at_boundary() && (meter.usage().is_some() || frame.starts_with("event:")));
     rate
 }
 
@@ -87,6 +93,19 @@ fn image(bytes: usize) -> String {
     let data = "iVBORw0KGgoAAAANSUhEUgAA".repeat(bytes / 24);
     frame_of("")
         .replace("\"text\": \"\"", &format!("\"inlineData\": {{\"mimeType\": \"image/png\",\"data\": \"{data}\"}}"))
+}
+
+/// The end of a thought: 1,340 bytes, of which a signature is nearly all.
+fn signed() -> String {
+    let signature = "CqcBAdHtim9aB3x9".repeat(60);
+    frame_of("").replace("\"text\": \"\"", &format!("\"text\": \"\",\"thoughtSignature\": \"{signature}\""))
+}
+
+/// 150 bytes of text as the Interactions API writes them: two lines, and no usage before the last event.
+fn interaction() -> String {
+    "event: step.delta\ndata: {\"event_type\":\"step.delta\",\"index\":0,\"delta\":{\"type\":\"text\",\
+     \"text\":\"Let me look at this step by step, as it has two parts\"}}\n\n"
+        .to_owned()
 }
 
 fn openai() -> String {

@@ -5,6 +5,7 @@ use crate::skim::walk::Skim;
 
 mod bytes;
 mod gather;
+mod lines;
 pub mod visitor;
 pub mod walk;
 pub mod constancy;

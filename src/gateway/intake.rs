@@ -203,6 +203,7 @@ impl Intake {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         let told = reserved.is_some();
+        let whole = if told { usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(0) } else { 0 };
         while !http_body::Body::is_end_stream(&body) {
             let frame = timeout(self.patience, body.frame()).await.map_err(|_| Error::BodyTimeout(self.patience))?;
             let Some(frame) = frame else { break };
@@ -214,6 +215,8 @@ impl Intake {
                 first = data;
             } else {
                 if all.is_empty() {
+                    // Its place at once: a body that outgrows its place is copied, each time.
+                    all.reserve(whole);
                     all.extend_from_slice(&first);
                 }
                 all.extend_from_slice(&data);

@@ -130,7 +130,8 @@ impl Visitor for Reading {
     const ROOT: Place = Place::Root;
     const LINES: bool = true;
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "where the walk knows the first byte little of this is left")]
+    #[inline(always)]
     fn value(&mut self, at: Place, first: u8, offset: usize) -> Option<Place> {
         match (at, first) {
             (Place::Root | Place::Element, b'{') => {
@@ -200,7 +201,8 @@ impl Visitor for Reading {
         }
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the walk asks for every key from one place")]
+    #[inline(always)]
     fn key(&mut self, at: Place, key: &[u8]) -> Option<Place> {
         Some(match at {
             Place::InDocument => match key {
@@ -232,10 +234,29 @@ impl Visitor for Reading {
                 b"partMetadata" | b"videoMetadata" | b"mediaResolution" => return None,
                 _ => Place::PartPayload,
             },
+            Place::InChoice => match key {
+                b"delta" | b"message" => Place::Message,
+                b"finish_reason" => Place::Finish,
+                b"text" => Place::Said,
+                _ => return None,
+            },
+            Place::InCandidate => match key {
+                b"content" => Place::Content,
+                b"finishReason" => Place::Finish,
+                _ => return None,
+            },
+            Place::Content if key == b"parts" => Place::Parts,
+            Place::Message => match key {
+                b"content" | b"refusal" => Place::Said,
+                b"tool_calls" | b"function_call" | b"audio" => Place::Items,
+                b"extra_content" => Place::Extra,
+                _ => return None,
+            },
             _ => return Self::lesser(at, key),
         })
     }
 
+    #[inline]
     fn scalar(&mut self, at: Place, scalar: Scalar<'_>) {
         match (at, scalar) {
             (Place::Count(count), Scalar::Word(digits) | Scalar::Text(digits)) => {
@@ -275,18 +296,12 @@ impl Reading {
     /// Where a key leads in the smaller objects.
     fn lesser(at: Place, key: &[u8]) -> Option<Place> {
         Some(match (at, key) {
-            (Place::InCandidate, b"content") => Place::Content,
-            (Place::InCandidate, b"finishReason") | (Place::InChoice, b"finish_reason") => Place::Finish,
-            (Place::Content, b"parts") => Place::Parts,
             (Place::PromptDetails, b"cached_tokens") => Place::Count(Count::Cached),
             (Place::CompletionDetails, b"reasoning_tokens") => Place::Count(Count::Thought),
             (Place::Feedback, b"blockReason") => Place::BlockReason,
-            (Place::InChoice, b"delta" | b"message") => Place::Message,
-            (Place::InChoice, b"text") | (Place::Message, b"content" | b"refusal") => Place::Said,
             (Place::InInteraction, b"usage") | (Place::InMetadata, b"total_usage") => Place::Usage,
             (Place::InInteraction, b"status") => Place::Status,
-            (Place::Message, b"tool_calls" | b"function_call" | b"audio") => Place::Items,
-            (Place::Message | Place::InItem, b"extra_content") | (Place::Extra, b"google") => Place::Extra,
+            (Place::InItem, b"extra_content") | (Place::Extra, b"google") => Place::Extra,
             (Place::Extra | Place::InItem, b"thought_signature") => Place::Signature,
             _ => return None,
         })

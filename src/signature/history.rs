@@ -24,7 +24,7 @@ pub fn in_history(body: &[u8]) -> Vec<Signature> {
 
 fn read(bytes: &[u8]) -> Option<Signature> {
     let mut beginning = Beginning::default();
-    match bytes.iter().try_for_each(|byte| beginning.read(*byte)) {
+    match beginning.read(bytes) {
         ControlFlow::Break(signature) => signature,
         ControlFlow::Continue(()) => None,
     }

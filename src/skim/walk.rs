@@ -1,13 +1,14 @@
 //! The walk over the bytes: a small automaton that keeps its state from chunk to chunk.
 
-use crate::skim::bytes::{CLASSES, Class, find, past_escapes};
+use std::ops::ControlFlow;
+
+use crate::skim::bytes::{CLASSES, Class, find, near, past_escapes, word_length};
 use crate::skim::gather::Gather;
+use crate::skim::lines::Lines;
 use crate::skim::visitor::{Scalar, Visitor};
 
 /// The most levels that a walk may have: a bit each.
 const LEVELS_MAX: usize = 16;
-/// What stands before a document in a stream of events.
-const PREFIX: &[u8; 5] = b"data:";
 /// An escape that a search found within so many bytes is one of many.
 const NEAR: usize = 8;
 
@@ -16,46 +17,31 @@ const NEAR: usize = 8;
 ///
 /// It does not check the JSON: rubbish is walked over as well as it can be, never a panic, every byte seen once.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts that do not hang together")]
 pub struct Skim<V: Visitor, const N: usize, const LEVELS: usize = 12> {
     state: State,
-    /// Whether the document began on a `data:` line, so that the line's end ends it.
-    bound: bool,
-    /// Whether a document began without `data:`.
-    bare: bool,
-    /// Whether the last line between documents ended with CR LF.
-    crlf: bool,
-    /// The last byte of the chunk before.
-    last: u8,
+    lines: Lines,
     /// How many of `stack` are in use.
     depth: u8,
     /// A bit for each level: set for an object.
     objects: u16,
     /// Where the members of the containers around are.
     stack: [V::Place; LEVELS],
+    /// Where the members of the innermost one are, and whether it is an object.
+    members: V::Place,
+    object: bool,
     /// Whether a string, coming now, is a key.
     key: bool,
     /// Where the value that comes now is; `None`: unwanted, or none is due.
     place: Option<V::Place>,
     /// How many containers are open from the outermost skipped one on.
     skipped: u64,
-    /// Where in the chunk the line or document began.
-    start: usize,
     gather: Gather<N>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
-    /// At a line's first byte; `true` after an empty line, or before anything.
-    Line(bool),
-    /// After so many bytes of `data:`.
-    Prefix(u8),
-    /// After `data:`.
-    Data,
-    /// After a document, or white space at a line's beginning.
-    After,
-    /// In the rest of a line that holds no document.
-    Rest,
+    /// Between documents.
+    Outside,
     /// In a document, between its strings and words.
     Between,
     /// In a string that is gathered.
@@ -72,18 +58,16 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Default for Skim<V, N, LEV
     fn default() -> Self {
         const { assert!(LEVELS <= LEVELS_MAX) };
         Self {
-            state: State::Line(true),
-            bound: false,
-            bare: false,
-            crlf: true,
-            last: 0,
+            state: State::Outside,
+            lines: Lines::default(),
             depth: 0,
             objects: 0,
             stack: [V::ROOT; LEVELS],
+            members: V::ROOT,
+            object: false,
             key: false,
             place: None,
             skipped: 0,
-            start: 0,
             gather: Gather::default(),
         }
     }
@@ -92,187 +76,211 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Default for Skim<V, N, LEV
 impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
     /// Walks on over the next bytes.
     pub fn feed(&mut self, chunk: &[u8], visitor: &mut V) {
-        self.start = 0;
+        self.lines.start = 0;
         let mut at = 0;
         while at < chunk.len() {
             at = match self.state {
+                State::Outside => self.outside(chunk, at),
                 State::Between => self.between(chunk, at, visitor),
                 State::Skip => self.skip(chunk, at, visitor),
                 State::Mute(_) => self.mute(chunk, at, visitor),
                 State::Text => self.text(chunk, at, visitor),
                 State::Word => self.word(chunk, at, visitor),
-                _ => self.outside(chunk, at),
             };
         }
-        self.last = chunk.last().copied().unwrap_or(self.last);
+        self.lines.chunk_ended(chunk);
     }
 
     /// Whether every document so far stood on a `data:` line and the bytes ended with an empty line, or did not begin.
     pub fn between_frames(&self) -> bool {
-        self.state == State::Line(true) && self.last != b'\r' && !self.bare
+        self.state == State::Outside && self.lines.between_frames()
     }
 
     /// Whether the last line outside a document ended with CR LF.
     pub fn crlf(&self) -> bool {
-        self.crlf
+        self.lines.crlf
     }
 
-    /// One byte, or the rest of a line, outside documents.
+    /// To the next document, whose value is wanted as the root.
     fn outside(&mut self, chunk: &[u8], at: usize) -> usize {
-        let byte = chunk[at];
-        self.state = match (self.state, byte) {
-            (State::Rest, _) if V::LINES => match memchr::memchr(b'\n', &chunk[at..]) {
-                Some(newline) => return self.newline(chunk, at + newline, false),
-                None => return chunk.len(),
-            },
-            (State::Rest, _) => return chunk.len(),
-            (state, b'\n') => return self.newline(chunk, at, matches!(state, State::Line(_))),
-            (State::Line(_) | State::Data | State::After, b'{' | b'[') => {
-                self.bound = self.state == State::Data;
-                self.bare |= !self.bound;
-                self.start = if self.bound { self.start } else { at };
-                (self.place, self.key) = (Some(V::ROOT), false);
-                self.state = State::Between;
-                return at;
-            }
-            (State::Line(_) | State::After, b'd') if V::LINES => {
-                self.start = at;
-                State::Prefix(1)
-            }
-            (State::Prefix(read), _) if byte == PREFIX[usize::from(read)] => {
-                if read == 4 {
-                    State::Data
-                } else {
-                    State::Prefix(read + 1)
-                }
-            }
-            (State::Line(_) | State::After, b' ' | b'\t') | (State::After, b'\r' | b',') => State::After,
-            (state @ (State::Line(_) | State::Data), b'\r' | b' ' | b'\t') => state,
-            _ => State::Rest,
-        };
-        at + 1
+        let at = self.lines.walk(chunk, at, V::LINES);
+        if at < chunk.len() {
+            (self.state, self.place, self.key) = (State::Between, Some(V::ROOT), false);
+        }
+        at
     }
 
-    /// The line ends at `at`: the next one begins, whatever was open.
-    fn newline(&mut self, chunk: &[u8], at: usize, empty: bool) -> usize {
-        self.crlf = at.checked_sub(1).map_or(self.last, |before| chunk[before]) == b'\r';
-        self.state = State::Line(empty);
+    /// The line ends at `at`, and the document with it, whatever was open.
+    fn break_off(&mut self, chunk: &[u8], at: usize) -> usize {
+        self.lines.broke_off(chunk, at);
+        self.state = State::Outside;
         (self.depth, self.skipped, self.place, self.key) = (0, 0, None, false);
         at + 1
     }
 
-    /// From one string or word of a document to the next.
+    /// Over the structure of a document, and over its strings and words while they are whole and plain.
     fn between(&mut self, chunk: &[u8], mut at: usize, visitor: &mut V) -> usize {
         while let Some(&byte) = chunk.get(at) {
-            match CLASSES[usize::from(byte)] {
-                Class::Newline if V::LINES && self.bound => return self.newline(chunk, at, false),
-                Class::Space | Class::Newline => at += 1,
+            let passed = match CLASSES[usize::from(byte)] {
+                Class::Newline if V::LINES && self.lines.bound => return self.break_off(chunk, at),
+                Class::Space | Class::Newline => ControlFlow::Continue(at + 1),
+                Class::Quote if self.key => self.object(chunk, at + 1, visitor),
                 Class::Quote => {
-                    at = self.quote(chunk, at, visitor);
-                    if self.state != State::Between {
-                        return at;
-                    }
+                    let place = self.place.take();
+                    self.string(chunk, at, place, visitor)
                 }
                 Class::Comma => {
                     self.next();
-                    at += 1;
+                    ControlFlow::Continue(at + 1)
                 }
-                Class::Open => {
-                    self.open(byte, at, visitor);
-                    at += 1;
-                    if self.state != State::Between {
-                        return at;
-                    }
+                Class::Open => self.open(byte, at, visitor),
+                Class::Close => self.close(at, visitor),
+                Class::Other => {
+                    let place = self.place.take();
+                    self.bare(chunk, at, place, visitor)
                 }
-                Class::Close => {
-                    self.depth -= 1;
-                    visitor.end(self.stack[usize::from(self.depth)]);
-                    self.ended();
-                    at += 1;
-                    if self.depth == 0 {
-                        return at;
-                    }
-                }
-                Class::Other => match self.place.take() {
-                    None => at += 1,
-                    Some(place) => {
-                        self.place = visitor.value(place, byte, at);
-                        if self.place.is_some() {
-                            self.gather.clear();
-                            self.state = State::Word;
-                            at = self.word(chunk, at, visitor);
-                            if self.state != State::Between {
-                                return at;
-                            }
-                        }
-                    }
-                },
+            };
+            match passed {
+                ControlFlow::Continue(passed) => at = passed,
+                ControlFlow::Break(at) => return at,
             }
         }
         at
     }
 
+    /// Over the members of an object, while one follows the other as usual, from the first byte of a key on.
+    fn object(&mut self, chunk: &[u8], mut at: usize, visitor: &mut V) -> ControlFlow<usize, usize> {
+        self.key = false;
+        let mut rest = &chunk[at..];
+        loop {
+            let (key, after) = rest.split_at(near(rest));
+            let value = match after {
+                [b'"', b':', b' ', value @ ..] | [b'"', b':', value @ ..] | [b'"', value @ ..] => value,
+                _ => {
+                    self.key = true;
+                    return ControlFlow::Break(self.gathers(chunk, at, at + key.len()));
+                }
+            };
+            let place = if key.len() <= N { visitor.key(self.members, key) } else { None };
+            at = chunk.len() - value.len();
+            at = match value.first().map(|byte| CLASSES[usize::from(*byte)]) {
+                Some(Class::Quote) => self.string(chunk, at, place, visitor)?,
+                Some(Class::Other) => self.bare(chunk, at, place, visitor)?,
+                _ => {
+                    self.place = place;
+                    return ControlFlow::Continue(at);
+                }
+            };
+            match &chunk[at..] {
+                [b',', b'"', next @ ..] => (rest, at) = (next, at + 2),
+                _ => return ControlFlow::Continue(at),
+            }
+        }
+    }
+
+    /// A string that is no key begins at `at`. No value is due when it has passed.
+    #[inline]
+    fn string(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        place: Option<V::Place>,
+        visitor: &mut V,
+    ) -> ControlFlow<usize, usize> {
+        let begin = at + 1;
+        let place = place.and_then(|place| visitor.value(place, b'"', at));
+        let (text, after) = chunk[begin..].split_at(near(&chunk[begin..]));
+        let end = begin + text.len();
+        if after.first() == Some(&b'"') {
+            if let Some(place) = place {
+                visitor.scalar(place, if text.len() <= N { Scalar::Text(text) } else { Scalar::Long });
+            }
+            return ControlFlow::Continue(end + 1);
+        }
+        self.place = place;
+        if place.is_none() {
+            self.state = State::Mute(false);
+            return ControlFlow::Break(end);
+        }
+        ControlFlow::Break(self.gathers(chunk, begin, end))
+    }
+
+    /// A word begins at `at`, or something that has no place here.
+    #[inline]
+    fn bare(&mut self, chunk: &[u8], at: usize, place: Option<V::Place>, visitor: &mut V) -> ControlFlow<usize, usize> {
+        let (word, after) = chunk[at..].split_at(word_length(&chunk[at..]));
+        let end = at + word.len();
+        if let Some(place) = place.and_then(|place| visitor.value(place, chunk[at], at)) {
+            if after.is_empty() {
+                self.place = Some(place);
+                self.gathers(chunk, at, end);
+                self.state = State::Word;
+                return ControlFlow::Break(end);
+            }
+            visitor.scalar(place, if word.len() <= N { Scalar::Word(word) } else { Scalar::Long });
+        }
+        ControlFlow::Continue(end)
+    }
+
     /// After a comma or a container's beginning: a key or an element is due.
+    #[inline]
     fn next(&mut self) {
-        let Some(level) = self.depth.checked_sub(1) else { return };
-        self.key = (self.objects >> level) & 1 == 1;
-        self.place = if self.key { None } else { Some(self.stack[usize::from(level)]) };
+        (self.key, self.place) = if self.object { (true, None) } else { (false, Some(self.members)) };
     }
 
     /// A value ended: nothing is due before the next comma.
+    #[inline]
     fn ended(&mut self) {
         (self.place, self.key) = (None, false);
-        self.state = if self.depth == 0 { State::After } else { State::Between };
+        self.state = State::Between;
+        if self.depth == 0 {
+            self.lines.whole();
+            self.state = State::Outside;
+        }
     }
 
-    fn open(&mut self, byte: u8, at: usize, visitor: &mut V) {
-        let offset = if self.depth == 0 { self.start } else { at };
+    #[inline]
+    fn open(&mut self, byte: u8, at: usize, visitor: &mut V) -> ControlFlow<usize, usize> {
+        let offset = if self.depth == 0 { self.lines.start } else { at };
         let members = self.place.take().and_then(|place| visitor.value(place, byte, offset));
         let level = usize::from(self.depth);
         if let (Some(members), Some(slot)) = (members, self.stack.get_mut(level)) {
-            *slot = members;
+            (*slot, self.members, self.object) = (members, members, byte == b'{');
             self.depth += 1;
-            self.objects = (self.objects & !(1 << level)) | (u16::from(byte == b'{') << level);
+            self.objects = (self.objects & !(1 << level)) | (u16::from(self.object) << level);
             self.next();
+            ControlFlow::Continue(at + 1)
         } else {
             self.skipped = 1;
             self.state = State::Skip;
+            ControlFlow::Break(at + 1)
         }
     }
 
-    /// A string begins at `at`.
     #[inline]
-    fn quote(&mut self, chunk: &[u8], at: usize, visitor: &mut V) -> usize {
-        let begin = at + 1;
-        if !self.key {
-            self.place = self.place.and_then(|place| visitor.value(place, b'"', at));
-            if self.place.is_none() {
-                self.state = State::Mute(false);
-                return self.mute(chunk, begin, visitor);
-            }
-        }
-        // Most strings are whole and plain: they are read where they are.
-        if let Some(length) = find(&chunk[begin..], V::LINES)
-            && chunk[begin + length] == b'"'
-        {
-            self.deliver(Some(&chunk[begin..begin + length]), visitor);
-            let after = begin + length + 1;
-            // The usual `: ` after a key need not go round.
-            return after + if chunk[after..].starts_with(b": ") { 2 } else { 0 };
-        }
+    fn close(&mut self, at: usize, visitor: &mut V) -> ControlFlow<usize, usize> {
+        visitor.end(self.members);
+        self.depth -= 1;
+        self.ended();
+        let Some(level) = self.depth.checked_sub(1) else { return ControlFlow::Break(at + 1) };
+        self.members = self.stack[usize::from(level)];
+        self.object = (self.objects >> level) & 1 == 1;
+        ControlFlow::Continue(at + 1)
+    }
+
+    /// A string that began at `begin` is not over at `end`, or not plain: it is gathered.
+    fn gathers(&mut self, chunk: &[u8], begin: usize, end: usize) -> usize {
         self.gather.clear();
+        self.gather.extend(&chunk[begin..end]);
         self.state = State::Text;
-        begin
+        end
     }
 
     /// A string ended; `None` if it was too long to be held.
-    #[inline]
     fn deliver(&mut self, text: Option<&[u8]>, visitor: &mut V) {
-        let text = text.filter(|text| text.len() <= N);
         if self.key {
             self.key = false;
-            let members = self.stack[usize::from(self.depth) - 1];
-            self.place = text.and_then(|key| visitor.key(members, key));
+            self.place = text.and_then(|key| visitor.key(self.members, key));
             self.state = State::Between;
         } else {
             if let Some(place) = self.place {
@@ -287,7 +295,7 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
         while let Some(&byte) = chunk.get(at) {
             if self.gather.in_escape() {
                 if V::LINES && byte == b'\n' {
-                    return self.newline(chunk, at, false);
+                    return self.break_off(chunk, at);
                 }
                 at += usize::from(self.gather.escaped(byte));
                 continue;
@@ -296,24 +304,21 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
                 self.state = State::Mute(false);
                 return at;
             }
-            let Some(length) = find(&chunk[at..], V::LINES) else {
-                self.gather.extend(&chunk[at..]);
-                return chunk.len();
-            };
-            self.gather.extend(&chunk[at..at + length]);
-            at += length;
-            match chunk[at] {
-                b'"' => {
+            let end = at + find(&chunk[at..], V::LINES);
+            self.gather.extend(&chunk[at..end]);
+            match chunk.get(end) {
+                None => return end,
+                Some(b'"') => {
                     self.gather.finish();
                     let gather = std::mem::take(&mut self.gather);
                     self.deliver(gather.held(), visitor);
                     self.gather = gather;
-                    return at + 1;
+                    return end + 1;
                 }
-                b'\\' => self.gather.begin_escape(),
-                _ => return self.newline(chunk, at, false),
+                Some(b'\\') => self.gather.begin_escape(),
+                Some(_) => return self.break_off(chunk, end),
             }
-            at += 1;
+            at = end + 1;
         }
         at
     }
@@ -328,24 +333,22 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
                 at += 1;
                 continue;
             }
-            let Some(length) = find(&chunk[at..], V::LINES) else {
-                at = chunk.len();
-                break;
-            };
+            let length = find(&chunk[at..], V::LINES);
             at += length;
-            match chunk[at] {
-                b'"' if self.skipped > 0 => {
+            match chunk.get(at) {
+                None => break,
+                Some(b'"') if self.skipped > 0 => {
                     self.state = State::Skip;
                     return at + 1;
                 }
-                b'"' => {
+                Some(b'"') => {
                     // It may be a key or wanted value that was too long.
                     self.deliver(None, visitor);
                     return at + 1;
                 }
-                b'\\' if length < NEAR => (at, escaped) = past_escapes(chunk, at),
-                b'\\' => (at, escaped) = (at + 1, true),
-                _ => return self.newline(chunk, at, false),
+                Some(b'\\') if length < NEAR => (at, escaped) = past_escapes(chunk, at),
+                Some(b'\\') => (at, escaped) = (at + 1, true),
+                Some(_) => return self.break_off(chunk, at),
             }
         }
         self.state = State::Mute(escaped);
@@ -354,21 +357,15 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
 
     /// On in a number or word.
     fn word(&mut self, chunk: &[u8], at: usize, visitor: &mut V) -> usize {
-        let length = chunk[at..].iter().position(|byte| !matches!(CLASSES[usize::from(*byte)], Class::Other));
-        let Some(length) = length else {
-            self.gather.extend(&chunk[at..]);
-            return chunk.len();
-        };
-        let mut word = Some(&chunk[at..at + length]).filter(|word| word.len() <= N);
-        if self.gather.held() != Some(&[]) {
-            self.gather.extend(&chunk[at..at + length]);
-            word = self.gather.held();
+        let end = at + word_length(&chunk[at..]);
+        self.gather.extend(&chunk[at..end]);
+        if end < chunk.len() {
+            if let Some(place) = self.place {
+                visitor.scalar(place, self.gather.held().map_or(Scalar::Long, Scalar::Word));
+            }
+            self.ended();
         }
-        if let Some(place) = self.place {
-            visitor.scalar(place, word.map_or(Scalar::Long, Scalar::Word));
-        }
-        self.ended();
-        at + length
+        end
     }
 
     /// On below a skipped container.
@@ -391,7 +388,7 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
                         return at;
                     }
                 }
-                Class::Newline if V::LINES && self.bound => return self.newline(chunk, at - 1, false),
+                Class::Newline if V::LINES && self.lines.bound => return self.break_off(chunk, at - 1),
                 _ => {}
             }
         }

@@ -100,7 +100,7 @@ impl Programs {
 
     pub fn start(&self, kind: Kind) -> Rival {
         let origin = format!("http://127.0.0.1:{UPSTREAM_PORT}");
-        let command = match kind {
+        let mut command = match kind {
             Kind::Through => {
                 let mut command = pinned(&self.own.join("through"));
                 command.arg(kind.port().to_string()).arg(origin);
@@ -116,6 +116,8 @@ impl Programs {
             Kind::GeminateLive => self.geminate(kind, &format!("http://127.0.0.1:{LIVE_UPSTREAM_PORT}"), "http1"),
             Kind::Nginx => self.nginx(kind),
         };
+        // As the image and the service have it.
+        command.env("MIMALLOC_PURGE_DELAY", "100");
         let address = Address { at: SocketAddr::from(([127, 0, 0, 1], kind.port())), token: TOKEN };
         Rival { kind, running: Running::start(command, kind.port()), address }
     }
