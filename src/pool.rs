@@ -23,6 +23,7 @@ pub mod storm;
 pub mod first_bytes;
 pub mod twins;
 pub mod turns;
+pub mod scene;
 pub mod lane;
 pub mod lease;
 pub mod view;

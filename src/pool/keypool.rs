@@ -14,11 +14,12 @@ use crate::pool::budgets::Budgets;
 use crate::pool::homes::Homes;
 use crate::pool::key::{Ceilings, Key, KeySpec};
 use crate::pool::lane::{Avoid, Keys, Lane, Only};
-use crate::pool::lease::{Lease, Scene, SharedLane};
+use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Life, Probing, Project, Rest, Roster, SharedRoster};
+use crate::pool::scene::Scene;
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
 const LANES_MAX: usize = 256;

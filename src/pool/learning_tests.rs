@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use crate::pool::ask::Avoid;
 use crate::pool::key::{Ceilings, KeySpec};
-use crate::pool::lease::{Lease, Moment};
+use crate::pool::lease::Lease;
 use crate::pool::memory::Clocks;
 use crate::pool::reason::Reason;
+use crate::pool::scene::Moment;
 use crate::pool::view::KeyView;
 use crate::pool::{Choice, KeyPool};
 use crate::refusal::{Refusal, Violation};

@@ -15,17 +15,13 @@ use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
 use crate::pool::lane::{Avoid, Keys, Lane};
 use crate::pool::reason::Reason;
-use crate::pool::roster::{Rest, SharedRoster};
+use crate::pool::roster::Rest;
+use crate::pool::scene::{Moment, Scene};
 use crate::pool::standing::Standing;
-use crate::pool::storm::Storms;
 use crate::pool::turns::Turns;
-use crate::pool::twins::Twins;
 use crate::quota;
 use crate::refusal::Refusal;
 use crate::verdict::Verdict;
-
-/// How long waking keys are spread, so that they do not return in a herd.
-const JITTER: Duration = Duration::from_secs(2);
 
 /// A lane under its lock, and those who wait for it.
 #[derive(Debug)]
@@ -112,42 +108,6 @@ impl SharedLane {
         }
         seen
     }
-}
-
-/// A moment as failures need it: both clocks and a throw of dice.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// The clock that never jumps.
-    pub now: Instant,
-    /// The clock that Google's day follows.
-    pub wall: Timestamp,
-    /// Between 0 and 1.
-    pub dice: f64,
-}
-
-impl Moment {
-    fn jitter(&self) -> Duration {
-        JITTER.mul_f64(self.dice.clamp(0.0, 1.0))
-    }
-
-    /// The rest of this minute, for refusals that do not say when.
-    fn rest_of_minute(&self) -> Duration {
-        let second = self.wall.as_second().rem_euclid(60).unsigned_abs();
-        Duration::from_secs(60 - second)
-    }
-}
-
-/// What the leases of a pool share.
-#[derive(Debug)]
-pub struct Scene {
-    /// The states above the models.
-    pub roster: Arc<SharedRoster>,
-    /// Bare refusals that may be a storm.
-    pub storms: Mutex<Storms>,
-    /// Projects that may be one.
-    pub twins: Mutex<Twins>,
-    /// Whether any project was told that its grounded requests are spent.
-    pub grounding: AtomicBool,
 }
 
 /// Dropped without a verdict, it counts as abandoned and frees its trial.

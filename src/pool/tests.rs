@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use crate::pool::key::{Ceilings, KeySpec};
 use crate::pool::lane::Avoid;
-use crate::pool::lease::{Lease, Moment};
+use crate::pool::lease::Lease;
 use crate::pool::memory::{Clocks, Memory};
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
+use crate::pool::scene::Moment;
 use crate::pool::view::KeyView;
 use crate::pool::{Choice, KeyPool, Probe};
 use crate::refusal::Refusal;
