@@ -113,7 +113,10 @@ impl Books {
             let turn = grants.get(first + usize::try_from(promise.before).unwrap_or(usize::MAX));
             let told = promise.at + promise.back;
             match turn {
-                Some(truth) => Some(told.saturating_duration_since(*truth).as_secs_f64() - truth.saturating_duration_since(told).as_secs_f64()),
+                Some(truth) => Some(
+                    told.saturating_duration_since(*truth).as_secs_f64()
+                        - truth.saturating_duration_since(told).as_secs_f64(),
+                ),
                 None => end.filter(|end| told < *end).map(|end| -(end - told).as_secs_f64()),
             }
         };

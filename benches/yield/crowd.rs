@@ -43,15 +43,18 @@ async fn one(world: Rc<World>, server: Rc<Server>, client: usize) {
     let mut requests = JoinSet::new();
     let mut next = world.started.now;
     loop {
-        next += dice.pause(plan.rate);
-        #[expect(clippy::cast_precision_loss, reason = "prompts of a few thousand")]
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "prompts of a few thousand")]
-        let tokens = (world.scenario.tokens as f64 * dice.factor(TOKENS_SPREAD)) as u64;
-        let late = LATE.mul_f64(dice.throw());
-        sleep_until(next).await;
-        if world.one_more() {
-            let ask = Ask { client, model: plan.model, tokens };
-            requests.spawn_local(request(Rc::clone(&world), Rc::clone(&server), ask, late));
+        next += dice.pause(plan.rate / f64::from(plan.at_once));
+        for _ in 0..plan.at_once {
+            #[expect(clippy::cast_precision_loss, reason = "prompts of a few thousand")]
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "prompts of a few thousand")]
+            let tokens = (world.scenario.tokens as f64 * dice.factor(TOKENS_SPREAD)) as u64;
+            let late = LATE.mul_f64(dice.throw());
+            // The first of them comes when its time has come, the others with it.
+            sleep_until(next).await;
+            if world.one_more() {
+                let ask = Ask { client, model: plan.model, tokens };
+                requests.spawn_local(request(Rc::clone(&world), Rc::clone(&server), ask, late));
+            }
         }
         while requests.try_join_next().is_some() {}
     }

@@ -25,7 +25,7 @@ impl Dice {
 
     /// Evenly between two times.
     pub(crate) fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        least + (most - least).mul_f64(self.throw())
+        least + most.saturating_sub(least).mul_f64(self.throw())
     }
 
     /// The time until the next of events that come `rate` a second, each for itself.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::sim::books::Books;
-use crate::sim::scenario::{Bars, Scenario};
+use crate::sim::scenario::{Bars, KeyPlan, Scenario};
 
 /// A Retry-After is right within this.
 const RIGHT_S: f64 = 2.0;
@@ -97,7 +97,11 @@ fn fairness(books: &Books) -> f64 {
         }
         left -= ask;
     }
-    let got = books.accounts.iter().filter(|account| account.asked > 0).map(|account| account.served as f64 / (account.asked as f64).min(level.max(1.0)));
+    let got = books
+        .accounts
+        .iter()
+        .filter(|account| account.asked > 0)
+        .map(|account| account.served as f64 / (account.asked as f64).min(level.max(1.0)));
     let got: Vec<f64> = got.collect();
     let (sum, squares) = (got.iter().sum::<f64>(), got.iter().map(|got| got * got).sum::<f64>());
     if squares == 0.0 { 1.0 } else { sum * sum / (got.len() as f64 * squares) }
@@ -107,7 +111,7 @@ fn fairness(books: &Books) -> f64 {
 fn weights(scenario: &Scenario, books: &Books) -> f64 {
     let weights: u32 = scenario.keys.iter().map(|key| key.weight).sum();
     let all: u64 = books.by_key.iter().sum();
-    let off = |(key, count): (&crate::sim::scenario::KeyPlan, &u64)| {
+    let off = |(key, count): (&KeyPlan, &u64)| {
         (f64::from(key.weight) / f64::from(weights) - *count as f64 / all.max(1) as f64).abs() * 100.0
     };
     scenario.keys.iter().zip(&books.by_key).map(off).fold(0.0, f64::max)

@@ -5,14 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use geminate::alias::Aliases;
 use geminate::backoff::{Facts, Next, Plan, removes_its_key};
 use geminate::endpoint::{Endpoint, Surface};
-use geminate::alias::Aliases;
+use geminate::pool::KeyPool;
 use geminate::pool::key::{Ceilings, KeySpec};
 use geminate::pool::lane::Avoid;
 use geminate::pool::lease::{Lease, Moment};
 use geminate::pool::memory::{Clocks, Memory};
-use geminate::pool::KeyPool;
 use geminate::refusal::Refusal;
 use geminate::secret::Secret;
 use geminate::settings::Settings;
@@ -23,7 +23,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::sim::google::Said;
 use crate::sim::line::{self, Out, Place};
-use crate::sim::scenario::Scenario;
+use crate::sim::scenario::{KeyPlan, Scenario};
 use crate::sim::{Ask, Denied, World};
 
 /// Over which time the budget's share of retries is taken.
@@ -48,7 +48,7 @@ impl fmt::Debug for Gate {
 
 impl Gate {
     pub(crate) fn new(scenario: &Scenario, started: Clocks) -> Self {
-        let spec = |(n, key): (usize, &crate::sim::scenario::KeyPlan)| KeySpec {
+        let spec = |(n, key): (usize, &KeyPlan)| KeySpec {
             id: (n + 1).to_string().into(),
             secret: Secret::new(format!("fake-key-{n:06}")),
             weight: key.weight,
@@ -107,9 +107,11 @@ impl Gate {
             else {
                 return Ok(());
             };
-            let Next::Again { pause, elsewhere, budgeted } = next else { return Err(self.end(&pool, verdict, ask, world)) };
+            let Next::Again { pause, elsewhere, budgeted } = next else {
+                return Err(Self::end(&pool, verdict, ask, world));
+            };
             if budgeted && !self.budget.withdraw() {
-                return Err(self.end(&pool, verdict, ask, world));
+                return Err(Self::end(&pool, verdict, ask, world));
             }
             tried.push(key);
             if elsewhere {
@@ -162,7 +164,7 @@ impl Gate {
     }
 
     /// What the client is told when no other attempt can help.
-    fn end(&self, pool: &KeyPool, verdict: Verdict, ask: &Ask, world: &World) -> Denied {
+    fn end(pool: &KeyPool, verdict: Verdict, ask: &Ask, world: &World) -> Denied {
         if !removes_its_key(verdict) {
             return Denied { retry_after: Some(FAILED), before: 0, refused: false };
         }

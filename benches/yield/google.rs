@@ -1,8 +1,9 @@
 //! Google as far as quotas show it: what it does with a call, by the same arithmetic as the mock's.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use geminate::mock::{Moment, Quota, Refusal, Shape, Shortage, Tier, Usage, Violation, Measure};
+use geminate::mock::{Measure, Moment, Quota, Refusal, Shape, Shortage, Tier, Usage, Violation};
 use geminate::pool::memory::Clocks;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -38,13 +39,15 @@ pub(crate) struct Counts {
     pub(crate) refused_later: u64,
     pub(crate) overloaded: u64,
     /// Refusals for a spent day, by project and day.
-    pub(crate) days: std::collections::BTreeMap<(usize, Date), u64>,
+    pub(crate) days: BTreeMap<(usize, Date), u64>,
 }
 
 #[derive(Debug)]
 struct Project {
     quota: Quota,
     usages: Vec<Usage>,
+    /// When somebody else uses it next.
+    stranger: Option<Instant>,
 }
 
 /// The projects, and what they used.
@@ -58,6 +61,8 @@ pub(crate) struct Google {
     keys: Vec<Option<usize>>,
     models: &'static [&'static str],
     waves: bool,
+    /// How much of each project's requests others use.
+    strangers: f64,
     changes: Vec<Change>,
     dice: Dice,
     day: (Date, Instant),
@@ -73,6 +78,7 @@ impl Google {
             keys: scenario.keys.iter().map(|key| (!key.dead).then_some(key.project)).collect(),
             models: scenario.models,
             waves: scenario.waves,
+            strangers: scenario.strangers,
             changes: scenario.changes.to_vec(),
             dice: Dice::new(scenario.seed, 1),
             day: (Date::default(), started.now),
@@ -82,7 +88,11 @@ impl Google {
         let projects = scenario.keys.iter().map(|key| key.project + 1).max().unwrap_or(0);
         let quota = |project: usize| scenario.keys.iter().find(|key| key.project == project).map(|key| key.quota);
         google.projects = (0..projects)
-            .map(|project| Project { quota: quota(project).unwrap_or_default(), usages: usages.clone() })
+            .map(|project| Project {
+                quota: quota(project).unwrap_or_default(),
+                usages: usages.clone(),
+                stranger: (scenario.strangers > 0.0).then_some(started.now),
+            })
             .collect();
         google
     }
@@ -121,9 +131,23 @@ impl Google {
             }
             self.changes.remove(0);
         }
+        self.let_strangers(project, model, now);
         let moment = self.moment(now);
-        let Project { quota, usages } = &mut self.projects[project];
+        let Project { quota, usages, .. } = &mut self.projects[project];
         usages[model].take(quota, self.shape, tokens, &moment)
+    }
+
+    /// Others use the project of their own accord: what they used since the last look is made up for.
+    fn let_strangers(&mut self, project: usize, model: usize, now: Instant) {
+        while let Some(at) = self.projects[project].stranger.filter(|at| *at <= now) {
+            let moment = self.moment(at);
+            let Project { quota, usages, stranger } = &mut self.projects[project];
+            // Refused or not is their own affair.
+            let _ = usages[model].take(quota, self.shape, 1_000, &moment);
+            #[expect(clippy::cast_precision_loss, reason = "a limit of a few hundred")]
+            let rate = quota.rpm.unwrap_or(1) as f64 * self.strangers / 60.0;
+            *stranger = Some(at + self.dice.pause(rate));
+        }
     }
 
     /// Whether a call that was counted meets an overload.

@@ -8,6 +8,7 @@
 #[path = "sim.rs"]
 mod sim;
 
+use std::cmp::Reverse;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,14 +41,25 @@ fn main() -> ExitCode {
     let all = played(&jobs);
     println!(
         "{:<38}{:<9}{:<7}{:>8}{:>8}{:>8}{:>9}{:>8}{:>7}{:>7}{:>7}{:>8}{:>7}",
-        "scenario", "shape", "way", "share %", "waste %", "later %", "refused", "failed", "wait", "quiet", "told %",
-        "worst s", "fair"
+        "scenario",
+        "shape",
+        "way",
+        "share %",
+        "waste %",
+        "later %",
+        "refused",
+        "failed",
+        "wait",
+        "quiet",
+        "told %",
+        "worst s",
+        "fair"
     );
     let mut missed = 0;
     for ((scenario, shape), played) in jobs.iter().zip(&all) {
-        let misses = played.pool.0.missed(&scenario.bars);
-        missed += misses.len();
-        let mark = if misses.is_empty() { String::new() } else { format!("  MISSED: {}", misses.join(", ")) };
+        let names = played.pool.0.missed(&scenario.bars);
+        missed += names.len();
+        let mark = if names.is_empty() { String::new() } else { format!("  MISSED: {}", names.join(", ")) };
         row(scenario.name, &shape.to_string(), "pool", &played.pool.0, &mark);
         row("", "", "turns", &played.turns.0, "");
         if given("--minutes") {
@@ -84,20 +96,22 @@ fn row(name: &str, shape: &str, way: &str, figures: &Figures, mark: &str) {
 /// Plays all of it on all cores.
 fn played(jobs: &[(&Scenario, Shape)]) -> Vec<Played> {
     let next = AtomicUsize::new(0);
+    // The longest first, so that no core waits for another at the end.
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|at| Reverse(jobs[*at].0.keys.len()));
     let done: Mutex<Vec<(usize, Played)>> = Mutex::default();
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((scenario, shape)) = jobs.get(at) else { break };
-                    let oracle = play(scenario, *shape, Way::Oracle);
+                while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (scenario, shape) = jobs[*at];
+                    let oracle = play(scenario, shape, Way::Oracle);
                     let of = |way| {
-                        let books = play(scenario, *shape, way);
+                        let books = play(scenario, shape, way);
                         (Figures::of(scenario, &books, &oracle), books)
                     };
                     let played = Played { pool: of(Way::Pool), turns: of(Way::Turns), oracle };
-                    done.lock().expect("no player panics").push((at, played));
+                    done.lock().expect("no player panics").push((*at, played));
                 }
             });
         }

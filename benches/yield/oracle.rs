@@ -17,10 +17,13 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 const OVERLOADS_MAX: u32 = 3;
 const OVERLOAD_PAUSE: Duration = Duration::from_secs(2);
 
-/// When each project may have room, by model.
+/// When each project may have room, the first on top; of equals who was asked longest ago; and a key of it.
+type Rooms = BinaryHeap<Reverse<(Instant, u64, usize)>>;
+
+/// The rooms of each model.
 #[derive(Debug)]
 pub(crate) struct Oracle {
-    rooms: RefCell<Vec<BinaryHeap<Reverse<(Instant, u64, usize)>>>>,
+    rooms: RefCell<Vec<Rooms>>,
     turns: Vec<Mutex<()>>,
     passed: RefCell<u64>,
 }
@@ -29,7 +32,7 @@ impl Oracle {
     pub(crate) fn new(scenario: &Scenario, now: Instant) -> Self {
         let mut keys: Vec<usize> = (0..scenario.keys.len()).filter(|key| !scenario.keys[*key].dead).collect();
         keys.dedup_by_key(|key| scenario.keys[*key].project);
-        let room: BinaryHeap<_> = keys.into_iter().map(|key| Reverse((now, 0, key))).collect();
+        let room: Rooms = keys.into_iter().map(|key| Reverse((now, 0, key))).collect();
         Self {
             rooms: RefCell::new(vec![room; scenario.models.len()]),
             turns: scenario.models.iter().map(|_| Mutex::new(())).collect(),

@@ -1,5 +1,7 @@
 //! The scenarios: which keys there are, what their projects may use, and who asks how much.
 
+use std::collections::BTreeMap;
+use std::iter;
 use std::time::Duration;
 
 use geminate::mock::Quota;
@@ -24,6 +26,8 @@ pub(crate) struct ClientPlan {
     pub(crate) model: usize,
     /// Whether it asks for little, so that its wait is told apart.
     pub(crate) quiet: bool,
+    /// How many it sends at once.
+    pub(crate) at_once: u32,
 }
 
 /// All limits a minute, times `times` by `by`, from `after` on.
@@ -76,6 +80,8 @@ pub(crate) struct Scenario {
     pub(crate) come_back: bool,
     /// Whether overloads come in waves.
     pub(crate) waves: bool,
+    /// How much of each project's requests others use.
+    pub(crate) strangers: f64,
     pub(crate) changes: &'static [Change],
     /// When the gateway is started anew.
     pub(crate) restart: Option<Duration>,
@@ -85,17 +91,9 @@ pub(crate) struct Scenario {
 }
 
 const MODEL: &[&str] = &["gemini-3.8-flash"];
-const CALM: Bars = Bars {
-    share: Some(99.0),
-    wasted: None,
-    wasted_later: Some(1.0),
-    refused: Some(0),
-    return_told: false,
-    fair: None,
-    day_refusals: None,
-    quiet_wait: None,
-    weights: None,
-};
+/// What must hold where less is asked than there is.
+const CALM: Bars = Bars { wasted_later: Some(1.0), refused: Some(0), ..NONE };
+/// What must hold where more is asked than there is.
 const FLOOD: Bars = Bars { share: Some(97.0), wasted: Some(3.0), return_told: true, ..NONE };
 const NONE: Bars = Bars {
     share: None,
@@ -122,13 +120,13 @@ fn keys(quotas: impl IntoIterator<Item = Quota>) -> Vec<KeyPlan> {
 /// Two greedy clients, two with their share and three quiet ones, who ask `a_minute` together.
 fn clients(a_minute: f64) -> Vec<ClientPlan> {
     let shares = [0.34, 0.26, 0.17, 0.17, 0.02, 0.02, 0.02];
-    let client = |share: f64| ClientPlan { rate: a_minute * share / 60.0, model: 0, quiet: share < 0.05 };
+    let client = |share: f64| ClientPlan { rate: a_minute * share / 60.0, model: 0, quiet: share < 0.05, at_once: 1 };
     shares.into_iter().map(client).collect()
 }
 
 /// A world of these keys, in which `load` of what they may use is asked for.
 fn scenario(name: &'static str, keys: Vec<KeyPlan>, load: f64, bars: Bars) -> Scenario {
-    let mut rpms = std::collections::BTreeMap::new();
+    let mut rpms = BTreeMap::new();
     for key in keys.iter().filter(|key| !key.dead) {
         rpms.insert(key.project, key.quota.rpm.unwrap_or(0));
     }
@@ -146,6 +144,7 @@ fn scenario(name: &'static str, keys: Vec<KeyPlan>, load: f64, bars: Bars) -> Sc
         tokens: 1_500,
         come_back: false,
         waves: false,
+        strangers: 0.0,
         changes: &[],
         restart: None,
         requests_max: None,
@@ -158,16 +157,16 @@ pub(crate) fn all() -> Vec<Scenario> {
     let ten = || keys([rpm(60); 10]);
     let uneven = || keys([rpm(10), rpm(50), rpm(200)]);
     let mut all = vec![
-        scenario("85 %", ten(), 0.85, CALM),
-        Scenario { bars: Bars { fair: Some(0.98), ..FLOOD }, ..scenario("200 %, clients give up", ten(), 2.0, FLOOD) },
-        Scenario { come_back: true, ..scenario("200 %, clients come back", ten(), 2.0, FLOOD) },
+        scenario("10 keys, 85 %", ten(), 0.85, CALM),
+        Scenario { bars: Bars { fair: Some(0.98), ..FLOOD }, ..scenario("10 keys, 200 %", ten(), 2.0, FLOOD) },
+        Scenario { come_back: true, ..scenario("10 keys, 200 %, clients come back", ten(), 2.0, FLOOD) },
         scenario("uneven quotas, 85 %", uneven(), 0.85, CALM),
         scenario("uneven quotas, 200 %", uneven(), 2.0, FLOOD),
         scenario("3 keys, 200 %", keys([rpm(100); 3]), 2.0, FLOOD),
         scenario("30 keys, 85 %", keys([rpm(20); 30]), 0.85, CALM),
         scenario("30 keys, 200 %", keys([rpm(20); 30]), 2.0, FLOOD),
     ];
-    let thousand = || keys([rpm(10); 1_000]);
+    let thousand = || keys(iter::repeat_n(rpm(10), 1_000));
     let short = Duration::from_mins(6);
     all.push(Scenario { lasts: short, ..scenario("1,000 keys, 85 %", thousand(), 0.85, CALM) });
     all.push(Scenario { lasts: short, ..scenario("1,000 keys, 200 %", thousand(), 2.0, FLOOD) });
@@ -201,22 +200,33 @@ fn troubles() -> Vec<Scenario> {
     one_dead[3].dead = true;
     let mut weighted = keys([Quota::default(); 5]);
     weighted.iter_mut().zip([1, 2, 3, 5, 9]).for_each(|(key, weight)| key.weight = weight);
-    let spent = Bars { refused: None, quiet_wait: Some(0.5), ..NONE };
-    let other = ClientPlan { rate: 0.5, model: 1, quiet: true };
+    let spent = Bars { quiet_wait: Some(0.5), ..NONE };
+    let other = ClientPlan { rate: 0.5, model: 1, quiet: true, at_once: 1 };
     let mut two_models = scenario("one model spent, another calm", ten(), 3.0, spent);
     two_models.models = &["gemini-3.8-flash", "gemini-3.5-flash"];
     two_models.clients.retain(|client| !client.quiet);
     two_models.clients.push(other);
+    let mut bursts = scenario("greedy clients in bursts, 60 %", ten(), 0.6, CALM);
+    bursts.clients[..2].iter_mut().for_each(|client| client.at_once = 20);
     let weights = Bars { weights: Some(1.0), refused: Some(0), ..NONE };
     vec![
         scenario("one key dead, 85 %", one_dead.clone(), 0.85, CALM),
         scenario("one key dead, 200 %", one_dead, 2.0, FLOOD),
-        Scenario { waves: true, ..scenario("overload waves, 70 %", ten(), 0.7, Bars { wasted_later: Some(1.0), ..NONE }) },
+        Scenario {
+            waves: true,
+            ..scenario("overload waves, 70 %", ten(), 0.7, Bars { wasted_later: Some(1.0), ..NONE })
+        },
         Scenario { waves: true, ..scenario("overload waves, 200 %", ten(), 2.0, Bars { wasted: Some(3.0), ..NONE }) },
         Scenario { restart: Some(Duration::from_mins(10)), ..scenario("restart, 85 %", ten(), 0.85, CALM) },
         Scenario { restart: Some(Duration::from_mins(10)), ..scenario("restart, 200 %", ten(), 2.0, FLOOD) },
         two_models,
-        Scenario { requests_max: Some(1_000), clients: clients(600.0), ..scenario("weights 1 2 3 5 9", weighted, 1.0, weights) },
+        bursts,
+        Scenario { strangers: 0.5, ..scenario("others use half, 200 %", ten(), 2.0, NONE) },
+        Scenario {
+            requests_max: Some(1_000),
+            clients: clients(600.0),
+            ..scenario("weights 1 2 3 5 9", weighted, 1.0, weights)
+        },
     ]
 }
 

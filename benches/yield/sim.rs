@@ -110,7 +110,7 @@ impl World {
 /// Whoever serves a request.
 #[derive(Debug)]
 pub(crate) enum Server {
-    Pool(Gate),
+    Pool(Box<Gate>),
     Turns(Turns),
     Oracle(Oracle),
 }
@@ -141,7 +141,7 @@ pub(crate) fn play(scenario: &Scenario, shape: Shape, way: Way) -> Books {
             started,
         });
         let server = match way {
-            Way::Pool => Server::Pool(Gate::new(scenario, started)),
+            Way::Pool => Server::Pool(Box::new(Gate::new(scenario, started))),
             Way::Turns => Server::Turns(Turns::new(scenario)),
             Way::Oracle => Server::Oracle(Oracle::new(scenario, started.now)),
         };

@@ -169,11 +169,8 @@ fn say(world: &World, question: &Question<'_>, asked: &Asked, faults: &[Fault]) 
     let (prompt, tokens) = (speech::prompt(&question.json), speech::prompt_tokens(&question.json));
     let (chunks, least) = (settings.chunks.max(1), settings.answer_bytes);
     let speech = Speech::of(&question.json, &prompt, tokens + cached, chunks, least, faults);
-    let cached = if cached > 0 {
-        cached
-    } else {
-        world.met_before(&asked.project, &asked.model, &question.json).min(tokens)
-    };
+    let cached =
+        if cached > 0 { cached } else { world.met_before(&asked.project, &asked.model, &question.json).min(tokens) };
     let signed = faults.contains(&Fault::Signed);
     let signature = signed.then(|| signatures::of(&asked.project, &world.answer_id()));
     Speech { cached_tokens: cached, signature, ..speech }

@@ -70,7 +70,6 @@ impl Level {
         let elapsed = now.saturating_sub(self.at).as_secs_f64();
         match shape {
             Shape::Minute if minute(self.at) != minute(now) => self.used = 0.0,
-            Shape::Minute => {}
             Shape::Sliding => {
                 while self.log.front().is_some_and(|(at, _)| *at + MINUTE <= now || *at > now) {
                     self.log.pop_front();
@@ -81,7 +80,7 @@ impl Level {
                 let refill = limit.map_or(f64::INFINITY, |limit| real(limit) / MINUTE.as_secs_f64());
                 self.used = (self.used - elapsed * refill).max(0.0);
             }
-            Shape::Bucket => {}
+            Shape::Minute | Shape::Bucket => {}
         }
         self.at = now;
     }
@@ -127,7 +126,7 @@ impl Level {
 /// How long until the minute of the wall's clock ends.
 pub(crate) fn rest_of_minute(now: Duration) -> Duration {
     let into = Duration::new(now.as_secs() % MINUTE.as_secs(), now.subsec_nanos());
-    MINUTE - into
+    MINUTE.saturating_sub(into)
 }
 
 fn minute(now: Duration) -> u64 {
@@ -169,7 +168,10 @@ mod tests {
     fn a_sliding_minute_gives_each_use_back_a_minute_after_it() {
         let mut level = Level::default();
         let mut take = |amount, at| take(&mut level, Shape::Sliding, 10, amount, at);
-        assert_eq!([take(4, 10.0), take(6, 30.0), take(1, 40.0), take(5, 40.0)], [Ok(()), Ok(()), Err(30.0), Err(50.0)]);
+        assert_eq!(
+            [take(4, 10.0), take(6, 30.0), take(1, 40.0), take(5, 40.0)],
+            [Ok(()), Ok(()), Err(30.0), Err(50.0)]
+        );
         assert_eq!([take(4, 70.0), take(1, 70.0)], [Ok(()), Err(20.0)]);
         assert_eq!(take(11, 70.0), Err(60.0), "it will never fit");
     }
@@ -178,7 +180,10 @@ mod tests {
     fn a_bucket_gives_back_evenly() {
         let mut level = Level::default();
         let mut take = |amount, at| take(&mut level, Shape::Bucket, 60, amount, at);
-        assert_eq!([take(60, 1.0), take(10, 1.0), take(10, 11.0), take(1, 11.0)], [Ok(()), Err(10.0), Ok(()), Err(1.0)]);
+        assert_eq!(
+            [take(60, 1.0), take(10, 1.0), take(10, 11.0), take(1, 11.0)],
+            [Ok(()), Err(10.0), Ok(()), Err(1.0)]
+        );
         assert_eq!(take(60, 600.0), Ok(()), "it holds no more than a minute's worth");
         assert_eq!(take(1, 600.0), Err(1.0));
     }
