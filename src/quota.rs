@@ -7,6 +7,9 @@ use jiff::{Timestamp, ToSpan};
 
 use crate::refusal::{Refusal, Violation};
 
+/// A longer name is none of Google's.
+const CONSUMER_MAX: usize = 64;
+
 /// The time over which a quota counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Window {
@@ -66,6 +69,12 @@ pub fn tier(refusal: &Refusal) -> Option<&'static str> {
             _ => None,
         }
     })
+}
+
+/// The project that the refusal names: `projects/N`.
+pub fn consumer(refusal: &Refusal) -> Option<&str> {
+    let consumer = refusal.consumer.as_str();
+    Some(consumer).filter(|consumer| consumer.starts_with("projects/") && consumer.len() < CONSUMER_MAX)
 }
 
 /// How long until Google's day ends: midnight in Los Angeles, daylight saving included.

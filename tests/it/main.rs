@@ -23,6 +23,7 @@ mod examples;
 mod interactions;
 mod jwt;
 mod leaks;
+mod line;
 mod live;
 mod live_ends;
 mod live_owners;
