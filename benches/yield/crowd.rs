@@ -16,6 +16,9 @@ const RETURNS_MAX: u32 = 3;
 const LATE: Duration = Duration::from_millis(500);
 /// How the lengths of prompts are spread around their median.
 const TOKENS_SPREAD: f64 = 0.5;
+/// How many bytes make a token in half of them, and how that is spread.
+const BYTES_A_TOKEN: f64 = 4.0;
+const BYTES_SPREAD: f64 = 0.15;
 
 /// Lets all clients ask until the scenario ends.
 pub(crate) async fn ask(world: Rc<World>, server: Rc<Server>) {
@@ -44,20 +47,25 @@ async fn one(world: Rc<World>, server: Rc<Server>, client: usize) {
     let mut next = world.started.now;
     loop {
         next += dice.pause(plan.rate / f64::from(plan.at_once));
+        sleep_until(next).await;
         for _ in 0..plan.at_once {
-            #[expect(clippy::cast_precision_loss, reason = "prompts of a few thousand")]
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "prompts of a few thousand")]
-            let tokens = (world.scenario.tokens as f64 * dice.factor(TOKENS_SPREAD)) as u64;
+            let ask = prompt(client, plan.model, world.scenario.tokens, &mut dice);
             let late = LATE.mul_f64(dice.throw());
-            // The first of them comes when its time has come, the others with it.
-            sleep_until(next).await;
             if world.one_more() {
-                let ask = Ask { client, model: plan.model, tokens };
                 requests.spawn_local(request(Rc::clone(&world), Rc::clone(&server), ask, late));
             }
         }
         while requests.try_join_next().is_some() {}
     }
+}
+
+/// A prompt whose length is spread around `median` tokens.
+#[expect(clippy::cast_precision_loss, reason = "prompts of a few thousand tokens")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "prompts of a few thousand tokens")]
+fn prompt(client: usize, model: usize, median: u64, dice: &mut Dice) -> Ask {
+    let tokens = median as f64 * dice.factor(TOKENS_SPREAD);
+    let bytes = tokens * BYTES_A_TOKEN * dice.factor(BYTES_SPREAD);
+    Ask { client, model, tokens: tokens as u64, bytes: bytes as u64 }
 }
 
 async fn request(world: Rc<World>, server: Rc<Server>, ask: Ask, late: Duration) {

@@ -9,8 +9,8 @@ use geminate::alias::Aliases;
 use geminate::backoff::{Facts, Next, Plan, removes_its_key};
 use geminate::endpoint::{Endpoint, Surface};
 use geminate::pool::KeyPool;
+use geminate::pool::ask::Avoid;
 use geminate::pool::key::{Ceilings, KeySpec};
-use geminate::pool::lane::Avoid;
 use geminate::pool::lease::{Lease, Moment};
 use geminate::pool::memory::{Clocks, Memory};
 use geminate::refusal::Refusal;
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::sim::google::Said;
-use crate::sim::line::{self, Out, Place};
+use crate::sim::line::{self, Place};
 use crate::sim::scenario::{KeyPlan, Scenario};
 use crate::sim::{Ask, Denied, World};
 
@@ -37,6 +37,7 @@ pub(crate) struct Gate {
     budget: TpsBudget,
     pool: RefCell<Arc<KeyPool>>,
     specs: Vec<KeySpec>,
+    clients: Vec<Arc<str>>,
     endpoint: Endpoint,
 }
 
@@ -66,7 +67,8 @@ impl Gate {
         let path = "/v1beta/models/gemini-3.8-flash:generateContent".parse().expect("a path");
         let endpoint = Endpoint::named(&Method::POST, &path, Surface::Gemini, &Aliases::default());
         let endpoint = endpoint.expect("a path of Google's");
-        Self { settings, budget, pool: RefCell::new(Arc::new(pool)), specs, endpoint }
+        let clients = (0..scenario.clients.len()).map(|n| format!("client-{n}").into()).collect();
+        Self { settings, budget, pool: RefCell::new(Arc::new(pool)), specs, clients, endpoint }
     }
 
     /// The process ends and begins anew, with what it wrote down.
@@ -86,20 +88,21 @@ impl Gate {
         let deadline = arrived + Duration::from_millis(self.settings.deadline.request_timeout_ms);
         let mut plan = Plan::new(self.settings.retry.retries, self.settings.retry.empty_retries, pool.keys().len());
         self.budget.deposit();
-        let (mut tried, mut shunned, mut patient) = (Vec::new(), Vec::new(), true);
+        let (mut tried, mut shunned, mut patient, mut thrifty) = (Vec::new(), Vec::new(), true, false);
         loop {
+            let began = Instant::now();
             let place = Place {
+                client: &self.clients[ask.client],
                 model: world.scenario.models[ask.model],
-                avoid: Avoid { keys: &tried, projects: &shunned, only: None },
+                avoid: Avoid { keys: &tried, projects: &shunned, only: None, thrifty, bytes: ask.bytes },
                 patient,
-                deadline,
-                max_wait: Duration::from_millis(self.settings.pool.max_wait_ms),
+                arrived,
+                limit: deadline.min(began + Duration::from_millis(self.settings.pool.max_wait_ms)),
                 queue_max: self.settings.pool.queue_max as usize,
             };
-            let began = Instant::now();
             let lease = match line::obtain(&pool, &place).await {
                 Ok(lease) => lease,
-                Err(out) => return Err(refused(&out)),
+                Err(denied) => return Err(denied),
             };
             let key = lease.key().index;
             world.books.borrow_mut().granted(ask, key as usize, began);
@@ -115,8 +118,9 @@ impl Gate {
             }
             tried.push(key);
             if elsewhere {
-                shunned.push(pool.keys()[key as usize].project);
+                shunned.push(pool.keys()[key as usize].project());
             }
+            thrifty = verdict == Verdict::Overloaded;
             patient = !elsewhere || removes_its_key(verdict);
             sleep(pause).await;
         }
@@ -147,7 +151,7 @@ impl Gate {
         let verdict = Verdict::of(&refusal, &self.endpoint);
         let now = Instant::now();
         lease.fail(verdict, &refusal, Moment { now, wall: world.started.wall_at(now), dice: world.throw() });
-        let (breaker_open, unknown_lately) = lease.lane().lock().doubts(lease.key().project, now);
+        let (breaker_open, unknown_lately) = lease.lane().lock().doubts(lease.key().project(), now);
         let facts = Facts {
             kept: true,
             replayable: true,
@@ -175,9 +179,4 @@ impl Gate {
         let soonest = outage.soonest.filter(|_| whole).map(|at| at.saturating_duration_since(now));
         Denied { retry_after: soonest.or(Some(Duration::from_secs(1))), before: lane.waits() as u64, refused: true }
     }
-}
-
-fn refused(out: &Out) -> Denied {
-    let retry_after = out.outage.soonest.map(|at| at.saturating_duration_since(Instant::now()));
-    Denied { retry_after, before: out.waiting as u64, refused: true }
 }

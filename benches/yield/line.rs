@@ -1,82 +1,52 @@
-//! Where requests wait for a key.
+//! The way to a key, as the gateway's own `layer::lease::line` goes it for a call that may go to any: the first who comes
+//! looks for one, all others wait in the real line.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use geminate::pool::lane::Avoid;
-use geminate::pool::lease::{Lease, SharedLane};
-use geminate::pool::outage::Outage;
+use geminate::layer::lease::line::{Arrival, wait};
+use geminate::pool::ask::Avoid;
+use geminate::pool::lease::Lease;
 use geminate::pool::{Choice, KeyPool};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
+
+use crate::sim::Denied;
 
 /// What a request brings to the line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
+    pub(crate) client: &'a Arc<str>,
     pub(crate) model: &'a str,
     pub(crate) avoid: Avoid<'a>,
     pub(crate) patient: bool,
-    pub(crate) deadline: Instant,
-    pub(crate) max_wait: Duration,
+    pub(crate) arrived: Instant,
+    pub(crate) limit: Instant,
     pub(crate) queue_max: usize,
 }
 
-/// No lease: how many stand in line, why no key serves.
-#[derive(Debug)]
-pub(crate) struct Out {
-    pub(crate) waiting: usize,
-    pub(crate) outage: Outage,
-}
-
-/// A lease, at once or after a wait in order of arrival.
-pub(crate) async fn obtain(pool: &KeyPool, place: &Place<'_>) -> Result<Lease, Out> {
+/// A lease, at once or after a wait; without one, what the client is told.
+pub(crate) async fn obtain(pool: &KeyPool, place: &Place<'_>) -> Result<Lease, Denied> {
     let began = Instant::now();
+    let Place { client, avoid, arrived, limit, queue_max, .. } = *place;
     let mut lane = pool.lane(place.model, began);
-    let limit = place.deadline.min(began + place.max_wait);
-    if lane.waiting.load(Relaxed) == 0 {
-        match pool.select(lane, place.avoid, began) {
+    if lane.turns.is_empty() || !place.patient {
+        match pool.select(lane, avoid, began) {
             Choice::Lease(lease) => return Ok(lease),
             Choice::Out(outage) if !place.patient || outage.soonest.is_none_or(|at| at > limit) => {
-                return Err(Out { waiting: 0, outage });
+                let retry_after = outage.soonest.map(|at| at.saturating_duration_since(began));
+                return Err(Denied { retry_after, before: 0, refused: true });
             }
             Choice::Out(_) => lane = pool.lane(place.model, began),
         }
     }
-    let waiting = lane.waiting.fetch_add(1, Relaxed);
-    let _waiting = Waiting(&lane);
-    if waiting >= place.queue_max {
-        let outage = lane.lock().outage(place.avoid, began);
-        return Err(Out { waiting, outage });
-    }
-    let Ok(_turn) = timeout_at(limit, lane.turn.lock()).await else {
-        let outage = lane.lock().outage(place.avoid, Instant::now());
-        return Err(Out { waiting: 0, outage });
+    let failure = match wait(pool, &lane, Arrival { client, arrived, avoid, limit, queue_max }).await {
+        Ok(lease) => return Ok(lease),
+        Err(failure) => failure,
     };
-    loop {
-        let changed = lane.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        let outage = match pool.select(Arc::clone(&lane), place.avoid, Instant::now()) {
-            Choice::Lease(lease) => return Ok(lease),
-            Choice::Out(outage) => outage,
-        };
-        let out = |outage| Out { waiting: 0, outage };
-        let Some(soonest) = outage.soonest.filter(|at| *at <= limit) else { return Err(out(outage)) };
-        tokio::select! {
-            biased;
-            () = changed => {}
-            () = sleep_until(soonest) => {}
-        }
-        if Instant::now() >= limit {
-            return Err(out(outage));
-        }
-    }
-}
-
-struct Waiting<'l>(&'l SharedLane);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
-    }
+    let now = Instant::now();
+    let soonest = failure.outage.and_then(|outage| outage.soonest).map(|at| at.saturating_duration_since(now));
+    let told: Option<Duration> = failure.error.and_then(|error| error.retry_after());
+    // It has left the line by now: those whose turn would come before its own.
+    let before = lane.turns.before(client, arrived) as u64;
+    Err(Denied { retry_after: soonest.or(told), before, refused: true })
 }

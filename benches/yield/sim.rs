@@ -63,6 +63,8 @@ pub(crate) struct Ask {
     pub(crate) client: usize,
     pub(crate) model: usize,
     pub(crate) tokens: u64,
+    /// Bytes of the prompt, of which some make more tokens than others.
+    pub(crate) bytes: u64,
 }
 
 /// How a request ended without an answer.
