@@ -70,7 +70,6 @@ impl Level {
         let elapsed = now.saturating_sub(self.at).as_secs_f64();
         match shape {
             Shape::Minute if minute(self.at) != minute(now) => self.used = 0.0,
-            Shape::Minute => {}
             Shape::Sliding => {
                 while self.log.front().is_some_and(|(at, _)| *at + MINUTE <= now || *at > now) {
                     self.log.pop_front();
@@ -81,7 +80,7 @@ impl Level {
                 let refill = limit.map_or(f64::INFINITY, |limit| real(limit) / MINUTE.as_secs_f64());
                 self.used = (self.used - elapsed * refill).max(0.0);
             }
-            Shape::Bucket => {}
+            Shape::Minute | Shape::Bucket => {}
         }
         self.at = now;
     }
@@ -127,7 +126,7 @@ impl Level {
 /// How long until the minute of the wall's clock ends.
 pub(crate) fn rest_of_minute(now: Duration) -> Duration {
     let into = Duration::new(now.as_secs() % MINUTE.as_secs(), now.subsec_nanos());
-    MINUTE - into
+    MINUTE.saturating_sub(into)
 }
 
 fn minute(now: Duration) -> u64 {
