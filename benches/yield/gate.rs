@@ -11,7 +11,8 @@ use geminate::endpoint::{Endpoint, Surface};
 use geminate::pool::KeyPool;
 use geminate::pool::ask::Avoid;
 use geminate::pool::key::{Ceilings, KeySpec};
-use geminate::pool::lease::{Lease, Moment};
+use geminate::pool::lease::Lease;
+use geminate::pool::scene::Moment;
 use geminate::pool::memory::{Clocks, Memory};
 use geminate::refusal::Refusal;
 use geminate::secret::Secret;
@@ -154,6 +155,7 @@ impl Gate {
         let (breaker_open, unknown_lately) = lease.lane().lock().doubts(lease.key().project(), now);
         let facts = Facts {
             kept: true,
+            patient: true,
             replayable: true,
             long_prompt: false,
             tried: tried.contains(&key),
