@@ -19,6 +19,8 @@ pub mod memory;
 pub mod view;
 pub mod keypool;
 mod report;
+pub mod explain;
+pub mod finding;
 #[cfg(test)]
 mod tests;
 

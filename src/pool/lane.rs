@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::pool::choose::Schedule;
 use crate::pool::health::{Health, LEVELS};
 use crate::pool::key::{Ceilings, Key};
-use crate::pool::limits::Windows;
+use crate::pool::limits::{Room, Windows};
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Rest, Roster, SharedRoster};
@@ -64,8 +64,8 @@ impl Avoid<'_> {
     }
 }
 
-/// One model's view of the pool. Lives under a lock of its own.
-#[derive(Debug)]
+/// One model's view of the pool. Lives under a lock of its own; a clone is a view to think aloud in.
+#[derive(Clone, Debug)]
 pub struct Lane {
     keys: Arc<Keys>,
     roster: Arc<SharedRoster>,
@@ -268,6 +268,16 @@ impl Lane {
     pub fn learnt(&self) -> impl Iterator<Item = (u32, Ceilings)> {
         let all = self.windows.iter().map(|(project, windows)| (*project, windows.learnt()));
         all.filter(|(_, learnt)| *learnt != Ceilings::default())
+    }
+
+    /// What a project has left, where any limit is known.
+    pub fn room(&self, project: u32, now: Instant) -> Option<Room> {
+        self.windows.get(&project).map(|windows| windows.clone().room(now))
+    }
+
+    /// When a project has room for a request, where it has none now.
+    pub fn wait(&self, project: u32, now: Instant) -> Option<Instant> {
+        self.windows.get(&project).and_then(|windows| windows.wait(0, now))
     }
 
     /// Whether any ceiling is set, so that tokens must be told.

@@ -23,6 +23,28 @@ pub struct Windows {
     day_requests: u64,
 }
 
+/// Requests and input tokens.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Use {
+    /// Requests.
+    pub requests: u64,
+    /// Input tokens.
+    pub tokens: u64,
+}
+
+/// What a project has left for one model.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Room {
+    /// What was used in the last minute.
+    pub minute: Use,
+    /// What a minute may take, as far as that is known.
+    pub minute_max: (Option<u64>, Option<u64>),
+    /// Requests of Google's day.
+    pub day: u64,
+    /// How many a day may take, as far as that is known.
+    pub day_max: Option<u64>,
+}
+
 impl Windows {
     /// Nothing used yet, in a day that ends at `day_end`.
     pub fn new(ceilings: Ceilings, now: Instant, day_end: Instant) -> Self {
@@ -42,6 +64,19 @@ impl Windows {
         self.requests += 1;
         self.day_requests += 1;
         Ok(())
+    }
+
+    /// What is left.
+    pub fn room(&mut self, now: Instant) -> Room {
+        self.turn(now);
+        let Ceilings { rpm, tpm, rpd } = self.ceilings.lower(self.learnt);
+        let minute = Use { requests: self.requests, tokens: self.tokens };
+        Room { minute, minute_max: (rpm, tpm), day: self.day_requests, day_max: rpd }
+    }
+
+    /// When a request of so many tokens fits; `None`: now.
+    pub fn wait(&self, _tokens: u64, now: Instant) -> Option<Instant> {
+        self.clone().take(now).err()
     }
 
     /// Google's limits as far as refusals told them.

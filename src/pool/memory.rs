@@ -36,6 +36,9 @@ pub struct KeyMemory {
     /// Google's limits of its project, by model, as refusals told them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub learnt: BTreeMap<String, Ceilings>,
+    /// Its project's tier, as refusals revealed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
 }
 
 /// A rest for one model.

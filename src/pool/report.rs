@@ -133,6 +133,7 @@ impl KeyPool {
                 Life::Off(rest) => memory.off = ahead(&rest).map(|until| (rest.reason, until)),
             }
             let off = roster.projects[key.project as usize].off;
+            memory.tier = roster.projects[key.project as usize].tier.map(str::to_owned);
             memory.project_off = off.and_then(|rest| Some((rest.reason, ahead(&rest)?)));
         }
         let named = self.keys().iter().zip(memories).filter(|(_, memory)| !memory.is_empty());
@@ -154,6 +155,9 @@ impl KeyPool {
             if let Some(rest) = known.project_off.and_then(rest) {
                 key.ailing.store(true, Relaxed);
                 self.scene.roster.change(|roster| roster.rest_project(key.project, rest));
+            }
+            if let Some(tier) = known.tier.as_deref().and_then(quota::tier_named) {
+                self.scene.roster.lock().projects[key.project as usize].tier = Some(tier);
             }
             for (model, limits) in &known.learnt {
                 let day = quota::until_midnight(clocks.wall);

@@ -22,6 +22,8 @@ mod egress;
 mod examples;
 mod interactions;
 mod jwt;
+mod keys_check;
+mod keys_explain;
 mod leaks;
 mod live;
 mod live_ends;
