@@ -162,14 +162,12 @@ async fn keys_json(State(door): State<Door>, uri: Uri) -> Response {
         return fresh(StatusCode::OK, Keys::of(door.monitor.view(), limit(&uri))).into_response();
     };
     let monitor = &door.monitor;
-    match keys::explained(&monitor.pool, &monitor.aliases, asked, limit(&uri), clocks()) {
-        Some(explanation) => fresh(StatusCode::OK, explanation).into_response(),
-        None => {
-            let message = "explain= takes a model's name: at most 128 letters, digits, `.`, `_` and `-`";
-            let error = json!({ "error": { "code": 400, "message": message, "status": "INVALID_ARGUMENT" } });
-            fresh(StatusCode::BAD_REQUEST, error).into_response()
-        }
+    if let Some(explanation) = keys::explained(&monitor.pool, &monitor.aliases, asked, limit(&uri), clocks()) {
+        return fresh(StatusCode::OK, explanation).into_response();
     }
+    let message = "explain= takes a model's name: at most 128 letters, digits, `.`, `_` and `-`";
+    let error = json!({ "error": { "code": 400, "message": message, "status": "INVALID_ARGUMENT" } });
+    fresh(StatusCode::BAD_REQUEST, error).into_response()
 }
 
 async fn streams_json(State(door): State<Door>, uri: Uri) -> impl IntoResponse {

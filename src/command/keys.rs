@@ -87,15 +87,12 @@ fn json_of(page: &impl serde::Serialize) -> serde_json::Result<String> {
 }
 
 /// The configured keys with what the last run of the gateway knew of them; why that could not be read, if so.
-fn remembered(
-    configuration: &Configuration,
-    clocks: Clocks,
-) -> anyhow::Result<(KeyPool, Egresses, Option<String>)> {
+fn remembered(configuration: &Configuration, clocks: Clocks) -> anyhow::Result<(KeyPool, Egresses, Option<String>)> {
     let (pool, egresses) = house::pool(&configuration.keys, clocks)?;
     let note = match house::memory(&configuration.settings).look::<Memory>() {
         Ok(memory) => {
             memory.iter().for_each(|memory| pool.recall(memory, clocks));
-            memory.is_none().then(|| "DATA_DIR holds no memory of the keys".to_owned())
+            memory.is_none().then(|| "DATA_DIR holds no memory of the keys yet".to_owned())
         }
         Err(error) => Some(format!("the memory of the keys in DATA_DIR cannot be read: {error}")),
     };

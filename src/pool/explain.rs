@@ -1,5 +1,6 @@
 //! Explaining a choice: who would be chosen for a model now, and why each other key would not. Nothing is changed by it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -125,8 +126,12 @@ impl KeyPool {
         let held = lane.pace.is_some_and(|pace| in_flight >= pace);
         let next = if held { None } else { lane.clone().pick(Avoid::default(), now) };
         let soonest = next.is_none().then(|| lane.outage(Avoid::default(), now).soonest).flatten();
+        let learnt: HashMap<u32, Ceilings> = lane.learnt().collect();
         let roster = self.scene.roster.lock();
-        let explained = |key: &Arc<Key>| explained(&lane, key, &roster, next == Some(key.index), clocks);
+        let explained = |key: &Arc<Key>| {
+            let learnt = learnt.get(&key.project).copied().unwrap_or_default();
+            KeyExplained { learnt, ..explained(&lane, key, &roster, next == Some(key.index), clocks) }
+        };
         let mut keys: Vec<KeyExplained> = self.keys().iter().map(explained).collect();
         let total: f64 = keys.iter().map(|key| key.weight).sum();
         keys.iter_mut().filter(|_| total > 0.0).for_each(|key| key.expected_share = key.weight / total);
@@ -178,7 +183,6 @@ fn explained(lane: &Lane, key: &Key, roster: &Roster, next: bool, clocks: Clocks
             rpd: of(room.day_max, room.day),
         };
     }
-    let learnt = lane.learnt().find(|(project, _)| *project == key.project);
     let out = blocked.is_some();
     KeyExplained {
         id: Arc::clone(&key.id),
@@ -196,7 +200,7 @@ fn explained(lane: &Lane, key: &Key, roster: &Roster, next: bool, clocks: Clocks
         in_flight: key.in_flight(),
         limits,
         left,
-        learnt: learnt.map(|(_, learnt)| learnt).unwrap_or_default(),
+        learnt: Ceilings::default(),
     }
 }
 
@@ -283,7 +287,7 @@ mod tests {
         let clocks = clocks();
         let Clocks { now, wall } = clocks;
         let pool = pool(&[1, 1, 1, 1, 1, 1], clocks);
-        let mut fail = |verdict| {
+        let fail = |verdict| {
             let Choice::Lease(mut lease) = pool.select(pool.lane(MODEL, now), Avoid::default(), now) else { panic!() };
             let moment = crate::pool::lease::Moment { now: now + Duration::from_millis(1), wall, dice: 0.0 };
             lease.fail(verdict, &Refusal::default(), moment);
@@ -294,10 +298,9 @@ mod tests {
         fail(Verdict::Banned);
         let at = Clocks { now: now + Duration::from_millis(2), ..clocks };
         let seen = pool.explain(MODEL, at);
-        use Chance::{Avoided, Dead, Disabled, Next, Resting};
-        assert_eq!(chances(&seen), [Resting, Dead, Avoided, Dead, Next, Disabled]);
+        assert_eq!(chances(&seen), [Chance::Resting, Chance::Dead, Chance::Avoided, Chance::Dead, Chance::Next, Chance::Disabled]);
         let reasons: Vec<_> = seen.keys.iter().map(|key| key.reason).collect();
-        let off = |reason| Some(reason);
+        let off = Some;
         let (day, lost) = (off(Reason::QuotaDay), off(Reason::Invalid));
         assert_eq!(reasons, [day, lost, None, off(Reason::Banned), None, off(Reason::Disabled)]);
         assert_eq!(seen.keys[0].until.unwrap().to_string(), "2026-11-26T08:00:00Z", "midnight in Los Angeles");

@@ -179,7 +179,13 @@ mod tests {
         for (code, status, message, reason, finding) in [
             (400, "INVALID_ARGUMENT", "API key not valid. Please", "API_KEY_INVALID", Finding::Invalid),
             (400, "INVALID_ARGUMENT", "API key expired. Please renew", "API_KEY_INVALID", Finding::Expired),
-            (401, "UNAUTHENTICATED", "Request had invalid credentials", "ACCESS_TOKEN_TYPE_UNSUPPORTED", Finding::Invalid),
+            (
+                401,
+                "UNAUTHENTICATED",
+                "Request had invalid credentials",
+                "ACCESS_TOKEN_TYPE_UNSUPPORTED",
+                Finding::Invalid,
+            ),
             (403, denied, "Your API key was reported as leaked.", "", Finding::Leaked),
             (403, denied, "Consumer has been suspended.", "CONSUMER_SUSPENDED", Finding::Suspended),
             (403, denied, "Your project has been denied access", "", Finding::Denied),

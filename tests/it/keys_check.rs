@@ -90,7 +90,10 @@ async fn every_key_has_its_word_its_reason_and_what_to_do() {
     assert!(disabled["to_do"][0].as_str().unwrap().starts_with("Enable the Generative Language API"), "{disabled}");
     assert!(disabled["consumer"].as_str().unwrap().starts_with("projects/"));
     assert!(!ran.out.contains("console.developers"), "no URL that may hold a key");
-    assert_eq!((&page["keys"][0]["models_available"], &page["keys"][1]["models_available"]), (&json!(20), &Value::Null));
+    assert_eq!(
+        (&page["keys"][0]["models_available"], &page["keys"][1]["models_available"]),
+        (&json!(20), &Value::Null)
+    );
     let calls = world.calls();
     assert_eq!(calls.len(), 4, "one look at each that is enabled and in reach");
     assert!(calls.iter().all(|call| call.action == "models" && call.credentials.len() == 1));
@@ -138,6 +141,27 @@ async fn a_key_refused_in_one_form_is_offered_once_in_the_other() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_let_in_by_the_other_form_is_alive() {
+    let by_bearer = |headers: http::HeaderMap| async move {
+        let (name, bearer) = (headers.contains_key("x-goog-api-key"), headers.get("authorization"));
+        match bearer {
+            Some(value) if !name && value == &format!("Bearer {K1}") => {
+                (http::StatusCode::OK, r#"{"models":[]}"#)
+            }
+            _ => (http::StatusCode::UNAUTHORIZED, "{}"),
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().route("/v1beta/models", axum::routing::get(by_bearer));
+    #[expect(clippy::disallowed_methods, reason = "it ends with the runtime of the test")]
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let dir = TempDir::new().unwrap();
+    let ran = keys(dir.path(), &["check", "--json"], &[("GEMINI_API_KEY", K1), ("GEMINI_BASE_URL", &origin)]).await;
+    assert_eq!((ran.code, words(&ran.json(), "verdict")), (Some(0), vec![&json!("alive")]));
+}
+
+#[tokio::test]
 async fn all_pages_are_read_and_uneven_access_is_told() {
     let models: Vec<String> = (0..1_100).map(|n| format!("gemini-{n:04}")).collect();
     let world = google(Settings { models, ..Settings::with_keys([K1, K2]) }).await;
@@ -169,7 +193,10 @@ async fn an_answer_that_does_not_come_is_waited_for_no_longer_than_a_probe() {
     let patience = ("GEMINATE__POOL__PROBE_TIMEOUT_MS", "300");
     let variables = [("GEMINI_API_KEY", list.as_str()), ("GEMINI_BASE_URL", &world.1), patience];
     let ran = keys(dir.path(), &["check", "--json"], &variables).await;
-    assert_eq!((ran.code, words(&ran.json(), "verdict")), (Some(2), vec![&json!("unreachable"), &json!("unreachable"), &json!("unclear")]));
+    assert_eq!(
+        (ran.code, words(&ran.json(), "verdict")),
+        (Some(2), vec![&json!("unreachable"), &json!("unreachable"), &json!("unclear")])
+    );
 }
 
 #[tokio::test]
@@ -200,7 +227,10 @@ async fn what_the_gateway_remembers_stands_beside_it_and_stays_as_it_is() {
     let variables = [("GEMINI_API_KEY", list.as_str()), ("GEMINI_BASE_URL", &origin)];
     let ran = keys(dir.path(), &["check", "--json"], &variables).await;
     let page = ran.json();
-    assert_eq!((ran.code, words(&page, "verdict")), (Some(1), vec![&json!("resting"), &json!("buried"), &json!("alive")]));
+    assert_eq!(
+        (ran.code, words(&page, "verdict")),
+        (Some(1), vec![&json!("resting"), &json!("buried"), &json!("alive")])
+    );
     let first = &page["keys"][0];
     let rest = &first["resting"][0];
     assert_eq!((&rest["model"], &rest["reason"], &first["serves"]), (&json!(MODEL), &json!("quota_day"), &json!(true)));
@@ -209,7 +239,11 @@ async fn what_the_gateway_remembers_stands_beside_it_and_stays_as_it_is() {
     assert_eq!(saved(), before, "the memory is only looked at");
     std::fs::write(&file, "{rubbish").unwrap();
     let ran = keys(dir.path(), &["check"], &variables).await;
-    assert!(ran.code == Some(0) && ran.out.contains("the memory of the keys in DATA_DIR cannot be read"), "{}", ran.out);
+    assert!(
+        ran.code == Some(0) && ran.out.contains("the memory of the keys in DATA_DIR cannot be read"),
+        "{}",
+        ran.out
+    );
     assert_eq!(saved(), "{rubbish", "nor is it set aside by somebody who looks");
 }
 

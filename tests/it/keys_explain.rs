@@ -57,14 +57,22 @@ async fn each_other_key_has_its_reason_in_json_and_in_words() {
     let reasons = [&json!("quota_day"), &json!("invalid"), &Value::Null, &Value::Null, &json!("disabled")];
     assert_eq!(words(&page, "reason"), reasons);
     let first = &page["keys"][0];
-    assert!(first["until"].is_string() && first["learnt"]["rpd"].is_number() && page["keys"][1]["probe_at"].is_string());
+    assert!(
+        first["until"].is_string() && first["learnt"]["rpd"].is_number() && page["keys"][1]["probe_at"].is_string()
+    );
 
     let port = gate.admin.port().to_string();
     let variables = [("AUTH_TOKEN", TOKEN), ("ADMIN_PORT", port.as_str())];
     let ran = keys(gate.dir.path(), &["explain", "google/gpt-x"], &variables).await;
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
-    assert!(ran.out.starts_with(&format!("{MODEL} (asked as google/gpt-x): The next request gets key 4.")), "{}", ran.out);
-    for told in ["the day's quota is spent; back in ", "Google does not know it; it is asked again in ", "failures left"] {
+    assert!(
+        ran.out.starts_with(&format!("{MODEL} (asked as google/gpt-x): The next request gets key 4.")),
+        "{}",
+        ran.out
+    );
+    for told in
+        ["the day's quota is spent; back in ", "Google does not know it; it is asked again in ", "failures left"]
+    {
         assert!(ran.out.contains(told), "{told}: {}", ran.out);
     }
     let ran = keys(gate.dir.path(), &["explain", "gpt-x", "--json"], &variables).await;
@@ -93,6 +101,11 @@ async fn what_is_no_name_of_a_model_is_refused() {
     let open = gate.http.get(format!("http://{}/monitor/keys?explain={MODEL}", gate.admin)).send().await.unwrap();
     assert_eq!(open.status(), 401, "it asks for a token as the page does");
     assert_eq!(explain(&gate, &[K1], &["a b"]).await.code, Some(2));
+    let port = gate.admin.port().to_string();
+    let wrong = [("GEMINI_API_KEY", K1), ("AUTH_TOKEN", "a-guess"), ("ADMIN_PORT", port.as_str())];
+    let page = keys(gate.dir.path(), &["explain", MODEL, "--json"], &wrong).await.json();
+    assert_eq!(page["source"], "memory");
+    assert!(page["notes"][0].as_str().unwrap().contains("answers 401"), "{page}");
 }
 
 #[tokio::test]
@@ -124,5 +137,9 @@ async fn without_a_key_that_could_be_chosen_the_code_says_so() {
     play(&world, &["fault=quota_minute:30s"]);
     assert_eq!(gate.generate("hello").await.status(), 429);
     let ran = explain(&gate, &[K1], &[MODEL]).await;
-    assert!(ran.code == Some(1) && ran.out.contains("No key would be chosen now; the first returns in "), "{}", ran.out);
+    assert!(
+        ran.code == Some(1) && ran.out.contains("No key would be chosen now; the first returns in "),
+        "{}",
+        ran.out
+    );
 }

@@ -83,9 +83,7 @@ pub(super) async fn ask(upstream: &Upstream, key: &Key, scrubber: &Scrubber, lim
             let consumer = Some(refusal.consumer.as_str()).filter(|name| is_consumer(name)).map(str::to_owned);
             Asked { said, consumer, ..Asked::not(Finding::of(&refusal)) }
         }
-        Err(Wrong::Unreachable(why)) => {
-            Asked { said: Some(clean(scrubber, &why)), ..Asked::not(Finding::Unreachable) }
-        }
+        Err(Wrong::Unreachable(why)) => Asked { said: Some(clean(scrubber, &why)), ..Asked::not(Finding::Unreachable) },
         Err(Wrong::Strange(why)) => Asked { said: Some(why.to_owned()), ..Asked::not(Finding::Unclear) },
     }
 }
@@ -120,13 +118,7 @@ async fn list(upstream: &Upstream, key: &Key, form: Form, limit: Duration) -> Re
     Ok(models)
 }
 
-async fn page(
-    upstream: &Upstream,
-    key: &Key,
-    form: Form,
-    next: Option<&str>,
-    limit: Duration,
-) -> Result<Page, Wrong> {
+async fn page(upstream: &Upstream, key: &Key, form: Form, next: Option<&str>, limit: Duration) -> Result<Page, Wrong> {
     let answer = upstream.models(key, form, next, limit).await.map_err(|broken| match broken {
         Broken::Connect(why) => Wrong::Unreachable(format!("no connection: {why}")),
         Broken::Interrupted(why) => Wrong::Unreachable(why),

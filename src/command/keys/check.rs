@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use crate::command::keys::ask::{Asked, ask};
 use crate::command::keys::sharing;
-use crate::config::Configuration;
+use crate::config::{Configuration, Fault, Faults};
 use crate::pool::KeyPool;
 use crate::pool::finding::Finding;
 use crate::pool::memory::Clocks;
 use crate::pool::view::{KeyView, LearntView};
 use crate::scrub::Scrubber;
 use crate::settings;
-use crate::upstream::{Egresses, Upstream, authorities};
+use crate::upstream::{Egresses, Unusable, Upstream, authorities};
 
 /// Keys that are asked at once: many keys at once from one address look like abuse.
 const ASKED_AT_ONCE: usize = 4;
@@ -88,10 +88,11 @@ pub(super) async fn ask_all(
     pool: &KeyPool,
     egresses: &Egresses,
     scrubber: &Scrubber,
-) -> anyhow::Result<Vec<Asked>> {
+) -> Result<Vec<Asked>, Faults> {
     let settings = &configuration.settings;
-    let authorities = authorities(settings.upstream.ca_file.as_deref())?;
-    let upstream = &Upstream::new(&settings.upstream, egresses, &authorities)?;
+    let fault = |unusable: Unusable| Faults(vec![Fault::new("upstream", &unusable.to_string())]);
+    let authorities = authorities(settings.upstream.ca_file.as_deref()).map_err(fault)?;
+    let upstream = &Upstream::new(&settings.upstream, egresses, &authorities).map_err(fault)?;
     let limit = Duration::from_millis(settings.pool.probe_timeout_ms);
     let asked = configuration.keys.iter().zip(pool.keys()).map(|(configured, key)| async move {
         if configured.enabled { ask(upstream, key, scrubber, limit).await } else { Asked::not(Finding::Disabled) }
@@ -108,15 +109,24 @@ impl Report {
         memory_note: Option<String>,
         clocks: Clocks,
     ) -> Self {
-        let models: BTreeSet<String> = asked.iter().filter_map(|asked| asked.models.as_ref()).flatten().cloned().collect();
+        let models: BTreeSet<String> =
+            asked.iter().filter_map(|asked| asked.models.as_ref()).flatten().cloned().collect();
         let views = pool.view(clocks).keys;
-        let ties: Vec<Vec<String>> =
-            configuration.keys.iter().zip(views.iter().zip(&asked)).map(|(key, (view, asked))| ties(key, view, asked)).collect();
+        let ties: Vec<Vec<String>> = configuration
+            .keys
+            .iter()
+            .zip(views.iter().zip(&asked))
+            .map(|(key, (view, asked))| ties(key, view, asked))
+            .collect();
         let ids: Vec<Arc<str>> = configuration.keys.iter().map(|key| Arc::clone(&key.id)).collect();
-        let shares = sharing::groups(&ties).into_iter().map(|others| others.iter().map(|n| Arc::clone(&ids[*n])).collect());
+        let shares =
+            sharing::groups(&ties).into_iter().map(|others| others.iter().map(|n| Arc::clone(&ids[*n])).collect());
         let found = configuration.keys.iter().zip(views).zip(asked).zip(shares);
         let keys: Vec<Found> = found
-            .map(|(((key, view), asked), shares)| Found { shares_quota_with: shares, ..Found::new(key, view, asked, &models) })
+            .map(|(((key, view), asked), shares)| Found {
+                shares_quota_with: shares,
+                ..Found::new(key, view, asked, &models)
+            })
             .collect();
         Self {
             at: clocks.wall,
@@ -159,7 +169,9 @@ impl Found {
             (finding, _) => finding,
         };
         let kind = kind(key.secret.expose());
-        let replace = kind == "standard" && !matches!(verdict, Finding::Leaked | Finding::Disabled);
+        // Who must make a new one anyway gets an auth key.
+        let gone = matches!(verdict, Finding::Expired | Finding::Leaked | Finding::Suspended | Finding::Denied);
+        let replace = kind == "standard" && key.enabled && !gone;
         let advice = Some(verdict.advice()).filter(|advice| !advice.is_empty());
         let lacking = asked.models.as_ref().map(|own| all.difference(own).cloned().collect());
         Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::config::Configuration;
 use crate::pool::KeyPool;
 use crate::pool::explain::{Chance, Explanation, KeyExplained};
 use crate::pool::memory::Clocks;
+use crate::upstream::causes;
 
 /// The time that the gateway's answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,15 +72,15 @@ async fn of_gateway(configuration: &Configuration, asked: &str) -> anyhow::Resul
     if let Some(token) = auth.admin_token.as_ref().or(auth.tokens.first()) {
         request = request.bearer_auth(token.expose());
     }
-    let answer = request.send().await.map_err(reqwest::Error::without_url);
-    let answer: http::Response<reqwest::Body> = answer.with_context(|| format!("no answer at {at}"))?.into();
+    let answer = request.send().await.map_err(|error| anyhow!("no answer at {at}: {}", causes(&error)))?;
+    let answer: http::Response<reqwest::Body> = answer.into();
     let status = answer.status();
     if !status.is_success() {
         bail!("{at} answers {status}");
     }
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-    let body = body.map_err(|_| anyhow::anyhow!("the answer of {at} does not come whole"))?.to_bytes();
-    serde_json::from_slice(&body).map_err(|_| anyhow::anyhow!("what answers at {at} is no such gateway"))
+    let body = body.map_err(|_| anyhow!("the answer of {at} does not come whole"))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|_| anyhow!("what answers at {at} is no such gateway"))
 }
 
 impl Told {
@@ -92,20 +93,24 @@ impl Told {
     pub(super) fn text(&self, colour: bool) -> String {
         let of = &self.explanation;
         let alias = if of.asked == of.model { String::new() } else { format!(" (asked as {})", of.asked) };
-        let unknown = if of.known { "" } else { "\nNothing is known of this model yet: nothing is held against a key for it." };
+        let unknown =
+            if of.known { "" } else { "\nNothing is known of this model yet: nothing is held against a key for it." };
         let next = match (&of.next, of.soonest_return) {
             (Some(id), _) => format!("The next request gets key {id}."),
             (None, Some(at)) => format!("No key would be chosen now; the first returns {}.", words::when(at, of.at)),
             (None, None) => "No key would be chosen, and none returns by itself.".to_owned(),
         };
         let held = of.in_flight_max.map(|most| {
-            format!("\nMany projects were refused at once: at most {most} requests may be under way, {} are.", of.in_flight)
+            format!(
+                "\nMany projects were refused at once: at most {most} requests may be under way, {} are.",
+                of.in_flight
+            )
         });
         let mut table = Table::new(["KEY", "ENDS IN", "CHANCE", "WEIGHT", "SHARE", "LEFT", "WHY"], 2);
         of.keys.iter().for_each(|key| table.push(row(key, of)));
         let more = of.total - of.keys.len().min(of.total);
         let cut = if more > 0 { format!("\nand {more} keys more") } else { String::new() };
-        let notes: String = self.notes.iter().map(|note| format!("{note}.\n")).collect();
+        let notes = self.notes.iter().map(|note| note.clone() + ".\n").collect::<String>();
         format!(
             "{notes}{}{alias}: {next}{unknown}{}\n\n{}{cut}",
             of.model,

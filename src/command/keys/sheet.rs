@@ -14,7 +14,7 @@ const LINES_SHOWN: usize = 8;
 pub(super) fn text(report: &Report, colour: bool) -> String {
     let mut table = Table::new(["KEY", "ENDS IN", "VERDICT", "TIER", "PROJECT", "MODELS", "REASON"], 2);
     report.keys.iter().for_each(|key| table.push(row(key, report)));
-    let note = report.memory_note.iter().map(|note| format!("{note}\n")).collect::<String>();
+    let note = report.memory_note.as_ref().map(|note| format!("{note}.\n")).unwrap_or_default();
     let off = report.keys_total - report.keys_enabled;
     let disabled = if off > 0 { format!(", {off} disabled") } else { String::new() };
     format!(
@@ -39,7 +39,11 @@ fn row(key: &Found, report: &Report) -> Row<7> {
         key.tier.unwrap_or("-").to_owned(),
         project,
         key.models_available.map_or_else(|| "-".to_owned(), |count| format!("{count} of {}", report.models.len())),
-        if key.verdict == Finding::Alive { said.trim_start_matches(": ").to_owned() } else { format!("{}{said}", key.reason) },
+        if key.verdict == Finding::Alive {
+            said.trim_start_matches(": ").to_owned()
+        } else {
+            format!("{}{said}", key.reason)
+        },
     ];
     let colour = match key.verdict {
         Finding::Disabled => Colour::Grey,

@@ -59,27 +59,25 @@ impl<const N: usize> Table<N> {
     pub(super) fn text(&self, colour: bool) -> String {
         let cells = |n: usize| self.rows.iter().map(move |row| row.cells[n].chars().count());
         let widths: [usize; N] = std::array::from_fn(|n| cells(n).chain([self.head[n].len()]).max().unwrap_or(0));
-        let mut text = line(&self.head.map(str::to_owned), &widths, None);
+        let mut lines = vec![line(&self.head.map(str::to_owned), &widths, None)];
         for row in &self.rows {
-            text += &line(&row.cells, &widths, colour.then_some((self.coloured, row.colour)));
-            for note in &row.notes {
-                text += &format!("{}  {note}\n", " ".repeat(widths[0]));
-            }
+            lines.push(line(&row.cells, &widths, colour.then_some((self.coloured, row.colour))));
+            lines.extend(row.notes.iter().map(|note| format!("{}  {note}", " ".repeat(widths[0]))));
         }
-        text
+        lines.join("\n") + "\n"
     }
 }
 
 fn line(cells: &[String], widths: &[usize], coloured: Option<(usize, Colour)>) -> String {
-    let mut text = String::new();
-    for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
+    let cell = |(n, (cell, width)): (usize, (&String, &usize))| {
         let blank = " ".repeat(width - cell.chars().count() + 2);
-        text += &match coloured.filter(|(at, _)| *at == n) {
+        match coloured.filter(|(at, _)| *at == n) {
             Some((_, colour)) => format!("\u{1b}[{}m{cell}\u{1b}[0m{blank}", colour.code()),
             None => format!("{cell}{blank}"),
-        };
-    }
-    format!("{}\n", text.trim_end())
+        }
+    };
+    let text: String = cells.iter().zip(widths).enumerate().map(cell).collect();
+    text.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -96,7 +94,8 @@ mod tests {
         assert_eq!(table.text(false), plain);
         let coloured = table.text(true);
         assert!(coloured.contains("\u{1b}[31mdead\u{1b}[0m"));
-        let stripped = ["32", "31", "0"].iter().fold(coloured, |text, code| text.replace(&format!("\u{1b}[{code}m"), ""));
+        let stripped =
+            ["32", "31", "0"].iter().fold(coloured, |text, code| text.replace(&format!("\u{1b}[{code}m"), ""));
         assert_eq!(stripped, plain);
     }
 }

@@ -40,8 +40,12 @@ pub(super) fn why_named(name: &str) -> &str {
 
 /// `in 12 min (14:05 UTC)`
 pub(super) fn when(at: Timestamp, now: Timestamp) -> String {
+    let zone = std::env::var("TZ").ok().and_then(|name| TimeZone::get(&name).ok());
+    told(at, now, zone.unwrap_or(TimeZone::UTC))
+}
+
+fn told(at: Timestamp, now: Timestamp, zone: TimeZone) -> String {
     let left = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-    let zone = std::env::var("TZ").ok().and_then(|name| TimeZone::get(&name).ok()).unwrap_or(TimeZone::UTC);
     let clock = at.to_zoned(zone).strftime(if left < Duration::from_mins(2) { "%H:%M:%S %Z" } else { "%H:%M %Z" });
     format!("in {} ({clock})", span(left))
 }
@@ -86,8 +90,10 @@ mod tests {
             ("2026-11-25T19:12:00Z", "in 5 h 12 min (19:12 UTC)"),
             ("2026-11-25T13:00:00Z", "in 0 s (13:00:00 UTC)"),
         ] {
-            assert_eq!(when(at.parse().unwrap(), now), words);
+            assert_eq!(told(at.parse().unwrap(), now, TimeZone::UTC), words);
         }
+        let zone = TimeZone::get("America/Los_Angeles").unwrap();
+        assert_eq!(told("2026-11-26T08:00:00Z".parse().unwrap(), now, zone), "in 18 h 0 min (00:00 PST)");
     }
 
     #[test]
