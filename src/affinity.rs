@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::pool::homes::Homes;
 use crate::pool::key::Key;
 use crate::reference::Reference;
 use crate::resource::Resource;
@@ -33,6 +34,7 @@ pub struct Affinity {
     uploads: Cache<Arc<str>, u32>,
     /// Apart from the resources, which they would drive out.
     signatures: Signatures,
+    homes: Arc<Homes>,
     isolate: bool,
     /// Grows with every change, so that the index is written down only then.
     changes: AtomicU64,
@@ -91,6 +93,7 @@ impl Affinity {
                 .build(),
             uploads: Cache::builder().max_capacity(settings.resources_max).time_to_idle(stickiness).build(),
             signatures: Signatures::default(),
+            homes: Arc::new(Homes::new(0)),
             isolate: settings.isolate_clients,
             changes: AtomicU64::new(0),
         }
@@ -101,9 +104,15 @@ impl Affinity {
         self.isolate && !client.operator()
     }
 
+    /// Projects that turned out to be one own what either of them did.
+    #[must_use]
+    pub fn with_homes(self, homes: Arc<Homes>) -> Self {
+        Self { homes, ..self }
+    }
+
     /// Who owns a resource, as far as it is known.
     pub fn owner(&self, resource: &Resource) -> Option<Owner> {
-        self.owners.get(resource)
+        self.owners.get(resource).map(|owner| Owner { project: self.homes.of(owner.project), ..owner })
     }
 
     /// Whether `client` may see a resource.
@@ -147,7 +156,7 @@ impl Affinity {
     pub fn learn(&self, resource: Resource, key: &Key, client: Option<&Client>, now: Timestamp) {
         let until = now.saturating_add(SignedDuration::try_from(resource.life()).unwrap_or(SignedDuration::MAX));
         let until = until.unwrap_or(Timestamp::MAX);
-        let owner = || Owner { key: key.index, project: key.project, client: client.cloned(), until };
+        let owner = || Owner { key: key.index, project: key.project(), client: client.cloned(), until };
         if self.owners.entry(resource).or_insert_with(owner).is_fresh() {
             self.changes.fetch_add(1, Relaxed);
         }
@@ -162,7 +171,7 @@ impl Affinity {
 
     /// The project that a client's uploads go to, so that two files meant for one prompt have one owner.
     pub fn sticks(&self, client: &Client) -> Option<u32> {
-        self.uploads.get(client.id())
+        self.uploads.get(client.id()).map(|project| self.homes.of(project))
     }
 
     /// A client's upload went to `project`.
@@ -230,7 +239,7 @@ impl Affinity {
             let (Some(resource), Some(key)) = (Resource::recall(&name), by_digest.get(&key)) else { continue };
             if until > now {
                 let client = made_by.map(|name| client(&name));
-                self.owners.insert(resource, Owner { key: key.index, project: key.project, client, until });
+                self.owners.insert(resource, Owner { key: key.index, project: key.project(), client, until });
             }
         }
     }
@@ -349,7 +358,7 @@ mod tests {
             ceilings: Ceilings::default(),
             enabled: true,
         };
-        Key::new(&spec, 0, 0).unwrap()
+        Key::new(&spec, 0, 0, &Arc::new(Homes::new(1))).unwrap()
     }
 
     #[test]

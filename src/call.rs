@@ -103,6 +103,8 @@ pub struct Attempt {
     pub only: Option<u32>,
     /// Whether to wait in line when no key is free.
     pub patient: bool,
+    /// Whether the last try cost of a day's quota and came to nothing.
+    pub thrifty: bool,
 }
 
 /// An attempt that gave no answer for the client.
@@ -136,7 +138,7 @@ pub struct Answered {
 impl Attempt {
     /// The first at a call.
     pub const fn first(call: Arc<Call>) -> Self {
-        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient: true }
+        Self { call, tried: Vec::new(), shunned: Vec::new(), only: None, patient: true, thrifty: false }
     }
 }
 

@@ -76,7 +76,7 @@ pub enum Error {
     Exhausted {
         /// How many keys are out for what.
         reasons: Vec<(&'static str, u32)>,
-        /// Until the first one returns; `None` when none returns by itself.
+        /// Until one could serve it, given those who wait before it; `None` when none returns by itself.
         retry_after: Option<Duration>,
         /// Whether all are out for good rather than out of quota.
         fault: bool,
@@ -127,7 +127,7 @@ pub enum Error {
     LineFull {
         /// Requests that wait.
         waiting: usize,
-        /// Until the first key returns.
+        /// Until a key could serve it, given those who wait before it.
         retry_after: Duration,
     },
     /// The deadline passed before the first byte.
@@ -290,7 +290,7 @@ fn exhausted(
         None => "no key can serve this model now".to_owned(),
     };
     match retry_after {
-        Some(wait) => format!("{what} ({list}); the first one returns in {} s", seconds(wait)),
+        Some(wait) => format!("{what} ({list}); retry in {} s", seconds(wait)),
         None => format!("{what} ({list})"),
     }
 }

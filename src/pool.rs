@@ -7,20 +7,30 @@
 pub mod reason;
 pub mod health;
 pub mod outage;
+pub mod homes;
 pub mod key;
+pub mod ask;
 pub mod choose;
+pub mod memory;
+pub mod minute;
+pub mod pace;
 pub mod limits;
+pub mod budgets;
+pub mod room;
 pub mod roster;
 pub mod standing;
 pub mod storm;
+pub mod twins;
+pub mod turns;
 pub mod lane;
 pub mod lease;
-pub mod memory;
 pub mod view;
 pub mod keypool;
 mod report;
 pub mod explain;
 pub mod finding;
+#[cfg(test)]
+mod learning_tests;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,9 @@ use jiff::{Timestamp, ToSpan};
 
 use crate::refusal::{Refusal, Violation};
 
+/// A longer name is none of Google's.
+const CONSUMER_MAX: usize = 64;
+
 /// The time over which a quota counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Window {
@@ -67,6 +70,12 @@ pub fn tier(refusal: &Refusal) -> Option<&'static str> {
 /// The tier of this name.
 pub fn tier_named(name: &str) -> Option<&'static str> {
     TIERS.iter().map(|(_, tier)| *tier).find(|tier| *tier == name)
+}
+
+/// The project that the refusal names: `projects/N`.
+pub fn consumer(refusal: &Refusal) -> Option<&str> {
+    let consumer = refusal.consumer.as_str();
+    Some(consumer).filter(|consumer| consumer.starts_with("projects/") && consumer.len() < CONSUMER_MAX)
 }
 
 /// How long until Google's day ends: midnight in Los Angeles, daylight saving included.

@@ -114,7 +114,7 @@ impl Upload {
                     reply.headers_mut().insert(name, ours);
                 }
                 if sticks {
-                    affinity.stick(&client, key.project);
+                    affinity.stick(&client, key.project());
                 }
             }
         }

@@ -34,6 +34,8 @@ use crate::verdict::Verdict;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How often the pool's memory is written, when it has changed.
 const SAVE: Duration = Duration::from_secs(1);
+/// The same where only what was used of a limit has: the end of a run writes it down in any case.
+const SAVE_USE: Duration = Duration::from_secs(15);
 /// The same for the index of resources.
 const SAVE_INDEX: Duration = Duration::from_secs(2);
 /// Writing it takes no more than one part of so many of the time.
@@ -98,7 +100,7 @@ impl House {
         info!("loaded {} keys (weights {})", keys.len(), weights.join(", "));
         let telemetry = Telemetry::new(clocks.now);
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
-        let affinity = Arc::new(Affinity::new(&settings.affinity));
+        let affinity = Arc::new(Affinity::new(&settings.affinity).with_homes(Arc::clone(pool.homes())));
         let index = StateFile::new(&settings.data_dir, "affinity.json");
         if let Some(remembered) = index.load::<affinity::Memory>() {
             affinity.recall(remembered, pool.keys(), clocks.wall, |name| clients.named(name));
@@ -185,18 +187,21 @@ fn until_stopped(tasks: &Tasks, work: impl Future<Output = ()> + Send + 'static)
 }
 
 async fn save_on_change(pool: &KeyPool, file: &StateFile) {
-    let mut saved = None;
-    let mut failing = false;
+    let mut saved: Option<Memory> = None;
+    let (mut failing, mut at) = (false, Instant::now());
     loop {
         sleep(SAVE).await;
         let memory = pool.memory(Instant::now());
-        if saved.as_ref() == Some(&memory) || saved.is_none() && memory.keys.is_empty() {
+        let same = saved
+            .as_ref()
+            .is_some_and(|saved| *saved == memory || at.elapsed() < SAVE_USE && saved.lasting() == memory.lasting());
+        if same || saved.is_none() && memory.keys.is_empty() {
             continue;
         }
         let (file, copy) = (file.clone(), memory.clone());
         let written = tokio::task::spawn_blocking(move || file.save(&copy)).await;
         match written {
-            Ok(Ok(())) => (saved, failing) = (Some(memory), false),
+            Ok(Ok(())) => (saved, failing, at) = (Some(memory), false, Instant::now()),
             Ok(Err(error)) if !failing => {
                 warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
                 failing = true;

@@ -17,8 +17,8 @@ mod words;
 mod table;
 mod sharing;
 mod ask;
-mod sheet;
 mod check;
+mod sheet;
 mod explain;
 
 /// Ask Google about each key, or explain which key a model would get now.

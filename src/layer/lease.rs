@@ -1,4 +1,5 @@
-//! Lease: one attempt. A key is leased, waited for in order of arrival when all rest, and its answer judged.
+//! Lease: one attempt. A key is leased, waited for in a line that is fair among clients when all rest, and its answer
+//! judged.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::upstream::{Broken, Upstream};
 use crate::verdict::Verdict;
 
 mod limits;
-mod line;
+pub mod line;
 mod refused;
 mod open;
 
@@ -57,7 +58,7 @@ impl Lease {
 }
 
 impl Means {
-    /// A lease for the attempt, waited for in order of arrival when all keys rest; without one, why not.
+    /// A lease for the attempt, waited for in line when all keys rest; without one, why not.
     pub(crate) async fn obtain(&self, attempt: &Attempt) -> Result<KeyLease, Failure> {
         line::obtain(&self.pool, attempt, &self.limits).await
     }

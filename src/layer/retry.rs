@@ -169,9 +169,10 @@ impl<'m> Story<'m> {
         self.tell(&failure, &key, &format!("next key in {:.1} s", pause.as_secs_f64()));
         attempt.tried.push(key.index);
         if elsewhere {
-            attempt.shunned.push(key.project);
+            attempt.shunned.push(key.project());
         }
         attempt.only = attempt.only.or(maker);
+        attempt.thrifty = failure.verdict == Verdict::Overloaded;
         attempt.patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
         // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
         let kept =
@@ -187,7 +188,9 @@ impl<'m> Story<'m> {
         let call = &attempt.call;
         let free = matches!(call.bound, Bound::Free | Bound::Prefers(_) | Bound::Unknown(_));
         let signatures = self.means.affinity.signatures();
-        (verdict == Verdict::ForeignSignature && free).then(|| signatures.maker(call.payload.bytes(), key.project))?
+        let wanted = verdict == Verdict::ForeignSignature && free;
+        let maker = wanted.then(|| signatures.maker(call.payload.bytes(), key.project()))?;
+        maker.map(|project| self.means.pool.homes().of(project)).filter(|project| *project != key.project())
     }
 
     fn tell(&self, failure: &Failure, key: &Key, then: &str) {
@@ -234,7 +237,7 @@ impl<'m> Story<'m> {
 
 fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
     let (call, now) = (&attempt.call, Instant::now());
-    let (breaker_open, unknown_lately) = lane.lock().doubts(key.project, now);
+    let (breaker_open, unknown_lately) = lane.lock().doubts(key.project(), now);
     Facts {
         // Where one key alone may serve, there is nowhere to go on.
         kept: call.payload.is_kept() && !matches!(call.bound, Bound::Key(..)),

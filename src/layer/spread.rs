@@ -147,7 +147,7 @@ impl Means {
         } else {
             query::read_token(token).and_then(|(digest, token)| {
                 let key = self.pool.keys().iter().find(|key| key.digest.to_string().starts_with(&digest))?;
-                Some(Place { project: key.project, token })
+                Some(Place { project: key.project(), token })
             })
         };
         place.map(Some).ok_or(Error::PageToken)
@@ -155,13 +155,14 @@ impl Means {
 
     /// The project after this one.
     fn after(&self, project: u32) -> Option<Place> {
-        let next = project + 1;
-        (next < self.pool.projects()).then_some(Place { project: next, token: None })
+        let homes = self.pool.homes();
+        let next = (project + 1..self.pool.projects()).find(|next| homes.of(*next) == *next)?;
+        Some(Place { project: next, token: None })
     }
 
     /// A token by which the next page begins there, after a restart as well.
     fn token(&self, place: &Place) -> String {
-        let key = self.pool.keys().iter().find(|key| key.project == place.project);
+        let key = self.pool.keys().iter().find(|key| key.project() == place.project);
         query::write_token(&key.map(|key| key.digest.to_string()).unwrap_or_default(), place.token.as_deref())
     }
 }

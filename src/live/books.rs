@@ -58,7 +58,7 @@ impl Books {
             let Usage { prompt_tokens, .. } = self.tally.sum();
             self.record.usage(self.tally.sum());
             if let Some(lease) = &self.lease {
-                lease.settle(prompt_tokens.saturating_sub(self.settled), now);
+                lease.spend(prompt_tokens.saturating_sub(self.settled), now);
             }
             self.settled = self.settled.max(prompt_tokens);
         }

@@ -1,6 +1,5 @@
 //! Explaining a choice: who would be chosen for a model now, and why each other key would not. Nothing is changed by it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::pool::key::{Ceilings, Key};
 use crate::pool::keypool::KeyPool;
 use crate::pool::lane::{Avoid, Lane};
+use crate::pool::limits::Windows;
 use crate::pool::memory::Clocks;
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Life, Roster};
@@ -124,14 +124,10 @@ impl KeyPool {
         lane.refresh(now);
         let in_flight = shared.as_ref().map_or(0, |shared| shared.in_flight.load(Relaxed));
         let held = lane.pace.is_some_and(|pace| in_flight >= pace);
-        let next = if held { None } else { lane.clone().pick(Avoid::default(), now) };
+        let next = if held { None } else { lane.clone().pick(Avoid::default(), now).map(|taken| taken.index) };
         let soonest = next.is_none().then(|| lane.outage(Avoid::default(), now).soonest).flatten();
-        let learnt: HashMap<u32, Ceilings> = lane.learnt().collect();
         let roster = self.scene.roster.lock();
-        let explained = |key: &Arc<Key>| {
-            let learnt = learnt.get(&key.project).copied().unwrap_or_default();
-            KeyExplained { learnt, ..explained(&lane, key, &roster, next == Some(key.index), clocks) }
-        };
+        let explained = |key: &Arc<Key>| explained(&lane, key, &roster, next == Some(key.index), clocks);
         let mut keys: Vec<KeyExplained> = self.keys().iter().map(explained).collect();
         let total: f64 = keys.iter().map(|key| key.weight).sum();
         keys.iter_mut().filter(|_| total > 0.0).for_each(|key| key.expected_share = key.weight / total);
@@ -155,9 +151,10 @@ impl KeyPool {
 fn explained(lane: &Lane, key: &Key, roster: &Roster, next: bool, clocks: Clocks) -> KeyExplained {
     let now = clocks.now;
     let (weight, health, blocked) = lane.look(key, roster, now);
-    let full = || lane.wait(key.project, now).map(|until| (Reason::Budget, Some(until)));
+    let windows = lane.budgets().of(key.project());
+    let full = || Some((Reason::Budget, Some(windows?.wait(0, now)?)));
     let blocked = blocked.or_else(full).filter(|_| !next);
-    let (life, project) = (roster.life(key), &roster.projects[key.project as usize]);
+    let (life, project) = (roster.life(key), &roster.projects[key.project() as usize]);
     let chance = match (life, blocked) {
         (Life::Dead(Reason::Disabled, _), _) => Chance::Disabled,
         (Life::Dead(..), _) => Chance::Dead,
@@ -173,7 +170,7 @@ fn explained(lane: &Lane, key: &Key, roster: &Roster, next: bool, clocks: Clocks
     };
     let wall = |at| clocks.wall_at(at);
     let (mut limits, mut left) = (Ceilings::default(), Ceilings::default());
-    if let Some(room) = lane.room(key.project, now) {
+    if let Some(room) = windows.map(|windows| windows.clone().room(now)) {
         let of = |max: Option<u64>, used: u64| max.map(|max| max.saturating_sub(used));
         let (rpm, tpm) = room.minute_max;
         limits = Ceilings { rpm, tpm, rpd: room.day_max };
@@ -200,7 +197,7 @@ fn explained(lane: &Lane, key: &Key, roster: &Roster, next: bool, clocks: Clocks
         in_flight: key.in_flight(),
         limits,
         left,
-        learnt: Ceilings::default(),
+        learnt: windows.map(Windows::learnt).unwrap_or_default(),
     }
 }
 
@@ -218,6 +215,7 @@ mod tests {
     use crate::verdict::Verdict;
 
     const MODEL: &str = "gemini-3.8-flash";
+    const MOMENT: Duration = Duration::from_millis(1);
 
     fn clocks() -> Clocks {
         Clocks { now: Instant::now(), wall: "2026-11-25T20:00:00Z".parse().unwrap() }
@@ -289,16 +287,19 @@ mod tests {
         let pool = pool(&[1, 1, 1, 1, 1, 1], clocks);
         let fail = |verdict| {
             let Choice::Lease(mut lease) = pool.select(pool.lane(MODEL, now), Avoid::default(), now) else { panic!() };
-            let moment = crate::pool::lease::Moment { now: now + Duration::from_millis(1), wall, dice: 0.0 };
+            let moment = crate::pool::lease::Moment { now: now + MOMENT, wall: wall + MOMENT, dice: 0.0 };
             lease.fail(verdict, &Refusal::default(), moment);
         };
         fail(Verdict::QuotaDay);
         fail(Verdict::KeyInvalid);
         fail(Verdict::Overloaded);
         fail(Verdict::Banned);
-        let at = Clocks { now: now + Duration::from_millis(2), ..clocks };
+        let at = Clocks { now: now + MOMENT * 2, wall: wall + MOMENT * 2 };
         let seen = pool.explain(MODEL, at);
-        assert_eq!(chances(&seen), [Chance::Resting, Chance::Dead, Chance::Avoided, Chance::Dead, Chance::Next, Chance::Disabled]);
+        assert_eq!(
+            chances(&seen),
+            [Chance::Resting, Chance::Dead, Chance::Avoided, Chance::Dead, Chance::Next, Chance::Disabled]
+        );
         let reasons: Vec<_> = seen.keys.iter().map(|key| key.reason).collect();
         let off = Some;
         let (day, lost) = (off(Reason::QuotaDay), off(Reason::Invalid));

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Surface;
+use crate::pool::homes::Homes;
 use crate::quota::{Lesson, Unit, Window};
 use crate::secret::{Digest, Secret};
 use crate::verdict::{self, Verdict};
@@ -70,8 +71,9 @@ pub struct Key {
     pub index: u32,
     /// As configured.
     pub weight: u32,
-    /// The place of its project in the pool.
-    pub project: u32,
+    /// The place of its project in the pool, as configured.
+    configured: u32,
+    homes: Arc<Homes>,
     /// As configured.
     pub egress: u32,
     /// By which it is remembered on disk.
@@ -119,8 +121,8 @@ pub enum Form {
 }
 
 impl Key {
-    /// Takes the place `index`. Fails when the key cannot stand in a header.
-    pub fn new(spec: &KeySpec, index: u32, project: u32) -> Result<Self, InvalidHeaderValue> {
+    /// Takes the place `index`, in a project that has one of `homes`. Fails when the key cannot stand in a header.
+    pub fn new(spec: &KeySpec, index: u32, project: u32, homes: &Arc<Homes>) -> Result<Self, InvalidHeaderValue> {
         let mut header = HeaderValue::from_str(spec.secret.expose())?;
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", spec.secret.expose()))?;
         header.set_sensitive(true);
@@ -129,7 +131,8 @@ impl Key {
             id: Arc::clone(&spec.id),
             index,
             weight: spec.weight,
-            project,
+            configured: project,
+            homes: Arc::clone(homes),
             egress: spec.egress,
             digest: spec.secret.digest(),
             tail: spec.secret.tail().into(),
@@ -140,6 +143,11 @@ impl Key {
             ailing: AtomicBool::new(false),
             last_error: Mutex::new(None),
         })
+    }
+
+    /// The place of its project in the pool, by all that is known of it so far.
+    pub fn project(&self) -> u32 {
+        self.homes.of(self.configured)
     }
 
     /// The form that `surface` wants: Google's own routes the header, its compatible endpoint Bearer, unless the key
@@ -209,7 +217,7 @@ mod tests {
             ceilings: Ceilings::default(),
             enabled: true,
         };
-        let key = Key::new(&spec, 0, 0).unwrap();
+        let key = Key::new(&spec, 0, 0, &Arc::new(Homes::new(1))).unwrap();
         assert_eq!((key.form(Surface::Gemini), key.form(Surface::OpenAi)), (Form::ApiKey, Form::Bearer));
         key.accept(Surface::OpenAi, Form::ApiKey);
         assert_eq!((key.form(Surface::Gemini), key.form(Surface::OpenAi)), (Form::ApiKey, Form::ApiKey));

@@ -1,6 +1,6 @@
 //! The key pool: the one door to all keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,10 +10,11 @@ use http::header::InvalidHeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::pool::budgets::Budgets;
+use crate::pool::homes::Homes;
 use crate::pool::key::{Ceilings, Key, KeySpec};
 use crate::pool::lane::{Avoid, Keys, Lane, Only};
 use crate::pool::lease::{Lease, Scene, SharedLane};
-use crate::pool::limits::Windows;
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
@@ -51,7 +52,10 @@ impl KeyPool {
     pub fn new(specs: &[KeySpec], clocks: Clocks) -> Result<Self, InvalidHeaderValue> {
         let mut projects: Vec<Project> = Vec::new();
         let mut by_name: HashMap<Arc<str>, u32> = HashMap::new();
-        let mut keys = Keys { list: Vec::new(), by_project: Vec::new() };
+        let labels = specs.iter().filter_map(|spec| spec.project.as_ref());
+        let shared = labels.clone().count() - labels.collect::<HashSet<_>>().len();
+        let homes = Arc::new(Homes::new(u32::try_from(specs.len() - shared).unwrap_or(u32::MAX)));
+        let mut keys = Keys { list: Vec::new(), by_project: Vec::new(), homes: Arc::clone(&homes) };
         let mut ceilings: HashMap<u32, Ceilings> = HashMap::new();
         for (index, spec) in (0..).zip(specs) {
             let fresh = u32::try_from(projects.len()).unwrap_or(u32::MAX);
@@ -65,7 +69,7 @@ impl KeyPool {
                 keys.by_project.push(Vec::new());
             }
             keys.by_project[project as usize].push(index);
-            keys.list.push(Arc::new(Key::new(spec, index, project)?));
+            keys.list.push(Arc::new(Key::new(spec, index, project, &homes)?));
             if spec.ceilings != Ceilings::default() {
                 let known = ceilings.entry(project).or_default();
                 *known = known.lower(spec.ceilings);
@@ -74,7 +78,8 @@ impl KeyPool {
         let disabled: Vec<bool> = specs.iter().map(|spec| !spec.enabled).collect();
         let egresses = specs.iter().map(|spec| spec.egress as usize + 1).max().unwrap_or(1);
         let roster = Arc::new(SharedRoster::new(Roster::new(&disabled, projects, egresses)));
-        let scene = Arc::new(Scene { roster, storms: Mutex::default(), grounding: false.into() });
+        let scene =
+            Arc::new(Scene { roster, storms: Mutex::default(), twins: Mutex::default(), grounding: false.into() });
         Ok(Self {
             keys: Arc::new(keys),
             scene,
@@ -119,10 +124,9 @@ impl KeyPool {
 
     /// A lane in which nothing is held against any key. It is not among the pool's own.
     pub(crate) fn fresh_lane(&self, now: Instant) -> Lane {
-        let wall = self.started.wall_at(now);
-        let windows = |ceilings: &Ceilings| Windows::new(*ceilings, now, now + crate::quota::until_midnight(wall));
-        let windows = self.ceilings.iter().map(|(project, ceilings)| (*project, windows(ceilings))).collect();
-        Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), windows, now)
+        let ceilings = self.ceilings.iter().map(|(project, ceilings)| (*project, ceilings));
+        let budgets = Budgets::new(ceilings, self.started, now);
+        Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), budgets, now)
     }
 
     /// The lane of a model, where it has one; made-up names may share one.
@@ -143,7 +147,7 @@ impl KeyPool {
             lane.pick(avoid, now).ok_or_else(|| lane.outage(avoid, now))
         });
         match chosen {
-            Ok(index) => Choice::Lease(Lease::new(shared, index, now)),
+            Ok(taken) => Choice::Lease(Lease::taken(shared, taken, avoid.bytes, now)),
             Err(outage) => Choice::Out(outage),
         }
     }
@@ -164,7 +168,7 @@ impl KeyPool {
     /// day.
     pub fn is_fresh(&self, project: u32, now: Instant) -> bool {
         let serves = |roster: &Roster| {
-            self.keys.list.iter().any(|key| key.project == project && roster.blocked(key, now).is_none())
+            self.keys.list.iter().any(|key| key.project() == project && roster.blocked(key, now).is_none())
         };
         serves(&self.scene.roster.lock()) && !self.spent(now).contains(&project)
     }
@@ -198,7 +202,12 @@ impl KeyPool {
         &self.keys.list
     }
 
-    /// How many projects the keys are of.
+    /// Which of the projects turned out to be one.
+    pub fn homes(&self) -> &Arc<Homes> {
+        &self.keys.homes
+    }
+
+    /// How many projects the keys are of, as configured.
     pub fn projects(&self) -> u32 {
         u32::try_from(self.keys.by_project.len()).unwrap_or(u32::MAX)
     }
@@ -245,9 +254,6 @@ impl KeyPool {
             }
             Probe::Unclear => {}
         });
-        for lane in self.lanes.load().values() {
-            lane.changed.notify_waiters();
-        }
     }
 
     /// Whether the key is dead.

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::pool::ask::Taken;
+use crate::pool::budgets::Budgets;
 use crate::pool::choose::Schedule;
 use crate::pool::health::{Health, LEVELS};
-use crate::pool::key::{Ceilings, Key};
-use crate::pool::limits::{Room, Windows};
+use crate::pool::homes::Homes;
+use crate::pool::key::Key;
+use crate::pool::limits::Full;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
+use crate::pool::room::{self, Place};
 use crate::pool::roster::{Rest, Roster, SharedRoster};
 use crate::pool::standing::{Standing, Trial};
-use crate::quota::Lesson;
 
 /// While one request is on trial, those who are refused are told to come back after this.
 const TRIAL_HINT: Duration = Duration::from_secs(1);
@@ -23,48 +26,27 @@ const TRIAL_HINT: Duration = Duration::from_secs(1);
 /// After this many overloads in a row, they are passed on without another try until one call succeeds.
 const OVERLOADS_MAX: u32 = 10;
 
+pub use crate::pool::ask::{Avoid, Only};
+
 /// The keys of the pool and which of them share a project.
 #[derive(Debug)]
 pub struct Keys {
     /// In order of configuration.
     pub list: Vec<Arc<Key>>,
-    /// The keys of each project, by index.
+    /// The keys of each project as configured, by index.
     pub by_project: Vec<Vec<u32>>,
+    /// Which of these are one.
+    pub homes: Arc<Homes>,
 }
 
-/// What one choice may not take.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Avoid<'a> {
-    /// Keys this request has tried: taken again only when nothing else is left.
-    pub keys: &'a [u32],
-    /// Projects this request must not go to.
-    pub projects: &'a [u32],
-    /// All that it may go to, where it names something that lives there.
-    pub only: Option<Only>,
-}
-
-/// The owner of what a request names.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Only {
-    /// Any key of a project.
-    Project(u32),
-    /// One key.
-    Key(u32),
-}
-
-impl Avoid<'_> {
-    /// Whether the key may serve the request, tried or not.
-    fn allows(&self, key: &Key) -> bool {
-        let owner = match self.only {
-            None => true,
-            Some(Only::Project(project)) => key.project == project,
-            Some(Only::Key(index)) => key.index == index,
-        };
-        owner && !self.projects.contains(&key.project)
+impl Keys {
+    /// The keys of a project.
+    pub fn of_project(&self, project: u32) -> impl Iterator<Item = u32> {
+        self.homes.members(project).flat_map(|member| self.by_project[member as usize].iter().copied())
     }
 }
 
-/// One model's view of the pool. Lives under a lock of its own; a clone is a view to think aloud in.
+/// One model's view of the pool. Lives under a lock of its own; a clone is one to think aloud in.
 #[derive(Clone, Debug)]
 pub struct Lane {
     keys: Arc<Keys>,
@@ -74,7 +56,7 @@ pub struct Lane {
     schedule: Schedule,
     standings: HashMap<u32, Standing>,
     projects: HashMap<u32, Standing>,
-    windows: HashMap<u32, Windows>,
+    budgets: Budgets,
     wakes: BinaryHeap<Reverse<(Instant, u32)>>,
     /// The next wake of each key, so that looking at one often does not fill the heap.
     next_wakes: HashMap<u32, Instant>,
@@ -88,7 +70,7 @@ pub struct Lane {
 
 impl Lane {
     /// A lane where nothing is known yet.
-    pub fn new(keys: Arc<Keys>, roster: Arc<SharedRoster>, windows: HashMap<u32, Windows>, now: Instant) -> Self {
+    pub fn new(keys: Arc<Keys>, roster: Arc<SharedRoster>, budgets: Budgets, now: Instant) -> Self {
         let mut lane = Self {
             keys,
             roster,
@@ -96,7 +78,7 @@ impl Lane {
             schedule: Schedule::default(),
             standings: HashMap::new(),
             projects: HashMap::new(),
-            windows,
+            budgets,
             wakes: BinaryHeap::new(),
             next_wakes: HashMap::new(),
             pace: None,
@@ -132,42 +114,68 @@ impl Lane {
         }
         if epoch != self.epoch {
             self.epoch = epoch;
+            self.move_home(now);
             (0..).take(self.keys.list.len()).for_each(|index| self.evaluate(index, &roster, now));
         }
     }
 
-    /// The index of the key whose turn it is. One that is on trial is out of the schedule until the trial ends.
-    pub fn pick(&mut self, avoid: Avoid<'_>, now: Instant) -> Option<u32> {
+    /// Projects that turned out to be one share what is held against either of them.
+    fn move_home(&mut self, now: Instant) {
+        let keys = Arc::clone(&self.keys);
+        for (from, into) in keys.homes.moved() {
+            self.budgets.merge(from, into, now);
+            if let Some(rest) = self.projects.remove(&from).and_then(|standing| standing.rest) {
+                self.projects.entry(into).or_insert_with(|| Standing::new(now)).rest_until(rest);
+            }
+        }
+    }
+
+    /// The key whose turn it is, taken out of its project's budget. One that is on trial is out of the schedule until
+    /// the trial ends.
+    pub fn pick(&mut self, avoid: Avoid<'_>, now: Instant) -> Option<Taken> {
         self.refresh(now);
+        let tokens = self.budgets.estimate(avoid.bytes);
+        // Projects with room for smaller requests than this one.
+        let mut small: Vec<u32> = Vec::new();
         loop {
             let Self { keys, schedule, .. } = self;
             // Borrowed, not cloned: a count shared by all threads costs more than the choice.
             let key = |index: u32| &keys.list[index as usize];
             let load = |index: u32| key(index).in_flight();
-            let elsewhere = |index: u32| avoid.allows(key(index));
-            let fresh = |index: u32| elsewhere(index) && !avoid.keys.contains(&index);
+            let elsewhere = |index: u32| avoid.allows(key(index)) && !small.contains(&key(index).project());
+            let untried = |index: u32| elsewhere(index) && !avoid.keys.contains(&index);
+            let left = |index: u32| self.budgets.of(key(index).project()).map_or(1.0, |windows| windows.day_share(now));
+            let open = (0..).zip(&keys.list).map(|(index, _)| index).filter(|index| schedule.weight(*index) > 0);
+            let most = open.filter(|index| avoid.thrifty && untried(*index)).map(left).fold(0.0, f64::max);
+            let fresh = |index: u32| untried(index) && (!avoid.thrifty || left(index) >= most);
             let index = schedule.pick(fresh, load).or_else(|| {
                 // Every key was tried: the same one again, where the project may be asked again.
                 if avoid.keys.is_empty() { None } else { schedule.pick(elsewhere, load) }
             })?;
-            let project = key(index).project;
-            match self.windows.get_mut(&project).map(|windows| windows.take(now)) {
-                Some(Err(until)) => self.rest_project(project, Rest { until, reason: Reason::Budget }, now),
-                Some(Ok(())) => {
-                    self.look_at_project(project, now);
+            let project = key(index).project();
+            match self.budgets.take(project, tokens, now) {
+                Err(Full { for_this_size: true, .. }) => small.push(project),
+                Err(_) => self.look_at_project(project, now),
+                Ok(()) => {
                     self.try_out(index, project, now);
-                    return Some(index);
-                }
-                None => {
-                    self.try_out(index, project, now);
-                    return Some(index);
+                    return Some(Taken { index, tokens });
                 }
             }
         }
     }
 
-    /// Marks an open trial of the key or its project as taken.
+    /// Marks an open trial of the key or its project as taken. Where the day is over by our own count, each request is
+    /// one: Google may have counted otherwise, and one refusal is enough to know.
     fn try_out(&mut self, index: u32, project: u32, now: Instant) {
+        if let Some(windows) = self.budgets.of_mut(project) {
+            let (over, moved) = (windows.is_day_over(), windows.has_moved(now));
+            if over {
+                self.projects.entry(project).or_insert_with(|| Standing::new(now)).trial = Trial::Open;
+            }
+            if moved {
+                self.look_at_project(project, now);
+            }
+        }
         if let Some(standing) = self.standings.get_mut(&index).filter(|s| s.trial == Trial::Open) {
             standing.trial = Trial::Taken(index);
             self.schedule.set(index, 0);
@@ -181,13 +189,13 @@ impl Lane {
     /// A trial ended without a verdict: the next request may try.
     pub fn release(&mut self, key: &Key, now: Instant) {
         let own = self.standings.get_mut(&key.index);
-        let project = self.projects.get_mut(&key.project);
+        let project = self.projects.get_mut(&key.project());
         for standing in [own, project].into_iter().flatten() {
             if standing.trial == Trial::Taken(key.index) {
                 standing.trial = Trial::Open;
             }
         }
-        self.look_at_project(key.project, now);
+        self.look_at_project(key.project(), now);
     }
 
     /// A success: nothing soft is held against the key or its project for this model any more.
@@ -198,8 +206,8 @@ impl Lane {
         // A rest that was set while this attempt was under way stands: only its own time ends it.
         let resting = |standing: &Standing| standing.rest.is_some_and(|rest| rest.until > now);
         let mut reopened = false;
-        if self.projects.get(&key.project).is_some_and(|s| !resting(s)) {
-            reopened = self.projects.remove(&key.project).is_some();
+        if self.projects.get(&key.project()).is_some_and(|s| !resting(s)) {
+            reopened = self.projects.remove(&key.project()).is_some();
         }
         if let Some(standing) = self.standings.get_mut(&key.index).filter(|s| !resting(s)) {
             reopened |= standing.trial != Trial::None || standing.health.is_full(now);
@@ -207,7 +215,7 @@ impl Lane {
             *standing = Standing { health: standing.health, ..Standing::new(now) };
         }
         if reopened {
-            self.look_at_project(key.project, now);
+            self.look_at_project(key.project(), now);
         }
     }
 
@@ -241,65 +249,61 @@ impl Lane {
             standing.bare.clear();
         }
         let all: Vec<u32> = self.standings.keys().copied().collect();
-        self.look_again(&all, now);
-    }
-
-    /// Counts the input tokens of an answer against the operator's ceiling.
-    pub fn settle(&mut self, key: &Key, tokens: u64, now: Instant) {
-        if let Some(windows) = self.windows.get_mut(&key.project) {
-            windows.settle(tokens, now);
-        }
+        self.look_again(all.into_iter(), now);
     }
 
     /// Whether another try of an overload is a waste, because so many came in a row or because each costs of a day's
     /// quota that is nearly spent; and whether the model was unknown to all who were asked lately.
     pub fn doubts(&mut self, project: u32, now: Instant) -> (bool, bool) {
-        let short = self.windows.get_mut(&project).is_some_and(|windows| windows.day_is_short(now));
+        let short = self.budgets.of_mut(project).is_some_and(|windows| windows.day_is_short(now));
         (short || self.overloads >= OVERLOADS_MAX, self.unknown_until.is_some_and(|until| until > now))
     }
 
-    /// Takes up a limit of Google's. `day`: what is left of Google's day; `spent`: the refusal was for this limit.
-    pub fn learn(&mut self, project: u32, lesson: Lesson, spent: bool, day: Duration, now: Instant) {
-        let fresh = || Windows::new(Ceilings::default(), now, now + day);
-        self.windows.entry(project).or_insert_with(fresh).learn(lesson, spent, now);
+    /// The limits of all projects, and what was used of them.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
-    /// What refusals taught of each project's limits.
-    pub fn learnt(&self) -> impl Iterator<Item = (u32, Ceilings)> {
-        let all = self.windows.iter().map(|(project, windows)| (*project, windows.learnt()));
-        all.filter(|(_, learnt)| *learnt != Ceilings::default())
-    }
-
-    /// What a project has left, where any limit is known.
-    pub fn room(&self, project: u32, now: Instant) -> Option<Room> {
-        self.windows.get(&project).map(|windows| windows.clone().room(now))
-    }
-
-    /// When a project has room for a request, where it has none now.
-    pub fn wait(&self, project: u32, now: Instant) -> Option<Instant> {
-        self.windows.get(&project).and_then(|windows| windows.wait(0, now))
-    }
-
-    /// Whether any ceiling is set, so that tokens must be told.
-    pub fn has_ceilings(&self) -> bool {
-        !self.windows.is_empty()
+    /// The same, to be told of more.
+    pub fn budgets_mut(&mut self) -> &mut Budgets {
+        &mut self.budgets
     }
 
     /// Why nothing can be chosen now, over the keys that a request may go to and those ruled out by what it asks.
     pub fn outage(&self, avoid: Avoid<'_>, now: Instant) -> Outage {
         let roster = self.roster.lock();
         let mut outage = Outage::default();
+        let tokens = self.budgets.estimate(avoid.bytes);
         let owners = Avoid { projects: &[], ..avoid };
         for key in self.keys.list.iter().filter(|key| owners.allows(key)) {
             if avoid.allows(key) {
-                if let Some((reason, until)) = self.blocked(key, &roster, now) {
+                let small = || Some((Reason::Budget, Some(self.budgets.of(key.project())?.wait(tokens, now)?)));
+                if let Some((reason, until)) = self.blocked(key, &roster, now).or_else(small) {
                     outage.add(reason, until);
                 }
-            } else if let Some(until) = roster.projects[key.project as usize].grounding.filter(|until| *until > now) {
+            } else if let Some(until) = roster.projects[key.project() as usize].grounding.filter(|until| *until > now) {
                 outage.add(Reason::Grounding, Some(until));
             }
         }
         outage
+    }
+
+    /// When the `n`-th request like this one finds a key, those before it being served as soon as they can: 1 is the next.
+    /// `None`: none of the keys that may serve it comes back by itself.
+    pub fn room(&self, avoid: Avoid<'_>, n: usize, now: Instant) -> Option<Instant> {
+        let roster = self.roster.lock();
+        let mut places: Vec<(u32, Instant)> = Vec::new();
+        for key in self.keys.list.iter().filter(|key| avoid.allows(key)) {
+            match self.blocked(key, &roster, now) {
+                Some((_, None)) => {}
+                until => places.push((key.project(), until.and_then(|(_, until)| until).unwrap_or(now))),
+            }
+        }
+        places.sort_unstable();
+        places.dedup_by_key(|(project, _)| *project);
+        let place = |(project, from): (u32, Instant)| Place { from, windows: self.budgets.of(project) };
+        let places: Vec<Place<'_>> = places.into_iter().map(place).collect();
+        room::when(&places, n as u64, self.budgets.estimate(avoid.bytes), now)
     }
 
     /// The key's weight now, its health in percent, and why it cannot be chosen.
@@ -314,15 +318,16 @@ impl Lane {
         keys.chain(self.projects.iter().filter_map(|(project, s)| Some((None, Some(*project), s.rest?))))
     }
 
-    fn look_at_project(&mut self, project: u32, now: Instant) {
+    /// Enters the project's keys into the schedule, or takes them out, by what holds now.
+    pub fn look_at_project(&mut self, project: u32, now: Instant) {
         let keys = Arc::clone(&self.keys);
-        self.look_again(&keys.by_project[project as usize], now);
+        self.look_again(keys.of_project(project), now);
     }
 
-    fn look_again(&mut self, indices: &[u32], now: Instant) {
+    fn look_again(&mut self, indices: impl Iterator<Item = u32>, now: Instant) {
         let shared = Arc::clone(&self.roster);
         let roster = shared.lock();
-        indices.iter().for_each(|index| self.evaluate(*index, &roster, now));
+        indices.for_each(|index| self.evaluate(index, &roster, now));
     }
 
     /// Why the key cannot be chosen now, and until when (`None`: until somebody mends it).
@@ -331,9 +336,12 @@ impl Lane {
         if above.is_some_and(|(_, until)| until.is_none()) {
             return above;
         }
-        let own = || [self.standings.get(&key.index), self.projects.get(&key.project)].into_iter().flatten();
+        let own = || [self.standings.get(&key.index), self.projects.get(&key.project())].into_iter().flatten();
         let rests = own().filter_map(|s| s.rest).filter(|rest| rest.until > now);
-        let longest = rests.map(|rest| (rest.reason, Some(rest.until))).chain(above).max_by_key(|(_, until)| *until);
+        let full = self.budgets.of(key.project()).and_then(|windows| windows.full_until(now));
+        let full = full.map(|until| (Reason::Budget, Some(until)));
+        let rests = rests.map(|rest| (rest.reason, Some(rest.until)));
+        let longest = rests.chain(above).chain(full).max_by_key(|(_, until)| *until);
         let trial = own().any(|s| matches!(s.trial, Trial::Taken(_)));
         longest.or_else(|| trial.then_some((Reason::Trial, Some(now + TRIAL_HINT))))
     }
@@ -344,7 +352,7 @@ impl Lane {
         if let Some(standing) = self.standings.get_mut(&index) {
             standing.wake(now);
         }
-        if let Some(standing) = self.projects.get_mut(&key.project) {
+        if let Some(standing) = self.projects.get_mut(&key.project()) {
             standing.wake(now);
         }
         if roster.blocked(&key, now).is_none() && roster.on_trial(&key) {
@@ -358,7 +366,7 @@ impl Lane {
             Some((Reason::Trial, _)) => (0, None),
             Some((_, until)) => (0, until),
             None => {
-                (key.weight * self.trust(key.project, health, now), (health < LEVELS).then(|| now + Health::step()))
+                (key.weight * self.trust(key.project(), health, now), (health < LEVELS).then(|| now + Health::step()))
             }
         };
         self.schedule.set(index, weight);
@@ -373,7 +381,7 @@ impl Lane {
 
     /// Health and what is left of the budget, in tenths of the weight.
     fn trust(&mut self, project: u32, health: u32, now: Instant) -> u32 {
-        let left = self.windows.get_mut(&project).map_or(LEVELS, |windows| windows.level(now));
+        let left = self.budgets.of_mut(project).map_or(LEVELS, |windows| windows.level(now));
         (health * left / LEVELS).max(1)
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::pool::ask::Taken;
 use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
 use crate::pool::lane::{Keys, Lane};
@@ -16,6 +17,8 @@ use crate::pool::reason::Reason;
 use crate::pool::roster::{Rest, SharedRoster};
 use crate::pool::standing::Standing;
 use crate::pool::storm::Storms;
+use crate::pool::turns::Turns;
+use crate::pool::twins::Twins;
 use crate::quota;
 use crate::refusal::Refusal;
 use crate::verdict::Verdict;
@@ -33,14 +36,14 @@ pub struct SharedLane {
     lane: Mutex<Lane>,
     /// Mirrors [`Lane::is_soft`], so that a success in good times takes no lock.
     soft: AtomicBool,
+    /// Mirrors whether any limit is known, so that an answer's tokens take none either where there is none.
+    limited: AtomicBool,
     /// Attempts under way.
     pub in_flight: AtomicU32,
-    /// Requests that wait for a key, the one at the head included.
-    pub waiting: AtomicUsize,
+    /// The line of those who wait for a key.
+    pub turns: Turns,
     /// Requests that wait for a key of one project and stand in no line.
     pub bound: AtomicUsize,
-    /// Held by the request at the head of the line: the line is first come, first served.
-    pub turn: tokio::sync::Mutex<()>,
     /// Told when a key may have come back.
     pub changed: Notify,
 }
@@ -53,18 +56,23 @@ impl SharedLane {
             scene,
             keys,
             soft: AtomicBool::new(lane.is_soft()),
+            limited: AtomicBool::new(!lane.budgets().is_empty()),
             lane: Mutex::new(lane),
             in_flight: AtomicU32::new(0),
-            waiting: AtomicUsize::new(0),
+            turns: Turns::default(),
             bound: AtomicUsize::new(0),
-            turn: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
         }
     }
 
     /// Requests that wait for a key, in the line and beside it.
     pub fn waits(&self) -> usize {
-        self.waiting.load(Relaxed) + self.bound.load(Relaxed)
+        self.turns.len() + self.bound.load(Relaxed)
+    }
+
+    /// Told of every change above the models, as `changed` is of those in the lane.
+    pub fn changed_above(&self) -> &Notify {
+        &self.scene.roster.changed
     }
 
     /// A look at the lane.
@@ -86,6 +94,9 @@ impl SharedLane {
         let soft = lane.is_soft();
         if soft != self.soft.load(Relaxed) {
             self.soft.store(soft, Relaxed);
+        }
+        if !lane.budgets().is_empty() && !self.limited.load(Relaxed) {
+            self.limited.store(true, Relaxed);
         }
         seen
     }
@@ -121,6 +132,8 @@ pub struct Scene {
     pub roster: Arc<SharedRoster>,
     /// Bare refusals that may be a storm.
     pub storms: Mutex<Storms>,
+    /// Projects that may be one.
+    pub twins: Mutex<Twins>,
     /// Whether any project was told that its grounded requests are spent.
     pub grounding: AtomicBool,
 }
@@ -131,16 +144,30 @@ pub struct Lease {
     /// Holds the keys and the scene as well: one shared count to raise, not three.
     lane: Arc<SharedLane>,
     index: u32,
+    /// Bytes of the prompt, and the input tokens that were taken for it out of the project's budget.
+    bytes: u32,
+    tokens: u32,
+    /// Whether anything was.
+    counted: bool,
     began: Instant,
     verdict: Verdict,
 }
 
 impl Lease {
-    /// A lease from now on of the key at `index`, which has been chosen.
+    /// A lease from now on of the key at `index`, whatever its budget.
     pub fn new(lane: Arc<SharedLane>, index: u32, now: Instant) -> Self {
-        let lease = Self { lane, index, began: now, verdict: Verdict::Abandoned };
+        let (bytes, tokens, verdict) = (0, 0, Verdict::Abandoned);
+        let lease = Self { lane, index, bytes, tokens, counted: false, began: now, verdict };
         lease.key().traffic.in_flight.fetch_add(1, Relaxed);
         lease.lane.in_flight.fetch_add(1, Relaxed);
+        lease
+    }
+
+    /// The same of a key that has been chosen for a prompt of so many bytes.
+    pub fn taken(lane: Arc<SharedLane>, taken: Taken, bytes: u64, now: Instant) -> Self {
+        let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let mut lease = Self::new(lane, taken.index, now);
+        (lease.bytes, lease.tokens, lease.counted) = (small(bytes), small(taken.tokens), true);
         lease
     }
 
@@ -181,11 +208,26 @@ impl Lease {
         self.verdict = Verdict::Abandoned;
     }
 
-    /// Input tokens of the answer, against the operator's ceiling.
-    pub fn settle(&self, tokens: u64, now: Instant) {
-        let mut lane = self.lane.lock();
-        if lane.has_ceilings() {
-            lane.settle(self.key(), tokens, now);
+    /// The input tokens of the prompt, as the answer tells them: they take the place of what was thought.
+    pub fn settle(&mut self, tokens: u64, now: Instant) {
+        if self.lane.limited.load(Relaxed) {
+            let (bytes, estimate) = (u64::from(self.bytes), u64::from(self.tokens));
+            let project = self.key().project();
+            let room = self.lane.lock().budgets_mut().settle(project, bytes, estimate, tokens, self.began);
+            if room {
+                self.lane.change(|lane| lane.look_at_project(project, now));
+            }
+            // A second telling corrects the first one, and teaches nothing of bytes.
+            (self.bytes, self.tokens) = (0, u32::try_from(tokens).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// So many input tokens more, now.
+    pub fn spend(&self, tokens: u64, now: Instant) {
+        if self.lane.limited.load(Relaxed)
+            && let Some(windows) = self.lane.lock().budgets_mut().of_mut(self.key().project())
+        {
+            windows.spend(tokens, now);
         }
     }
 
@@ -198,8 +240,13 @@ impl Lease {
     /// The attempt failed: whatever the verdict says is held against the key, its project, the model or the egress.
     pub fn fail(&mut self, verdict: Verdict, refusal: &Refusal, at: Moment) {
         self.verdict = verdict;
+        let counted = std::mem::take(&mut self.counted);
         let (key, began, now) = (&**self.key(), self.began, at.now);
-        self.learn(verdict, refusal, at);
+        if counted && uncounted(verdict) {
+            let tokens = u64::from(self.tokens);
+            self.lane.change(|lane| lane.budgets_mut().give_back(key.project(), tokens, began));
+        }
+        self.learn(refusal, at);
         match verdict {
             Verdict::KeyInvalid | Verdict::Unauthorized => {
                 self.above(|roster| roster.kill(key, Reason::Invalid, false, began, now));
@@ -211,7 +258,7 @@ impl Lease {
             Verdict::Spend => self.rest_everywhere(Reason::Spend, Duration::from_mins(10), at),
             Verdict::Grounding => {
                 let until = now + Duration::from_hours(1);
-                self.lane.scene.roster.change(|roster| roster.projects[key.project as usize].grounding = Some(until));
+                self.lane.scene.roster.change(|roster| roster.projects[key.project() as usize].grounding = Some(until));
                 self.lane.scene.grounding.store(true, Relaxed);
             }
             Verdict::QuotaDay => self.rest_project(Reason::QuotaDay, quota::until_midnight(at.wall), at),
@@ -258,18 +305,19 @@ impl Lease {
 
     fn rest_everywhere(&self, reason: Reason, rest: Duration, at: Moment) {
         let until = at.now + rest + at.jitter();
-        self.above(|roster| roster.rest_project(self.key().project, Rest { until, reason }));
+        self.above(|roster| roster.rest_project(self.key().project(), Rest { until, reason }));
     }
 
     fn rest_project(&self, reason: Reason, rest: Duration, at: Moment) {
         let until = at.now + rest + at.jitter();
-        self.lane.change(|lane| lane.rest_project(self.key().project, Rest { until, reason }, at.now));
+        self.lane.change(|lane| lane.rest_project(self.key().project(), Rest { until, reason }, at.now));
     }
 
     /// A refusal without details: a rung up the ladder, unless so many projects got one that it is not their fault.
     fn bare(&self, at: Moment) {
         let now = at.now;
-        let storm = self.lane.scene.storms.lock().unwrap_or_else(PoisonError::into_inner).bare(self.key().project, now);
+        let storm =
+            self.lane.scene.storms.lock().unwrap_or_else(PoisonError::into_inner).bare(self.key().project(), now);
         self.lane.change(|lane| {
             if storm {
                 lane.forgive(Reason::QuotaBare, now);
@@ -288,23 +336,27 @@ impl Lease {
     }
 
     /// Limits, tier and consumer, as far as the refusal names them.
-    fn learn(&self, verdict: Verdict, refusal: &Refusal, at: Moment) {
-        let project = self.key().project;
+    fn learn(&self, refusal: &Refusal, at: Moment) {
+        let project = self.key().project();
         for lesson in quota::lessons(refusal) {
-            let spent = verdict == Verdict::QuotaDay;
-            self.lane.change(|lane| lane.learn(project, lesson, spent, quota::until_midnight(at.wall), at.now));
+            let surprise = self.lane.change(|lane| lane.budgets_mut().refuse(project, lesson, self.began, at.now));
+            if surprise {
+                self.lane.scene.twins.lock().unwrap_or_else(PoisonError::into_inner).surprised(project, at.now);
+            }
         }
-        let tier = quota::tier(refusal);
-        if tier.is_none() && refusal.consumer.is_empty() {
-            return;
+        if let Some(tier) = quota::tier(refusal) {
+            self.lane.scene.roster.lock().projects[project as usize].tier = Some(tier);
         }
-        let mut roster = self.lane.scene.roster.lock();
-        let project = &mut roster.projects[project as usize];
-        project.tier = tier.or(project.tier);
-        if refusal.consumer.starts_with("projects/") && refusal.consumer.len() < 64 {
-            project.consumer = Some(refusal.consumer.as_str().into());
+        if let Some(consumer) = quota::consumer(refusal) {
+            self.lane.scene.roster.meet(project, consumer, &self.lane.keys.homes);
         }
     }
+}
+
+/// Whether Google did not count the request: it never came there, or was refused for what it would have counted against.
+const fn uncounted(verdict: Verdict) -> bool {
+    use Verdict::*;
+    matches!(verdict, Connect | QuotaDay | QuotaMinute | QuotaBare | NotInTier | KeyInvalid | Unauthorized | Banned)
 }
 
 /// What a failure of a key for one model costs it.

@@ -1,4 +1,4 @@
-//! Limits of one project for one model: the operator's own ceilings, which hold, and what refusals taught of Google's.
+//! Limits of one project for one model: the operator's ceilings, Google's limits as refusals tell them, and what was used.
 
 use std::time::Duration;
 
@@ -6,30 +6,46 @@ use tokio::time::Instant;
 
 use crate::pool::health::LEVELS;
 use crate::pool::key::Ceilings;
-use crate::quota::{Lesson, Unit, Window};
+use crate::pool::memory::{Clocks, UseMemory};
+use crate::pool::minute::{Minute, SPAN, Use};
+use crate::pool::pace::Pace;
+use crate::quota::{Lesson, Unit, Window, until_midnight};
 
-const MINUTE: Duration = Duration::from_mins(1);
+#[cfg(test)]
+mod tests;
 
-/// What was used of the current minute and day.
-#[derive(Clone, Copy, Debug)]
+/// Below this share of its tokens a project is as good as full for any request.
+const FULL_SHARE: u64 = 20;
+
+/// What was used of the last minute and of Google's day, and how much may be.
+#[derive(Clone, Debug)]
 pub struct Windows {
     ceilings: Ceilings,
-    learnt: Ceilings,
-    minute: Instant,
-    requests: u64,
-    tokens: u64,
+    requests: Pace,
+    tokens: Pace,
+    rpd: Option<u64>,
+    minute: Minute,
+    clocks: Clocks,
+    /// When something was last taken.
+    last: Instant,
     /// When Google's day ends; counts of the day are void then.
     day_end: Instant,
     day_requests: u64,
+    /// The level that its keys' weights were last made from.
+    shown: u32,
+    /// Until when nothing more fits.
+    full: Option<Instant>,
+    /// A refusal of a call that began before this has been taken up already.
+    refused: Option<Instant>,
 }
 
-/// Requests and input tokens.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Use {
-    /// Requests.
-    pub requests: u64,
-    /// Input tokens.
-    pub tokens: u64,
+/// There is no room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Full {
+    /// When there is again.
+    pub until: Instant,
+    /// Whether a smaller request would have found some.
+    pub for_this_size: bool,
 }
 
 /// What a project has left for one model.
@@ -46,135 +62,254 @@ pub struct Room {
 }
 
 impl Windows {
-    /// Nothing used yet, in a day that ends at `day_end`.
-    pub fn new(ceilings: Ceilings, now: Instant, day_end: Instant) -> Self {
-        Self { ceilings, learnt: Ceilings::default(), minute: now, requests: 0, tokens: 0, day_end, day_requests: 0 }
+    /// Nothing used yet, by clocks that tell when Google's day ends.
+    pub fn new(ceilings: Ceilings, clocks: Clocks, now: Instant) -> Self {
+        Self {
+            ceilings,
+            requests: Pace::default(),
+            tokens: Pace::default(),
+            rpd: None,
+            minute: Minute::default(),
+            clocks,
+            last: now,
+            day_end: now + until_midnight(clocks.wall_at(now)),
+            day_requests: 0,
+            shown: LEVELS,
+            full: None,
+            refused: None,
+        }
     }
 
-    /// Takes one request out of the budget, or says when there is room again.
-    pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
+    /// Takes a request of about so many input tokens out of the budget, or says when there is room again.
+    pub fn take(&mut self, tokens: u64, now: Instant) -> Result<(), Full> {
         self.turn(now);
-        let spent = |used: u64, ceiling: Option<u64>| ceiling.is_some_and(|ceiling| used >= ceiling);
-        if spent(self.day_requests, self.ceilings.rpd) {
-            return Err(self.day_end);
+        if self.ceilings.rpd.is_some_and(|rpd| self.day_requests >= rpd) {
+            self.full = Some(self.day_end);
+            return Err(Full { until: self.day_end, for_this_size: false });
         }
-        if spent(self.requests, self.ceilings.rpm) || spent(self.tokens, self.ceilings.tpm) {
-            return Err(self.minute + MINUTE);
+        let asked = Use { requests: 1, tokens };
+        let used = self.minute.used(now);
+        let mut over = self.over(used, asked);
+        if over != Use::default() {
+            // Held back: it may be time to see whether more is let pass by now.
+            if over.requests > 0 {
+                self.requests.press(self.ceilings.rpm, now);
+            }
+            if over.tokens > 0 {
+                self.tokens.press(self.ceilings.tpm, now);
+            }
+            over = self.over(used, asked);
         }
-        self.requests += 1;
+        if over != Use::default() {
+            let until = self.minute.left(over, now);
+            let for_this_size = over.requests == 0 && !self.is_nearly_out_of_tokens();
+            self.full = if for_this_size { self.full } else { Some(until) };
+            return Err(Full { until, for_this_size });
+        }
+        self.minute.add(asked, now);
         self.day_requests += 1;
+        self.last = now;
         Ok(())
+    }
+
+    /// By how much a request would go over what is allowed. One alone is let pass whatever its size.
+    fn over(&self, used: Use, asked: Use) -> Use {
+        let beyond = |used: u64, asked: u64, max: Option<u64>| max.map_or(0, |max| (used + asked).saturating_sub(max));
+        let (rpm, tpm) = self.minute_max();
+        let tokens = if used.tokens == 0 { 0 } else { beyond(used.tokens, asked.tokens, tpm).min(used.tokens) };
+        Use { requests: beyond(used.requests, asked.requests, rpm), tokens }
+    }
+
+    fn is_nearly_out_of_tokens(&mut self) -> bool {
+        let used = self.minute.own().tokens;
+        self.minute_max().1.is_some_and(|max| max.saturating_sub(used) * FULL_SHARE < max)
+    }
+
+    /// What a minute may take: the lower of ceiling and pace.
+    fn minute_max(&self) -> (Option<u64>, Option<u64>) {
+        let lower = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+        (lower(self.ceilings.rpm, self.requests.allowed()), lower(self.ceilings.tpm, self.tokens.allowed()))
+    }
+
+    /// Until when nothing fits, as the last that was turned away found.
+    pub fn full_until(&self, now: Instant) -> Option<Instant> {
+        self.full.filter(|until| *until > now)
+    }
+
+    /// When a request of so many tokens fits; `None`: now.
+    pub fn wait(&self, tokens: u64, now: Instant) -> Option<Instant> {
+        let over = self.over(self.minute.used_at(now), Use { requests: 1, tokens });
+        (over != Use::default()).then(|| self.minute.left(over, now)).or(self.full_until(now))
+    }
+
+    /// How many requests of so many tokens will fit at `at`, if none comes before.
+    pub fn room_at(&self, tokens: u64, at: Instant) -> u64 {
+        if self.full_until(at) == Some(self.day_end) {
+            return 0;
+        }
+        let used = self.minute.used_at(at);
+        let (rpm, tpm) = self.minute_max();
+        let by_requests = rpm.map_or(u64::MAX, |max| max.saturating_sub(used.requests));
+        let by_tokens = match tpm {
+            Some(max) if tokens > 0 => (max.saturating_sub(used.tokens) / tokens).max(u64::from(used.tokens == 0)),
+            _ => u64::MAX,
+        };
+        by_requests.min(by_tokens)
+    }
+
+    /// Requests a minute that are let pass in the long run; `None`: as many as come.
+    pub fn rate(&self) -> Option<u64> {
+        self.minute_max().0
     }
 
     /// What is left.
     pub fn room(&mut self, now: Instant) -> Room {
         self.turn(now);
-        let Ceilings { rpm, tpm, rpd } = self.ceilings.lower(self.learnt);
-        let minute = Use { requests: self.requests, tokens: self.tokens };
-        Room { minute, minute_max: (rpm, tpm), day: self.day_requests, day_max: rpd }
-    }
-
-    /// When a request of so many tokens fits; `None`: now.
-    pub fn wait(&self, _tokens: u64, now: Instant) -> Option<Instant> {
-        self.clone().take(now).err()
+        let day_max = self.ceilings.rpd.into_iter().chain(self.rpd).min();
+        Room { minute: self.minute.used(now), minute_max: self.minute_max(), day: self.day_requests, day_max }
     }
 
     /// Google's limits as far as refusals told them.
     pub fn learnt(&self) -> Ceilings {
-        self.learnt
+        Ceilings { rpm: self.requests.told(), tpm: self.tokens.told(), rpd: self.rpd }
     }
 
-    /// Takes up a limit of Google's that an earlier run or a refusal told; `spent`: the refusal was for this one.
-    pub fn learn(&mut self, lesson: Lesson, spent: bool, now: Instant) {
-        self.turn(now);
-        let Lesson { window, unit, limit } = lesson;
-        match (window, unit) {
-            (Window::Minute, Unit::Requests) => self.learnt.rpm = Some(limit),
-            (Window::Minute, Unit::InputTokens) => self.learnt.tpm = Some(limit),
-            (Window::Day, Unit::Requests) => {
-                self.learnt.rpd = Some(limit);
-                self.day_requests = if spent { self.day_requests.max(limit) } else { self.day_requests };
-            }
-            // No limit of a day's tokens is kept: none has a place in `[[keys]]`.
+    /// What the next run should know of what was used.
+    pub fn used(&self, now: Instant) -> UseMemory {
+        let Use { requests, tokens } = self.minute.used_at(now);
+        let at = self.clocks.wall_at(self.last);
+        UseMemory { at, requests, tokens, day: if now < self.day_end { self.day_requests } else { 0 } }
+    }
+
+    /// Takes up what an earlier run knew.
+    pub fn recall(&mut self, learnt: Ceilings, used: UseMemory, clocks: Clocks) {
+        learnt.lessons().for_each(|lesson| self.know(lesson));
+        let age = Duration::try_from(clocks.wall.duration_since(used.at)).unwrap_or_default();
+        if age < SPAN {
+            self.minute.guess(Use { requests: used.requests, tokens: used.tokens }, clocks.now);
+        }
+        if age < until_midnight(used.at) {
+            self.day_requests += used.day;
+        }
+    }
+
+    fn know(&mut self, lesson: Lesson) {
+        match (lesson.window, lesson.unit) {
+            (Window::Minute, Unit::Requests) => self.requests.recall(lesson.limit),
+            (Window::Minute, Unit::InputTokens) => self.tokens.recall(lesson.limit),
+            (Window::Day, Unit::Requests) => self.rpd = self.rpd.or(Some(lesson.limit)),
             (Window::Day, Unit::InputTokens) => {}
         }
     }
 
+    /// Another label of the same project: what was used under it counts here, and the lower of two ceilings holds.
+    pub fn absorb(&mut self, other: &Self, now: Instant) {
+        self.ceilings = self.ceilings.lower(other.ceilings);
+        other.learnt().lessons().for_each(|lesson| self.know(lesson));
+        self.minute.guess(other.minute.used_at(now), now);
+        self.day_requests += other.day_requests;
+    }
+
+    /// A refusal of a call that began at `began` told this limit. Whether it came far below what was known.
+    pub fn refuse(&mut self, lesson: Lesson, began: Instant, now: Instant) -> bool {
+        self.turn(now);
+        let Lesson { window, unit, limit } = lesson;
+        // One of a burst: the others say nothing more.
+        let again = self.refused.is_some_and(|at| began <= at);
+        let own = self.minute.own();
+        let used = self.minute.used(now);
+        let (pace, got, missing) = match (window, unit) {
+            (Window::Minute, Unit::Requests) => {
+                let missing = Use { requests: limit.saturating_sub(used.requests), tokens: 0 };
+                (&mut self.requests, own.requests, missing)
+            }
+            (Window::Minute, Unit::InputTokens) => {
+                let missing = Use { requests: 0, tokens: limit.saturating_sub(used.tokens) };
+                (&mut self.tokens, own.tokens, missing)
+            }
+            (Window::Day, Unit::Requests) => {
+                self.rpd = Some(limit);
+                self.day_requests = self.day_requests.max(limit);
+                return false;
+            }
+            // No limit of a day's tokens is kept: none has a place in `[[keys]]`.
+            (Window::Day, Unit::InputTokens) => return false,
+        };
+        if again && pace.told() == Some(limit) {
+            return false;
+        }
+        self.refused = Some(now);
+        self.minute.guess(missing, now);
+        pace.refuse(limit, got, now)
+    }
+
+    /// A request taken at `at` was not counted by Google: it never came there, or was refused for a quota.
+    pub fn give_back(&mut self, tokens: u64, at: Instant) {
+        self.minute.correct(Use { requests: 1, tokens }, Use::default(), at);
+        self.day_requests = self.day_requests.saturating_sub(1);
+        self.full = self.full.filter(|until| *until == self.day_end);
+    }
+
+    /// The input tokens of a request taken at `at`, where `estimate` were thought of. Whether there may be room that
+    /// nobody expected.
+    pub fn settle(&mut self, estimate: u64, tokens: u64, at: Instant) -> bool {
+        let of = |tokens| Use { requests: 0, tokens };
+        self.minute.correct(of(estimate), of(tokens), at);
+        let expected = self.full.is_none_or(|until| until == self.day_end) || tokens >= estimate;
+        if !expected {
+            self.full = None;
+        }
+        !expected
+    }
+
+    /// So many input tokens more, beside those of any request.
+    pub fn spend(&mut self, tokens: u64, now: Instant) {
+        self.minute.add(Use { requests: 0, tokens }, now);
+    }
+
+    /// Whether Google's day is used up by our own count, so that the next request alone finds out.
+    pub fn is_day_over(&self) -> bool {
+        self.rpd.is_some_and(|rpd| self.day_requests > rpd)
+    }
+
     /// Whether less than a tenth of the day's requests is known to be left.
     pub fn day_is_short(&mut self, now: Instant) -> bool {
-        self.turn(now);
-        let rpd = self.ceilings.lower(self.learnt).rpd;
-        rpd.is_some_and(|rpd| rpd.saturating_sub(self.day_requests) * 10 < rpd)
+        self.day_left(now).is_some_and(|(left, rpd)| left * 10 < rpd)
     }
 
-    /// Counts the input tokens of an answer.
-    pub fn settle(&mut self, tokens: u64, now: Instant) {
-        self.turn(now);
-        self.tokens += tokens;
+    /// Requests of the day that are left, and all of them, as far as they are known.
+    pub fn day_left(&mut self, now: Instant) -> Option<(u64, u64)> {
+        let Room { day, day_max, .. } = self.room(now);
+        day_max.map(|rpd| (rpd.saturating_sub(day), rpd))
     }
 
-    /// What is left of the scarcest budget, in tenths, at least one.
+    /// The share of the day's requests that is left, 1 where no limit is known.
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn day_share(&self, now: Instant) -> f64 {
+        let rpd = self.ceilings.rpd.into_iter().chain(self.rpd).min().filter(|_| now < self.day_end);
+        rpd.map_or(1.0, |rpd| rpd.saturating_sub(self.day_requests) as f64 / rpd.max(1) as f64)
+    }
+
+    /// What is left of the day, in tenths, at least one: a minute comes back too soon to move a weight.
     pub fn level(&mut self, now: Instant) -> u32 {
-        self.turn(now);
-        let tenths = |used: u64, ceiling: Option<u64>| {
-            let left = ceiling.map(|ceiling| ceiling.saturating_sub(used) * u64::from(LEVELS) / ceiling.max(1));
-            u32::try_from(left.unwrap_or(10)).unwrap_or(LEVELS)
-        };
-        let Ceilings { rpm, tpm, rpd } = self.ceilings;
-        let scarcest = tenths(self.requests, rpm).min(tenths(self.tokens, tpm)).min(tenths(self.day_requests, rpd));
-        scarcest.clamp(1, LEVELS)
+        let left = self.day_left(now).map_or(LEVELS, |(left, rpd)| {
+            u32::try_from((left * u64::from(LEVELS)).div_ceil(rpd.max(1))).unwrap_or(LEVELS)
+        });
+        left.clamp(1, LEVELS)
+    }
+
+    /// Whether that has changed since it was last asked.
+    pub fn has_moved(&mut self, now: Instant) -> bool {
+        let level = self.level(now);
+        std::mem::replace(&mut self.shown, level) != level
     }
 
     fn turn(&mut self, now: Instant) {
-        if now >= self.minute + MINUTE {
-            (self.minute, self.requests, self.tokens) = (now, 0, 0);
+        if self.full.is_some_and(|until| until <= now) {
+            self.full = None;
         }
         if now >= self.day_end {
-            // The next midnight is a day on; the hour of daylight saving is set right when the pool is told the time.
-            (self.day_end, self.day_requests) = (self.day_end + Duration::from_hours(24), 0);
+            (self.day_end, self.day_requests) = (now + until_midnight(self.clocks.wall_at(now)), 0);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ceiling_holds_until_its_window_ends() {
-        let now = Instant::now();
-        let ceilings = Ceilings { rpm: Some(2), tpm: Some(100), rpd: Some(4) };
-        let day_end = now + Duration::from_hours(3);
-        let mut windows = Windows::new(ceilings, now, day_end);
-        assert!(windows.take(now).is_ok() && windows.take(now).is_ok());
-        assert_eq!(windows.take(now), Err(now + MINUTE));
-        windows.settle(500, now + MINUTE);
-        assert_eq!(windows.take(now + MINUTE), Err(now + MINUTE * 2), "tokens of the minute are spent");
-        assert!(windows.take(now + MINUTE * 2).is_ok() && windows.take(now + MINUTE * 2).is_ok());
-        assert_eq!(windows.take(now + MINUTE * 3), Err(day_end));
-        assert!(windows.take(day_end).is_ok());
-    }
-
-    #[test]
-    fn a_learnt_day_is_known_to_be_short_and_is_whole_again_after_it() {
-        let now = Instant::now();
-        let mut windows = Windows::new(Ceilings::default(), now, now + MINUTE * 60);
-        assert!(!windows.day_is_short(now));
-        windows.learn(Lesson { window: Window::Day, unit: Unit::Requests, limit: 250 }, true, now);
-        assert!(windows.day_is_short(now) && windows.take(now).is_ok(), "what Google says is no ceiling of ours");
-        assert!(!windows.day_is_short(now + MINUTE * 60));
-        assert_eq!(windows.learnt().rpd, Some(250));
-    }
-
-    #[test]
-    fn the_weight_falls_with_the_scarcest_budget() {
-        let now = Instant::now();
-        let mut windows = Windows::new(Ceilings { rpm: Some(10), ..Ceilings::default() }, now, now + MINUTE * 60);
-        assert_eq!(windows.level(now), LEVELS);
-        for _ in 0..5 {
-            windows.take(now).unwrap();
-        }
-        assert_eq!(windows.level(now), 5);
-        assert_eq!(windows.level(now + MINUTE), LEVELS);
     }
 }

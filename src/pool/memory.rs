@@ -36,9 +36,28 @@ pub struct KeyMemory {
     /// Google's limits of its project, by model, as refusals told them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub learnt: BTreeMap<String, Ceilings>,
+    /// What was used of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub used: BTreeMap<String, UseMemory>,
+    /// `projects/N` as Google's errors named its project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
     /// Its project's tier, as refusals revealed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
+}
+
+/// What a project had used of one model at a moment.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct UseMemory {
+    /// When it was last used.
+    pub at: Timestamp,
+    /// Requests of the last minute.
+    pub requests: u64,
+    /// Their input tokens.
+    pub tokens: u64,
+    /// Requests of Google's day.
+    pub day: u64,
 }
 
 /// A rest for one model.
@@ -52,6 +71,16 @@ pub struct ModelMemory {
     pub reason: Reason,
     /// Until when.
     pub until: Timestamp,
+}
+
+impl Memory {
+    /// Without what changes with every request.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        let mut lasting = self.clone();
+        lasting.keys.values_mut().for_each(|key| key.used.clear());
+        lasting
+    }
 }
 
 impl KeyMemory {

@@ -7,7 +7,8 @@ use crate::pool::reason::{ALL, Reason};
 /// Why no key could be chosen.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Outage {
-    /// When the first key is due back; `None` when only a person can mend it.
+    /// When the request could be served: when the first key is due back, or later where others wait before it; `None`
+    /// when only a person can mend it.
     pub soonest: Option<Instant>,
     counts: [u32; ALL.len()],
 }

@@ -1,16 +1,17 @@
 //! The pool's reports: the view for operators, the memory for a restart.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::pool::key::Key;
+use crate::pool::key::{Ceilings, Key};
 use crate::pool::keypool::KeyPool;
 use crate::pool::lease::SharedLane;
+use crate::pool::limits::{Room, Windows};
 use crate::pool::memory::{Clocks, KeyMemory, Memory, ModelMemory};
 use crate::pool::reason::Reason;
-use crate::pool::roster::{Life, Rest};
+use crate::pool::roster::{Life, Project, Rest};
 use crate::pool::view::{CoolingView, KeyView, LearntView, ModelView, PoolView};
 use crate::quota;
 
@@ -39,6 +40,7 @@ impl KeyPool {
             model: Arc::clone(&lane.model),
             in_flight: lane.in_flight.load(Relaxed),
             waiting: lane.waits(),
+            waiting_clients: lane.turns.clients(),
             overloads: lane.lock().overloads,
         };
         PoolView {
@@ -56,8 +58,7 @@ impl KeyPool {
         for lane in lanes {
             let locked = lane.lock();
             let roster = self.scene.roster.lock();
-            let of_project = locked.learnt().filter(|(project, _)| *project == key.project);
-            learnt.extend(of_project.map(|(_, limits)| LearntView { model: Arc::clone(&lane.model), limits }));
+            learnt.extend(locked.budgets().of(key.project()).map(|windows| limits_view(lane, windows, clocks.now)));
             let (_, share, blocked) = locked.look(key, &roster, clocks.now);
             health = health.min(share);
             if let Some((reason, until)) = blocked.filter(|_| roster.blocked(key, clocks.now).is_none()) {
@@ -66,7 +67,7 @@ impl KeyPool {
             }
         }
         let roster = self.scene.roster.lock();
-        let project = &roster.projects[key.project as usize];
+        let project = &roster.projects[key.project() as usize];
         let blocked = roster.blocked(key, clocks.now);
         let state = match (roster.life(key), blocked) {
             (Life::Dead(Reason::Disabled, _), _) => "disabled",
@@ -100,8 +101,16 @@ impl KeyPool {
             outcomes: key.counts().map(|(verdict, count)| (verdict.name(), count)).collect(),
             last_error: key.last_error(),
             cooling,
+            probably_same_project_as: self.twins(key),
             learnt,
         }
+    }
+
+    fn twins(&self, key: &Key) -> Vec<Arc<str>> {
+        let twins = self.scene.twins.lock().unwrap_or_else(PoisonError::into_inner);
+        let projects: Vec<u32> = twins.of(key.project()).map(|project| self.homes().of(project)).collect();
+        let others = self.keys().iter().filter(|other| other.project() != key.project());
+        others.filter(|other| projects.contains(&other.project())).map(|other| Arc::clone(&other.id)).collect()
     }
 
     /// What must survive a restart. The same rests give the same memory, whenever it is asked for.
@@ -114,14 +123,20 @@ impl KeyPool {
                 let Some(until) = ahead(&rest).filter(|_| rest.reason != Reason::Budget) else { continue };
                 let model = lane.model.to_string();
                 let entry = ModelMemory { model, project: project.is_some(), reason: rest.reason, until };
-                let members = project.map_or(&[][..], |project| &self.keys.by_project[project as usize]);
-                for index in members.iter().copied().chain(key) {
+                let members = project.into_iter().flat_map(|project| self.keys.of_project(project));
+                for index in members.chain(key) {
                     memories[index as usize].models.push(entry.clone());
                 }
             }
-            for (project, limits) in lane.lock().learnt() {
-                for index in &self.keys.by_project[project as usize] {
-                    memories[*index as usize].learnt.insert(lane.model.to_string(), limits);
+            for (project, windows) in lane.lock().budgets().all() {
+                let (limits, mut first) = (windows.learnt(), true);
+                for index in self.keys.of_project(project).filter(|_| limits != Ceilings::default()) {
+                    let memory = &mut memories[index as usize];
+                    memory.learnt.insert(lane.model.to_string(), limits);
+                    // What was used is the project's, and told once.
+                    if std::mem::take(&mut first) {
+                        memory.used.insert(lane.model.to_string(), windows.used(now));
+                    }
                 }
             }
         }
@@ -132,8 +147,9 @@ impl KeyPool {
                 Life::Dead(reason, at) => memory.dead = Some((reason, at.map(|at| clocks.wall_at(at)))),
                 Life::Off(rest) => memory.off = ahead(&rest).map(|until| (rest.reason, until)),
             }
-            let off = roster.projects[key.project as usize].off;
-            memory.tier = roster.projects[key.project as usize].tier.map(str::to_owned);
+            let Project { off, consumer, tier, .. } = &roster.projects[key.project() as usize];
+            memory.tier = tier.map(str::to_owned);
+            memory.consumer = consumer.as_deref().map(str::to_owned);
             memory.project_off = off.and_then(|rest| Some((rest.reason, ahead(&rest)?)));
         }
         let named = self.keys().iter().zip(memories).filter(|(_, memory)| !memory.is_empty());
@@ -154,17 +170,18 @@ impl KeyPool {
             }
             if let Some(rest) = known.project_off.and_then(rest) {
                 key.ailing.store(true, Relaxed);
-                self.scene.roster.change(|roster| roster.rest_project(key.project, rest));
+                self.scene.roster.change(|roster| roster.rest_project(key.project(), rest));
+            }
+            if let Some(consumer) = &known.consumer {
+                self.scene.roster.meet(key.project(), consumer, self.homes());
             }
             if let Some(tier) = known.tier.as_deref().and_then(quota::tier_named) {
-                self.scene.roster.lock().projects[key.project as usize].tier = Some(tier);
+                self.scene.roster.lock().projects[key.project() as usize].tier = Some(tier);
             }
             for (model, limits) in &known.learnt {
-                let day = quota::until_midnight(clocks.wall);
+                let used = known.used.get(model).copied().unwrap_or_default();
                 self.lane(model, clocks.now).change(|lane| {
-                    for lesson in limits.lessons() {
-                        lane.learn(key.project, lesson, false, day, clocks.now);
-                    }
+                    lane.budgets_mut().learn(key.project(), clocks.now).recall(*limits, used, clocks);
                 });
             }
             for model in &known.models {
@@ -177,10 +194,23 @@ impl KeyPool {
         let Some(rest) = until.map(|until| Rest { until, reason: model.reason }) else { return };
         self.lane(&model.model, now).change(|lane| {
             if model.project {
-                lane.rest_project(key.project, rest, now);
+                lane.rest_project(key.project(), rest, now);
             } else {
                 lane.judge(key, now, |standing| standing.rest_until(rest));
             }
         });
+    }
+}
+
+fn limits_view(lane: &SharedLane, windows: &Windows, now: Instant) -> LearntView {
+    let Room { minute, minute_max, day, .. } = windows.clone().room(now);
+    LearntView {
+        model: Arc::clone(&lane.model),
+        limits: windows.learnt(),
+        paced_rpm: minute_max.0,
+        paced_tpm: minute_max.1,
+        minute_requests: minute.requests,
+        minute_tokens: minute.tokens,
+        day_requests: day,
     }
 }

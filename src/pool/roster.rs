@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::pool::health::{Strikes, doubling};
+use crate::pool::homes::Homes;
 use crate::pool::key::Key;
 use crate::pool::reason::Reason;
 
@@ -89,12 +91,14 @@ struct Egress {
 pub struct SharedRoster {
     roster: Mutex<Roster>,
     epoch: AtomicU64,
+    /// Told of every change: a key may have come back, or died.
+    pub changed: Notify,
 }
 
 impl SharedRoster {
     /// Shares a roster.
     pub fn new(roster: Roster) -> Self {
-        Self { roster: Mutex::new(roster), epoch: AtomicU64::new(1) }
+        Self { roster: Mutex::new(roster), epoch: AtomicU64::new(1), changed: Notify::new() }
     }
 
     /// The number of changes so far.
@@ -111,12 +115,33 @@ impl SharedRoster {
     pub fn change_if(&self, change: impl FnOnce(&mut Roster) -> bool) {
         let changed = change(&mut self.lock());
         self.epoch.fetch_add(u64::from(changed), Ordering::Release);
+        if changed {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Google named the project `consumer`. Whoever has that name already is the same project: both are one from now on.
+    pub fn meet(&self, project: u32, consumer: &str, homes: &Homes) {
+        let mut roster = self.lock();
+        let named = |project: &Project| project.consumer.as_deref() == Some(consumer);
+        let other = (0..)
+            .zip(&roster.projects)
+            .find(|(index, other)| homes.of(*index) == *index && *index != project && named(other));
+        let other = other.map(|(index, _)| index);
+        roster.projects[project as usize].consumer = Some(consumer.into());
+        let Some(other) = other else { return };
+        let (into, from) = (project.min(other), project.max(other));
+        roster.merge(from, into);
+        homes.merge(from, into);
+        drop(roster);
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// A change that every lane sees at its next choice.
     pub fn change<T>(&self, change: impl FnOnce(&mut Roster) -> T) -> T {
         let changed = change(&mut self.lock());
         self.epoch.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
         changed
     }
 }
@@ -173,14 +198,14 @@ impl Roster {
             Life::Off(rest) => Some(rest),
             Life::Alive => None,
         };
-        let rests = [off, self.projects[key.project as usize].off, self.egresses[key.egress as usize].off];
+        let rests = [off, self.projects[key.project() as usize].off, self.egresses[key.egress as usize].off];
         let longest = rests.into_iter().flatten().filter(|rest| rest.until > now).max_by_key(|rest| rest.until)?;
         Some((longest.reason, Some(longest.until)))
     }
 
     /// Whether the key or its project comes from a rest that no success has ended yet.
     pub fn on_trial(&self, key: &Key) -> bool {
-        matches!(self.life(key), Life::Off(_)) || self.projects[key.project as usize].off.is_some()
+        matches!(self.life(key), Life::Off(_)) || self.projects[key.project() as usize].off.is_some()
     }
 
     /// The key is dead until a probe finds it alive, or with `forever` until configuration changes.
@@ -211,7 +236,7 @@ impl Roster {
         if matches!(standing.life, Life::Off(rest) if rest.until <= now) {
             *standing = Standing { life: Life::Alive, strikes: Strikes::default() };
         }
-        let off = &mut self.projects[key.project as usize].off;
+        let off = &mut self.projects[key.project() as usize].off;
         *off = off.filter(|rest| rest.until > now);
     }
 
@@ -225,7 +250,7 @@ impl Roster {
 
     /// Whether nothing at all is held against the key or its project.
     pub fn is_well(&self, key: &Key) -> bool {
-        self.life(key) == Life::Alive && self.projects[key.project as usize].off.is_none()
+        self.life(key) == Life::Alive && self.projects[key.project() as usize].off.is_none()
     }
 
     /// Puts back what was remembered from an earlier run.
@@ -234,6 +259,14 @@ impl Roster {
         if standing.life == Life::Alive {
             standing.life = life;
         }
+    }
+
+    fn merge(&mut self, from: u32, into: u32) {
+        let other = self.projects[from as usize].clone();
+        let one = &mut self.projects[into as usize];
+        one.off = other.off.map_or(one.off, |off| Some(Rest::longer(one.off, off)));
+        one.grounding = one.grounding.max(other.grounding);
+        one.tier = one.tier.or(other.tier);
     }
 
     /// Every model of a project rests.

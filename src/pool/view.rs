@@ -60,7 +60,9 @@ pub struct KeyView {
     pub last_error: Option<LastError>,
     /// The models it rests for.
     pub cooling: Vec<CoolingView>,
-    /// Google's limits of its project for single models, as refusals told them.
+    /// Keys of other projects that are probably of the same one: they are refused together, far below their limits.
+    pub probably_same_project_as: Vec<Arc<str>>,
+    /// The limits of its project for single models: Google's as refusals told them, and ceilings.
     pub learnt: Vec<LearntView>,
 }
 
@@ -75,14 +77,24 @@ pub struct CoolingView {
     pub until: Option<Timestamp>,
 }
 
-/// A project's limits for one model.
+/// A project's limits for one model, and what was used of them.
 #[derive(Clone, Debug, Serialize)]
 pub struct LearntView {
     /// The model.
     pub model: Arc<str>,
-    /// Requests a minute, input tokens a minute, requests a day.
+    /// Google's requests a minute, input tokens a minute, requests a day.
     #[serde(flatten)]
     pub limits: Ceilings,
+    /// Requests that a minute may take at present: the pace, or the operator's ceiling.
+    pub paced_rpm: Option<u64>,
+    /// The same of input tokens.
+    pub paced_tpm: Option<u64>,
+    /// Requests of the last minute.
+    pub minute_requests: u64,
+    /// Their input tokens.
+    pub minute_tokens: u64,
+    /// Requests of Google's day, as far as this gateway made them.
+    pub day_requests: u64,
 }
 
 /// One model.
@@ -94,6 +106,8 @@ pub struct ModelView {
     pub in_flight: u32,
     /// Requests that wait for a key.
     pub waiting: usize,
+    /// Clients with requests in the line of those who wait for any key.
+    pub waiting_clients: usize,
     /// Overloads in a row; from ten on, they are not tried again for a while.
     pub overloads: u32,
 }

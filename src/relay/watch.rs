@@ -38,7 +38,7 @@ impl Eyes {
     #[inline]
     pub fn learn_signatures(&self, meter: &mut Meter, key: &Key) {
         for signature in meter.signatures() {
-            self.affinity.signatures().learn(signature, key.project);
+            self.affinity.signatures().learn(signature, key.project());
         }
     }
 }
@@ -178,7 +178,7 @@ impl Watch {
     }
 
     /// Writes down what was used.
-    fn account(&self, now: Instant) {
+    fn account(&mut self, now: Instant) {
         if let Some(usage) = self.meter.usage().filter(|_| self.spends) {
             self.record.usage(usage);
             self.lease.settle(usage.prompt_tokens, now);

@@ -58,17 +58,16 @@ async fn motley() -> (Arc<World>, TempDir, String) {
         play(&world, &[&format!("key={key} fault={fault}")]);
     }
     let dir = TempDir::new().unwrap();
-    let mut config = String::new();
-    for (key, more) in [
+    let far = format!("proxy = \"http://user:fake-key-of-the-proxy@127.0.0.1:{}\"", free_port());
+    let tables = [
         (K1, "project = \"main\""),
         (K2, ""),
         (K3, "project = \"main\""),
         (K4, "id = \"new\""),
-        (K5, &format!("proxy = \"http://user:fake-key-of-the-proxy@127.0.0.1:{}\"", free_port())),
+        (K5, &far),
         (K6, "enabled = false"),
-    ] {
-        config += &format!("[[keys]]\nkey = \"{key}\"\n{more}\n");
-    }
+    ];
+    let config = tables.map(|(key, more)| format!("[[keys]]\nkey = \"{key}\"\n{more}\n")).concat();
     std::fs::write(dir.path().join("config.toml"), config).unwrap();
     (world, dir, origin)
 }
@@ -145,9 +144,7 @@ async fn a_key_that_is_let_in_by_the_other_form_is_alive() {
     let by_bearer = |headers: http::HeaderMap| async move {
         let (name, bearer) = (headers.contains_key("x-goog-api-key"), headers.get("authorization"));
         match bearer {
-            Some(value) if !name && value == &format!("Bearer {K1}") => {
-                (http::StatusCode::OK, r#"{"models":[]}"#)
-            }
+            Some(value) if !name && value == &format!("Bearer {K1}") => (http::StatusCode::OK, r#"{"models":[]}"#),
             _ => (http::StatusCode::UNAUTHORIZED, "{}"),
         }
     };

@@ -131,7 +131,7 @@ async fn without_a_key_that_can_serve_the_close_says_why_and_until_when() {
     session.say(&setup()).await;
     let (code, reason) = session.ended().await;
     assert_eq!(code, 1013, "{reason}");
-    assert!(reason.contains("2 quota_bare") && reason.contains("returns in"), "{reason}");
+    assert!(reason.contains("2 quota_bare") && reason.contains("retry in"), "{reason}");
     let line = gate.logged(|line| line["message"] == "served").await;
     assert_eq!((&line["status"], &line["outcome"], &line["model"]), (&json!(429), &json!("refused"), &json!(LIVE)));
 }

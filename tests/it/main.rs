@@ -25,6 +25,7 @@ mod jwt;
 mod keys_check;
 mod keys_explain;
 mod leaks;
+mod line;
 mod live;
 mod live_ends;
 mod live_owners;

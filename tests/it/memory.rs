@@ -29,7 +29,7 @@ async fn open(dir: &Arc<TempDir>, origin: &str, more: &[(&str, &str)]) -> Gate {
 }
 
 /// What a file says of one key.
-fn remember(dir: &Path, key: &str, known: &Value) {
+pub(crate) fn remember(dir: &Path, key: &str, known: &Value) {
     fs::create_dir_all(dir.join("data")).unwrap();
     let keys = json!({"keys": {Digest::of(key.as_bytes()).to_string(): known}});
     fs::write(dir.join("data/pool.json"), keys.to_string()).unwrap();

@@ -71,10 +71,15 @@ pub(crate) fn reasons(refusal: &Value) -> &Value {
 
 /// Waits until a request waits for a key.
 pub(crate) async fn until_waiting(gate: &Gate) {
+    until_so_many_wait(gate, 1).await;
+}
+
+/// Waits until so many requests wait for a key.
+pub(crate) async fn until_so_many_wait(gate: &Gate, count: usize) {
     let look = async {
-        while gate.monitor("/monitor/metrics").await["pool_waiting"] != 1 {
+        while gate.monitor("/monitor/metrics").await["pool_waiting"] != count {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(crate::house::PATIENCE, look).await.expect("nobody waits");
+    tokio::time::timeout(crate::house::PATIENCE, look).await.expect("so many never waited");
 }

@@ -13,6 +13,7 @@ use crate::command::keys::sharing;
 use crate::config::{Configuration, Fault, Faults};
 use crate::pool::KeyPool;
 use crate::pool::finding::Finding;
+use crate::pool::key::Ceilings;
 use crate::pool::memory::Clocks;
 use crate::pool::view::{KeyView, LearntView};
 use crate::scrub::Scrubber;
@@ -63,6 +64,8 @@ pub(super) struct Found {
     pub(super) consumer: Option<String>,
     /// Enabled keys of the same project, by its label or by Google's name of it.
     pub(super) shares_quota_with: Vec<Arc<str>>,
+    /// Keys whose refusals come together with its own, so that they are probably of its project.
+    pub(super) probably_shares_with: Vec<Arc<str>>,
     pub(super) models_available: Option<usize>,
     /// Of [`Report::models`].
     pub(super) models_lacking: Vec<String>,
@@ -187,9 +190,10 @@ impl Found {
             project: view.project,
             consumer: asked.consumer.or_else(|| view.consumer.map(|name| name.to_string())),
             shares_quota_with: Vec::new(),
+            probably_shares_with: view.probably_same_project_as,
             models_available: asked.models.as_ref().map(BTreeSet::len),
             models_lacking: lacking.unwrap_or_default(),
-            learnt: view.learnt,
+            learnt: view.learnt.into_iter().filter(|learnt| learnt.limits != Ceilings::default()).collect(),
             resting,
             to_do: advice.into_iter().chain(replace.then_some(STANDARD)).collect(),
         }

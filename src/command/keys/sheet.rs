@@ -73,6 +73,9 @@ fn notes(key: &Found, report: &Report) -> Vec<String> {
     if !key.shares_quota_with.is_empty() {
         notes.push(format!("shares its project's quota with {}", words::some(&key.shares_quota_with, NAMES_SHOWN)));
     }
+    if !key.probably_shares_with.is_empty() {
+        notes.push(format!("is probably of one project with {}", words::some(&key.probably_shares_with, NAMES_SHOWN)));
+    }
     notes.extend(key.to_do.iter().map(|what| format!("to do: {what}")));
     notes
 }

@@ -1,0 +1,132 @@
+//! Budgets: the limits of all projects for one model, and what its prompts weigh.
+
+use tokio::time::Instant;
+
+use crate::pool::key::Ceilings;
+use crate::pool::limits::{Full, Windows};
+use crate::pool::memory::Clocks;
+use crate::quota::Lesson;
+
+/// Tokens of a prompt's byte before any answer told better: four bytes are a token of English.
+const TOKENS_PER_BYTE: f64 = 0.25;
+/// How much the latest prompt counts in what a byte is thought to weigh.
+const LATEST: f64 = 0.05;
+
+/// By project. Those without a limit that is known have none.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    clocks: Clocks,
+    windows: Vec<Option<Box<Windows>>>,
+    tokens_per_byte: f64,
+}
+
+impl Budgets {
+    /// With the operator's ceilings.
+    pub fn new<'c>(ceilings: impl Iterator<Item = (u32, &'c Ceilings)>, clocks: Clocks, now: Instant) -> Self {
+        let mut budgets = Self { clocks, windows: Vec::new(), tokens_per_byte: TOKENS_PER_BYTE };
+        for (project, ceilings) in ceilings {
+            *budgets.place(project) = Some(Box::new(Windows::new(*ceilings, clocks, now)));
+        }
+        budgets
+    }
+
+    fn place(&mut self, project: u32) -> &mut Option<Box<Windows>> {
+        let place = project as usize;
+        if self.windows.len() <= place {
+            self.windows.resize(place + 1, None);
+        }
+        &mut self.windows[place]
+    }
+
+    /// Whether no limit is known at all, so that nothing need be told.
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
+    /// The windows of a project.
+    pub fn of(&self, project: u32) -> Option<&Windows> {
+        self.windows.get(project as usize)?.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, project: u32) -> Option<&mut Windows> {
+        self.windows.get_mut(project as usize)?.as_deref_mut()
+    }
+
+    /// The same, made where there are none.
+    pub fn learn(&mut self, project: u32, now: Instant) -> &mut Windows {
+        let clocks = self.clocks;
+        self.place(project).get_or_insert_with(|| Box::new(Windows::new(Ceilings::default(), clocks, now)))
+    }
+
+    /// All windows there are.
+    pub fn all(&self) -> impl Iterator<Item = (u32, &Windows)> {
+        (0..).zip(&self.windows).filter_map(|(project, windows)| Some((project, windows.as_deref()?)))
+    }
+
+    /// About how many input tokens a body of so many bytes has.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an estimate"
+    )]
+    pub fn estimate(&self, bytes: u64) -> u64 {
+        (bytes as f64 * self.tokens_per_byte) as u64
+    }
+
+    /// Takes a request out of its project's budget.
+    pub fn take(&mut self, project: u32, tokens: u64, now: Instant) -> Result<(), Full> {
+        self.of_mut(project).map_or(Ok(()), |windows| windows.take(tokens, now))
+    }
+
+    /// The request taken at `at` was not counted by Google.
+    pub fn give_back(&mut self, project: u32, tokens: u64, at: Instant) {
+        if let Some(windows) = self.of_mut(project) {
+            windows.give_back(tokens, at);
+        }
+    }
+
+    /// The input tokens of a body of so many bytes, taken at `at`. Whether there may be room that nobody expected.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn settle(&mut self, project: u32, bytes: u64, estimate: u64, tokens: u64, at: Instant) -> bool {
+        if bytes > 0 && tokens > 0 {
+            let latest = (tokens as f64 / bytes as f64).min(1.0);
+            self.tokens_per_byte += LATEST * (latest - self.tokens_per_byte);
+        }
+        self.of_mut(project).is_some_and(|windows| windows.settle(estimate, tokens, at))
+    }
+
+    /// A refusal of a call that began at `began` told this limit. Whether it came far below what was known.
+    pub fn refuse(&mut self, project: u32, lesson: Lesson, began: Instant, now: Instant) -> bool {
+        self.learn(project, now).refuse(lesson, began, now)
+    }
+
+    /// Two projects are one: the limits that are known of either hold for both, and what both used counts.
+    pub fn merge(&mut self, from: u32, into: u32, now: Instant) {
+        let Some(other) = self.windows.get_mut(from as usize).and_then(Option::take) else { return };
+        let other = *other;
+        match self.place(into) {
+            Some(windows) => windows.absorb(&other, now),
+            empty => *empty = Some(Box::new(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_byte_weighs_is_learnt_from_answers() {
+        let now = Instant::now();
+        let clocks = Clocks { now, wall: jiff::Timestamp::UNIX_EPOCH };
+        let mut budgets = Budgets::new(std::iter::empty(), clocks, now);
+        assert_eq!(budgets.estimate(4_000), 1_000);
+        for _ in 0..200 {
+            budgets.settle(0, 4_000, 1_000, 2_000, now);
+        }
+        assert_eq!(budgets.estimate(4_000).next_multiple_of(100), 2_000);
+        assert!(budgets.is_empty(), "no limit is known");
+    }
+}

@@ -1,0 +1,90 @@
+//! What limits hold back, and what they let pass.
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_millis(60_500);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Windows of a project at eleven in the evening in Los Angeles.
+fn windows(ceilings: Ceilings) -> (Windows, Instant) {
+    let now = Instant::now() + DAY;
+    let clocks = Clocks { now, wall: "2026-11-22T07:00:00Z".parse().unwrap() };
+    (Windows::new(ceilings, clocks, now), now)
+}
+
+fn lesson(window: Window, unit: Unit, limit: u64) -> Lesson {
+    Lesson { window, unit, limit }
+}
+
+#[test]
+fn a_ceiling_holds_in_any_minute() {
+    let (mut windows, now) = windows(Ceilings { rpm: Some(2), ..Ceilings::default() });
+    let at = |s| now + Duration::from_secs(s);
+    assert!(windows.take(0, at(0)).is_ok() && windows.take(0, at(30)).is_ok());
+    assert_eq!(windows.take(0, at(40)), Err(Full { until: at(0) + MINUTE, for_this_size: false }));
+    assert_eq!(windows.full_until(at(41)), Some(at(0) + MINUTE));
+    assert!(windows.take(0, at(61)).is_ok());
+    assert_eq!(windows.take(0, at(62)).unwrap_err().until, at(30) + MINUTE);
+}
+
+#[test]
+fn a_day_ends_at_midnight_in_los_angeles() {
+    let (mut windows, now) = windows(Ceilings { rpd: Some(2), ..Ceilings::default() });
+    let midnight = now + Duration::from_hours(1);
+    assert!(windows.take(0, now).is_ok() && windows.take(0, now + MINUTE).is_ok());
+    assert_eq!(windows.take(0, now + MINUTE * 2).unwrap_err().until, midnight);
+    assert_eq!(windows.wait(0, now + MINUTE * 3), Some(midnight));
+    assert!(windows.take(0, midnight).is_ok());
+}
+
+#[test]
+fn tokens_turn_large_requests_away_and_leave_small_ones_in() {
+    let (mut windows, now) = windows(Ceilings { tpm: Some(100), ..Ceilings::default() });
+    assert!(windows.take(60, now).is_ok());
+    assert!(windows.take(60, now).unwrap_err().for_this_size);
+    assert!(windows.take(30, now).is_ok(), "what fits goes");
+    assert_eq!((windows.room_at(5, now), windows.room_at(50, now)), (2, 0));
+    let later = now + MINUTE;
+    assert!(windows.take(5_000, later).is_ok(), "alone, any size is let pass: Google judges it");
+    windows.settle(5_000, 7, later);
+    assert!(windows.take(60, later).is_ok(), "the truth replaces the estimate");
+}
+
+#[test]
+fn a_refusal_fills_the_minute_and_is_taken_back_itself() {
+    let (mut windows, now) = windows(Ceilings::default());
+    assert!(windows.take(0, now).is_ok());
+    windows.give_back(0, now);
+    assert!(!windows.refuse(lesson(Window::Minute, Unit::Requests, 10), now, now));
+    assert!(windows.take(0, now).is_err(), "others used it");
+    let half = windows.room_at(0, now + MINUTE / 2);
+    assert!((4..=6).contains(&half), "{half}");
+    assert_eq!(windows.learnt().rpm, Some(10));
+}
+
+#[test]
+fn a_burst_of_refusals_is_one() {
+    let (mut windows, now) = windows(Ceilings::default());
+    let told = lesson(Window::Minute, Unit::Requests, 10);
+    let late = now + MINUTE * 2;
+    windows.refuse(told, now, now);
+    assert!(windows.refuse(told, late, late), "far below what is known");
+    for _ in 0..20 {
+        assert!(!windows.refuse(told, late, late));
+    }
+    assert_eq!(windows.rate(), Some(10), "one surprise cuts nothing");
+}
+
+#[test]
+fn a_learnt_day_is_no_ceiling_but_its_end_is_felt_for() {
+    let (mut windows, now) = windows(Ceilings::default());
+    let clocks = windows.clocks;
+    let learnt = Ceilings { rpd: Some(10), ..Ceilings::default() };
+    windows.recall(learnt, UseMemory { at: clocks.wall, day: 8, ..UseMemory::default() }, clocks);
+    assert!(!windows.day_is_short(now) && windows.level(now) == 2);
+    assert!(windows.take(0, now).is_ok() && windows.take(0, now).is_ok());
+    assert!(windows.day_is_short(now) && !windows.is_day_over());
+    assert!(windows.take(0, now).is_ok() && windows.is_day_over());
+    windows.refuse(lesson(Window::Day, Unit::Requests, 10), now, now);
+    assert_eq!(windows.level(now + DAY), LEVELS, "another day");
+}

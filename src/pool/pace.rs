@@ -1,0 +1,180 @@
+//! Pace: how much a minute is believed to allow of one limit, below Google's word or beyond it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Demand that was held back within this time is still pressing.
+const PRESSING: Duration = Duration::from_mins(1);
+/// A step up is waited for: below Google's word, ..
+const STEP_BACK: Duration = Duration::from_mins(1);
+/// .. beyond it, ..
+const STEP_BEYOND: Duration = Duration::from_mins(3);
+/// .. after one that was let pass, ..
+const STEP_ON: Duration = Duration::from_secs(70);
+/// .. and doubled by each that was refused, up to this.
+const STEP_WAIT_MAX: Duration = Duration::from_mins(12);
+/// A second refusal far below the limit within this time is no accident: somebody else uses the project.
+const SURPRISE: Duration = Duration::from_mins(5);
+
+/// One limit of a minute. Says nothing until a refusal told one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// Google's word, or what it was found to have become.
+    told: Option<u64>,
+    /// What is gone by.
+    allowed: u64,
+    /// When that was changed last.
+    changed: Option<Instant>,
+    /// Steps up since the last refusal.
+    steps: u32,
+    /// Steps up in a row that a refusal ended.
+    refused: u32,
+    /// Since when demand is held back, and when it was last.
+    pressed: Option<(Instant, Instant)>,
+    /// When a refusal last came far below the limit.
+    surprised: Option<Instant>,
+}
+
+impl Pace {
+    /// What a minute may take, unless nothing is known.
+    pub fn allowed(&self) -> Option<u64> {
+        self.told.map(|_| self.allowed)
+    }
+
+    /// Google's limit as far as it is known.
+    pub fn told(&self) -> Option<u64> {
+        self.told
+    }
+
+    /// Takes up what an earlier run knew.
+    pub fn recall(&mut self, limit: u64) {
+        if self.told.is_none() {
+            (self.told, self.allowed) = (Some(limit), limit.max(1));
+        }
+    }
+
+    /// A refusal told `limit` although only `got` were let pass within the last minute. Whether it came far below the
+    /// limit that was known before.
+    pub fn refuse(&mut self, limit: u64, got: u64, now: Instant) -> bool {
+        let known = self.told.replace(limit);
+        self.refused = if self.steps > 0 { self.refused.saturating_add(1) } else { self.refused };
+        (self.steps, self.changed) = (0, Some(now));
+        if known != Some(limit) {
+            // Another limit than the one known: nothing that was found of that one holds.
+            (self.allowed, self.refused, self.surprised) = (limit.max(1), 0, None);
+            return false;
+        }
+        self.allowed = self.allowed.min(limit).max(1);
+        let surprise = got * 10 < self.allowed * 9;
+        if surprise {
+            if self.surprised.is_some_and(|at| now.saturating_duration_since(at) < SURPRISE) {
+                self.allowed = got.clamp(1, self.allowed);
+            }
+            self.surprised = Some(now);
+        }
+        surprise
+    }
+
+    /// Demand is held back by this limit: after a while of that, a careful step up, never beyond `ceiling`.
+    pub fn press(&mut self, ceiling: Option<u64>, now: Instant) {
+        let Some(told) = self.told else { return };
+        let since = match self.pressed {
+            Some((since, last)) if now.saturating_duration_since(last) < PRESSING => since,
+            _ => now,
+        };
+        self.pressed = Some((since, now));
+        let held = |since: Instant| now.saturating_duration_since(since);
+        if held(since) < PRESSING || self.changed.is_some_and(|at| held(at) < self.pause(told)) {
+            return;
+        }
+        let step = if self.allowed < told {
+            (told / 10).clamp(1, told - self.allowed)
+        } else {
+            // The last step was let pass, so what it found is the limit now.
+            self.told = Some(self.allowed);
+            (self.allowed / 20).max(1).saturating_mul(1 << self.steps.min(4))
+        };
+        let next = self.allowed.saturating_add(step).min(ceiling.unwrap_or(u64::MAX));
+        if next > self.allowed {
+            (self.allowed, self.changed, self.steps) = (next, Some(now), self.steps + 1);
+        }
+    }
+
+    /// How long after the last change the next step is due.
+    fn pause(&self, told: u64) -> Duration {
+        let base = if self.allowed < told { STEP_BACK } else { STEP_BEYOND };
+        if self.steps > 0 { STEP_ON } else { base.saturating_mul(1 << self.refused.min(4)).min(STEP_WAIT_MAX) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Presses every second for so many seconds.
+    fn press(pace: &mut Pace, ceiling: Option<u64>, from: Instant, seconds: u64) -> Instant {
+        (0..seconds).for_each(|second| pace.press(ceiling, from + Duration::from_secs(second)));
+        from + Duration::from_secs(seconds)
+    }
+
+    fn told(limit: u64, now: Instant) -> Pace {
+        let mut pace = Pace::default();
+        pace.refuse(limit, limit, now);
+        pace
+    }
+
+    #[test]
+    fn a_doubled_limit_is_found_within_minutes() {
+        let now = Instant::now();
+        let mut pace = told(100, now);
+        press(&mut pace, None, now, 9 * 60);
+        assert!(pace.allowed().unwrap() >= 200, "{pace:?}");
+        assert!(pace.told().unwrap() > 100, "what was let pass is known to be the limit");
+    }
+
+    #[test]
+    fn a_step_that_is_refused_is_taken_back_and_the_next_one_comes_later() {
+        let now = Instant::now();
+        let mut pace = told(100, now);
+        let mut at = press(&mut pace, None, now, 181);
+        assert_eq!(pace.allowed(), Some(105));
+        assert!(!pace.refuse(100, 100, at));
+        assert_eq!(pace.allowed(), Some(100));
+        at = press(&mut pace, None, at, 350);
+        assert_eq!(pace.allowed(), Some(100), "twice the wait");
+        press(&mut pace, None, at, 20);
+        assert_eq!(pace.allowed(), Some(105));
+    }
+
+    #[test]
+    fn nothing_goes_beyond_the_ceiling_or_rises_without_demand() {
+        let now = Instant::now();
+        let mut pace = told(100, now);
+        press(&mut pace, Some(100), now, 3_600);
+        assert_eq!(pace.allowed(), Some(100));
+        let mut pace = told(100, now);
+        (0..100).for_each(|n| pace.press(None, now + PRESSING * 2 * n));
+        assert_eq!(pace.allowed(), Some(100), "demand that comes and goes is not pressing");
+    }
+
+    #[test]
+    fn who_shares_a_project_unknowingly_comes_down_to_what_it_gets() {
+        let now = Instant::now();
+        let mut pace = told(100, now);
+        assert!(pace.refuse(100, 40, now), "the first may be what was used before a start");
+        assert_eq!(pace.allowed(), Some(100));
+        assert!(pace.refuse(100, 50, now + PRESSING));
+        assert_eq!(pace.allowed(), Some(50));
+        press(&mut pace, None, now + PRESSING, 130);
+        assert_eq!(pace.allowed(), Some(60));
+    }
+
+    #[test]
+    fn another_word_of_googles_is_believed_at_once() {
+        let now = Instant::now();
+        let mut pace = told(100, now);
+        assert!(!pace.refuse(50, 50, now) && pace.allowed() == Some(50));
+        assert!(!pace.refuse(1_000, 50, now) && pace.allowed() == Some(1_000));
+    }
+}
