@@ -13,6 +13,7 @@ mod demo;
 mod mock;
 mod health;
 mod token;
+mod keys;
 
 /// What a process with a wrong configuration exits with: `EX_USAGE`.
 const EXIT_CONFIGURATION: u8 = 64;
@@ -52,6 +53,8 @@ enum Command {
     Mock(mock::Mock),
     /// Show the gateway at work without a key: a mocked Google, three keys, one flaky, light traffic
     Demo(demo::Demo),
+    /// Ask Google about each key, or explain which key a model would get now
+    Keys(keys::Keys),
     /// Issue a token for a client, signed with JWT_SECRET or a private key
     Token(token::Token),
     /// Ask a running instance whether it takes traffic: exit 0 if so, else 1
@@ -67,6 +70,7 @@ pub fn run(line: Line) -> ExitCode {
         Command::Mock(mock) => mock.run(),
         Command::Demo(demo) => demo.run(),
         Command::Token(token) => token.run(from.as_deref()),
+        Command::Keys(keys) => keys.run(from.as_deref()),
         Command::Health(health) => health.run(from.as_deref()),
     };
     done.unwrap_or_else(|error| fail(&error))

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::affinity::Affinity;
+use crate::alias::Aliases;
 use crate::client::{Clients, Presented};
 use crate::endpoint::parameters;
 use crate::layer::remember::Answers;
@@ -63,6 +64,8 @@ pub struct Monitor {
     pub affinity: Arc<Affinity>,
     /// The answers that are kept, where any are.
     pub answers: Option<Arc<Answers>>,
+    /// What models may be called.
+    pub aliases: Aliases,
     /// Whether an operator's or an admin's token is set.
     pub tokens: bool,
     /// Whether `/monitor/*` and `/metrics` exist.
@@ -157,8 +160,17 @@ async fn metrics_text(State(door): State<Door>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], text)
 }
 
-async fn keys_json(State(door): State<Door>, uri: Uri) -> impl IntoResponse {
-    fresh(StatusCode::OK, Keys::of(door.monitor.view(), limit(&uri)))
+async fn keys_json(State(door): State<Door>, uri: Uri) -> Response {
+    let Some(asked) = parameters(uri.query()).find_map(|parameter| parameter.strip_prefix("explain=")) else {
+        return fresh(StatusCode::OK, Keys::of(door.monitor.view(), limit(&uri))).into_response();
+    };
+    let monitor = &door.monitor;
+    if let Some(explanation) = keys::explained(&monitor.pool, &monitor.aliases, asked, limit(&uri), clocks()) {
+        return fresh(StatusCode::OK, explanation).into_response();
+    }
+    let message = "explain= takes a model's name: at most 128 letters, digits, `.`, `_` and `-`";
+    let error = json!({ "error": { "code": 400, "message": message, "status": "INVALID_ARGUMENT" } });
+    fresh(StatusCode::BAD_REQUEST, error).into_response()
 }
 
 async fn streams_json(State(door): State<Door>, uri: Uri) -> impl IntoResponse {
@@ -192,7 +204,7 @@ async fn full(State(door): State<Door>) -> impl IntoResponse {
 
 impl Monitor {
     fn view(&self) -> PoolView {
-        self.pool.view(Clocks { now: Instant::now(), wall: clock() })
+        self.pool.view(clocks())
     }
 
     /// Whether at least one key can serve.
@@ -220,6 +232,11 @@ impl Monitor {
     fn metrics(&self, view: &PoolView) -> Metrics {
         Metrics::now(&self.telemetry, &self.readiness, view, &self.affinity, self.answers.as_deref())
     }
+}
+
+/// Both clocks, now.
+fn clocks() -> Clocks {
+    Clocks { now: Instant::now(), wall: clock() }
 }
 
 /// An answer that is true only now.
@@ -267,6 +284,7 @@ mod tests {
             readiness: Arc::default(),
             affinity: Arc::new(Affinity::new(&crate::settings::Affinity::default())),
             answers: None,
+            aliases: Aliases::default(),
             tokens: token.is_some(),
             enabled: true,
         })

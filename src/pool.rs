@@ -30,6 +30,8 @@ pub mod view;
 pub mod keypool;
 mod report;
 mod spare;
+pub mod explain;
+pub mod finding;
 #[cfg(test)]
 mod learning_tests;
 #[cfg(test)]

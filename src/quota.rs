@@ -57,18 +57,19 @@ fn lesson(violation: &Violation) -> Option<Lesson> {
     Some(Lesson { window, unit, limit: violation.value? })
 }
 
+/// What a quota's id holds where it is one of a tier, and the tier's name; of several the first is meant.
+const TIERS: [(&str, &str); 4] =
+    [("FreeTier", "free"), ("PaidTier3", "paid 3"), ("PaidTier2", "paid 2"), ("PaidTier", "paid")];
+
 /// The tier that a refusal reveals: `free`, or `paid` with its number.
 pub fn tier(refusal: &Refusal) -> Option<&'static str> {
-    refusal.violations.iter().find_map(|violation| {
-        let id = violation.quota_id.as_str();
-        match id {
-            _ if id.contains("FreeTier") => Some("free"),
-            _ if id.contains("PaidTier3") => Some("paid 3"),
-            _ if id.contains("PaidTier2") => Some("paid 2"),
-            _ if id.contains("PaidTier") => Some("paid"),
-            _ => None,
-        }
-    })
+    let of = |id: &str| TIERS.iter().find(|(part, _)| id.contains(part)).map(|(_, name)| *name);
+    refusal.violations.iter().find_map(|violation| of(&violation.quota_id))
+}
+
+/// The tier of this name.
+pub fn tier_named(name: &str) -> Option<&'static str> {
+    TIERS.iter().map(|(_, tier)| *tier).find(|tier| *tier == name)
 }
 
 /// The project that the refusal names: `projects/N`.

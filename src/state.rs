@@ -41,6 +41,14 @@ impl StateFile {
         }
     }
 
+    /// The same by somebody who only looks: whatever is there stays as it is. `None` where nothing was saved.
+    pub fn look<T: DeserializeOwned>(&self) -> io::Result<Option<T>> {
+        match self.read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
     fn read<T: DeserializeOwned>(&self) -> io::Result<T> {
         let file = File::open(&self.path)?;
         if file.metadata()?.len() > BYTES_MAX {
@@ -77,7 +85,9 @@ mod tests {
         assert_eq!(file.load::<Vec<u32>>(), None);
         file.save(&vec![1, 2]).unwrap();
         assert_eq!(file.load::<Vec<u32>>(), Some(vec![1, 2]));
+        assert_eq!(file.look::<Vec<u32>>().unwrap(), Some(vec![1, 2]));
         fs::write(&file.path, "{rubbish").unwrap();
+        assert!(file.look::<Vec<u32>>().is_err() && file.path.exists());
         assert_eq!(file.load::<Vec<u32>>(), None);
         assert!(file.path.with_extension("corrupt").exists() && !file.path.exists());
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Proxy, Request, Url};
 
 use crate::call::{Call, Payload};
@@ -33,6 +34,8 @@ pub use sockets::{Handshake, Opened};
 
 /// What a dead key is asked: it needs a living key and spends no quota.
 const PROBE: &str = "/v1beta/models?pageSize=1";
+/// What a key is asked to see all that it may use, in pages as large as there are.
+const MODELS: &str = "/v1beta/models?pageSize=1000";
 
 /// The connections of one worker to the upstream.
 #[derive(Clone)]
@@ -112,6 +115,25 @@ impl Upstream {
     pub async fn probe(&self, key: &Key, limit: Duration) -> Result<Response<Body>, Broken> {
         let mut request = Request::new(http::Method::GET, self.targets.url(&PathAndQuery::from_static(PROBE)));
         let (name, value) = key.credential(Form::ApiKey);
+        request.headers_mut().insert(name, value);
+        *request.timeout_mut() = Some(limit);
+        self.execute(key, request).await
+    }
+
+    /// Asks for a page of the models that a key may use, the credential in this form: spends no quota either. `page` is
+    /// the token of a further page.
+    pub async fn models(
+        &self,
+        key: &Key,
+        form: Form,
+        page: Option<&str>,
+        limit: Duration,
+    ) -> Result<Response<Body>, Broken> {
+        let token = page.map(|page| format!("&pageToken={}", utf8_percent_encode(page, NON_ALPHANUMERIC)));
+        let target = format!("{MODELS}{}", token.unwrap_or_default()).parse();
+        let target = target.map_err(|_| Broken::Interrupted("the next page has no address".to_owned()))?;
+        let mut request = Request::new(http::Method::GET, self.targets.fresh(&target));
+        let (name, value) = key.credential(form);
         request.headers_mut().insert(name, value);
         *request.timeout_mut() = Some(limit);
         self.execute(key, request).await

@@ -46,12 +46,17 @@ async fn ask(url: &str) -> anyhow::Result<()> {
 
 /// Where an instance with these settings answers on its own machine.
 fn here(server: &settings::Server) -> String {
-    let host = match server.host {
+    format!("http://{}/readyz", reached_at(server.host, server.port))
+}
+
+/// Where a listener with this address is reached from its own machine.
+pub(super) fn reached_at(host: IpAddr, port: u16) -> SocketAddr {
+    let host = match host {
         host if !host.is_unspecified() => host,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    format!("http://{}/readyz", SocketAddr::new(host, server.port))
+    SocketAddr::new(host, port)
 }
 
 #[cfg(test)]

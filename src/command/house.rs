@@ -9,6 +9,7 @@ use tokio::time::{Instant, interval, sleep};
 use tracing::{info, warn};
 
 use crate::affinity::{self, Affinity};
+use crate::alias::Aliases;
 use crate::config::Configuration;
 use crate::gateway::{self, Shared};
 use crate::monitor::access::Listener;
@@ -64,6 +65,18 @@ pub(super) fn scrubber(configuration: &Configuration) -> anyhow::Result<Arc<Scru
     Ok(Arc::new(Scrubber::new(secrets)?))
 }
 
+/// The configured keys, of which nothing is known yet, and their ways out.
+pub(super) fn pool(keys: &[settings::Key], clocks: Clocks) -> anyhow::Result<(KeyPool, Egresses)> {
+    let mut egresses = Egresses::default();
+    let specs: Vec<KeySpec> = keys.iter().map(|key| spec(key, &mut egresses)).collect();
+    Ok((KeyPool::new(&specs, clocks)?, egresses))
+}
+
+/// Where the pool's memory is.
+pub(super) fn memory(settings: &settings::Settings) -> StateFile {
+    StateFile::new(&settings.data_dir, "pool.json")
+}
+
 impl House {
     /// Builds it. Reads what an earlier run left in `DATA_DIR`.
     pub(super) fn new(
@@ -73,20 +86,19 @@ impl House {
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let Configuration { settings, keys, clients, .. } = configuration;
-        let mut egresses = Egresses::default();
-        let specs: Vec<KeySpec> = keys.iter().map(|key| spec(key, &mut egresses)).collect();
         let clocks = Clocks { now: Instant::now(), wall: clock() };
         let probing = Probing {
             first: Duration::from_millis(settings.pool.probe_after_ms),
             most: Duration::from_millis(settings.pool.probe_after_max_ms),
         };
-        let pool = Arc::new(KeyPool::new(&specs, clocks)?.with_probing(probing));
-        let memory = StateFile::new(&settings.data_dir, "pool.json");
+        let (pool, egresses) = pool(&keys, clocks)?;
+        let pool = Arc::new(pool.with_probing(probing));
+        let memory = memory(&settings);
         if let Some(remembered) = memory.load::<Memory>() {
             pool.recall(&remembered, clocks);
         }
-        let weights: Vec<String> = specs.iter().map(|spec| spec.weight.to_string()).collect();
-        info!("loaded {} keys (weights {})", specs.len(), weights.join(", "));
+        let weights: Vec<String> = keys.iter().map(|key| key.weight.to_string()).collect();
+        info!("loaded {} keys (weights {})", keys.len(), weights.join(", "));
         let telemetry = Telemetry::new(clocks.now);
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
         let affinity = Arc::new(
@@ -108,6 +120,7 @@ impl House {
             readiness,
             affinity: Arc::clone(&shared.eyes.affinity),
             answers: shared.answers.clone(),
+            aliases: Aliases::new(&shared.settings.models.aliases),
             tokens: !auth.tokens.is_empty() || auth.admin_token.is_some(),
             enabled: shared.settings.monitoring.enabled,
         });

@@ -13,7 +13,7 @@ const TOKENS_PER_BYTE: f64 = 0.25;
 const LATEST: f64 = 0.05;
 
 /// By project. Those without a limit that is known have none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Budgets {
     clocks: Clocks,
     windows: Vec<Option<Box<Windows>>>,

@@ -15,7 +15,7 @@ const LOAD_WINDOW: usize = 8;
 const NOT_BEHIND: f64 = 1e12;
 
 /// The usable keys of one model and their turn. Keys are known by their index in the pool.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Schedule {
     /// By falling weight.
     classes: Vec<Class>,
@@ -28,7 +28,7 @@ pub struct Schedule {
 }
 
 /// Keys of one weight.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Class {
     weight: u32,
     /// Not yet served in this round.

@@ -115,14 +115,26 @@ impl KeyPool {
         let kept = known.iter().filter(|(_, lane)| !full || !spare(lane));
         let mut lanes: HashMap<_, _> = kept.map(|(name, lane)| (Arc::clone(name), Arc::clone(lane))).collect();
         let name: Arc<str> = name.into();
-        let ceilings = self.ceilings.iter().map(|(project, ceilings)| (*project, ceilings));
-        let budgets = Budgets::new(ceilings, self.started, now);
-        let lane = Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), budgets, now);
+        let lane = self.fresh_lane(now);
         let (scene, keys) = (Arc::clone(&self.scene), Arc::clone(&self.keys));
         let lane = Arc::new(SharedLane::new(Arc::clone(&name), scene, keys, lane));
         lanes.insert(name, Arc::clone(&lane));
         self.lanes.store(Arc::new(lanes));
         lane
+    }
+
+    /// A lane in which nothing is held against any key. It is not among the pool's own.
+    pub(crate) fn fresh_lane(&self, now: Instant) -> Lane {
+        let ceilings = self.ceilings.iter().map(|(project, ceilings)| (*project, ceilings));
+        let budgets = Budgets::new(ceilings, self.started, now);
+        Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), budgets, now)
+    }
+
+    /// The lane of a model, where it has one; made-up names may share one.
+    pub(crate) fn known_lane(&self, model: &str) -> Option<Arc<SharedLane>> {
+        let lanes = self.lanes.load();
+        let shared = || lanes.get(OVERFLOW).filter(|_| lanes.len() >= LANES_MAX);
+        lanes.get(model).or_else(shared).map(Arc::clone)
     }
 
     /// Chooses the key whose turn it is for a model. The lane goes into the lease: a count less to raise and lower.

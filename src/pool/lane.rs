@@ -46,8 +46,8 @@ impl Keys {
     }
 }
 
-/// One model's view of the pool. Lives under a lock of its own.
-#[derive(Debug)]
+/// One model's view of the pool. Lives under a lock of its own; a clone is one to think aloud in.
+#[derive(Clone, Debug)]
 pub struct Lane {
     keys: Arc<Keys>,
     roster: Arc<SharedRoster>,

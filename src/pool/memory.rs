@@ -42,6 +42,9 @@ pub struct KeyMemory {
     /// `projects/N` as Google's errors named its project.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumer: Option<String>,
+    /// Its project's tier, as refusals revealed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
 }
 
 /// What a project had used of one model at a moment.

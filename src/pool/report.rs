@@ -13,6 +13,7 @@ use crate::pool::memory::{Clocks, KeyMemory, Memory, ModelMemory};
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Life, Project, Rest};
 use crate::pool::view::{CoolingView, KeyView, LearntView, ModelView, PoolView};
+use crate::quota;
 
 impl KeyPool {
     fn lanes_by_name(&self) -> Vec<Arc<SharedLane>> {
@@ -146,7 +147,8 @@ impl KeyPool {
                 Life::Dead(reason, at) => memory.dead = Some((reason, at.map(|at| clocks.wall_at(at)))),
                 Life::Off(rest) => memory.off = ahead(&rest).map(|until| (rest.reason, until)),
             }
-            let Project { off, consumer, .. } = &roster.projects[key.project() as usize];
+            let Project { off, consumer, tier, .. } = &roster.projects[key.project() as usize];
+            memory.tier = tier.map(str::to_owned);
             memory.consumer = consumer.as_deref().map(str::to_owned);
             memory.project_off = off.and_then(|rest| Some((rest.reason, ahead(&rest)?)));
         }
@@ -172,6 +174,9 @@ impl KeyPool {
             }
             if let Some(consumer) = &known.consumer {
                 self.scene.roster.meet(key.project(), consumer, self.homes());
+            }
+            if let Some(tier) = known.tier.as_deref().and_then(quota::tier_named) {
+                self.scene.roster.lock().projects[key.project() as usize].tier = Some(tier);
             }
             for (model, limits) in &known.learnt {
                 let used = known.used.get(model).copied().unwrap_or_default();

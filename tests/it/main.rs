@@ -24,6 +24,8 @@ mod fallback;
 mod hedging;
 mod interactions;
 mod jwt;
+mod keys_check;
+mod keys_explain;
 mod leaks;
 mod line;
 mod live;

@@ -10,6 +10,7 @@ use axum::routing::get as on_get;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use geminate::affinity::Affinity;
+use geminate::alias::Aliases;
 use geminate::client::Clients;
 use geminate::layer::record;
 use geminate::monitor::access::Listener;
@@ -42,6 +43,7 @@ fn open() -> (House, Arc<Telemetry>) {
         readiness: Arc::default(),
         affinity: Arc::new(Affinity::new(&settings::Affinity::default())),
         answers: None,
+        aliases: Aliases::default(),
         tokens: false,
         enabled: true,
     };
