@@ -154,12 +154,9 @@ impl<V: Visitor, const N: usize, const LEVELS: usize> Skim<V, N, LEVELS> {
         let mut rest = &chunk[at..];
         loop {
             let (key, after) = rest.split_at(near(rest));
-            let value = match after {
-                [b'"', b':', b' ', value @ ..] | [b'"', b':', value @ ..] | [b'"', value @ ..] => value,
-                _ => {
-                    self.key = true;
-                    return ControlFlow::Break(self.gathers(chunk, at, at + key.len()));
-                }
+            let ([b'"', b':', b' ', value @ ..] | [b'"', b':', value @ ..] | [b'"', value @ ..]) = after else {
+                self.key = true;
+                return ControlFlow::Break(self.gathers(chunk, at, at + key.len()));
             };
             let place = if key.len() <= N { visitor.key(self.members, key) } else { None };
             at = chunk.len() - value.len();
