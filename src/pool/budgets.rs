@@ -12,19 +12,24 @@ const TOKENS_PER_BYTE: f64 = 0.25;
 /// How much the latest prompt counts in what a byte is thought to weigh.
 const LATEST: f64 = 0.05;
 
-/// By project. Those without a limit that is known have none.
+/// By project. What was asked is kept from the start: the first refusal finds it written down.
 #[derive(Clone, Debug)]
 pub struct Budgets {
     clocks: Clocks,
     windows: Vec<Option<Box<Windows>>>,
     tokens_per_byte: f64,
+    /// Tokens of a request, as lately.
+    tokens_each: f64,
+    limited: bool,
 }
 
 impl Budgets {
     /// With the operator's ceilings.
     pub fn new<'c>(ceilings: impl Iterator<Item = (u32, &'c Ceilings)>, clocks: Clocks, now: Instant) -> Self {
-        let mut budgets = Self { clocks, windows: Vec::new(), tokens_per_byte: TOKENS_PER_BYTE };
+        let mut budgets =
+            Self { clocks, windows: Vec::new(), tokens_per_byte: TOKENS_PER_BYTE, tokens_each: 0.0, limited: false };
         for (project, ceilings) in ceilings {
+            budgets.limited = true;
             *budgets.place(project) = Some(Box::new(Windows::new(*ceilings, clocks, now)));
         }
         budgets
@@ -38,9 +43,15 @@ impl Budgets {
         &mut self.windows[place]
     }
 
-    /// Whether no limit is known at all, so that nothing need be told.
-    pub fn is_empty(&self) -> bool {
-        self.windows.is_empty()
+    /// Whether any limit is known, so that the tokens of answers must be told.
+    pub const fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// About how many tokens a request has, as lately.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+    pub const fn tokens_each(&self) -> u64 {
+        self.tokens_each as u64
     }
 
     /// The windows of a project.
@@ -53,8 +64,13 @@ impl Budgets {
         self.windows.get_mut(project as usize)?.as_deref_mut()
     }
 
-    /// The same, made where there are none.
+    /// The same, for a limit that becomes known.
     pub fn learn(&mut self, project: u32, now: Instant) -> &mut Windows {
+        self.limited = true;
+        self.windows(project, now)
+    }
+
+    fn windows(&mut self, project: u32, now: Instant) -> &mut Windows {
         let clocks = self.clocks;
         self.place(project).get_or_insert_with(|| Box::new(Windows::new(Ceilings::default(), clocks, now)))
     }
@@ -76,8 +92,10 @@ impl Budgets {
     }
 
     /// Takes a request out of its project's budget.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn take(&mut self, project: u32, tokens: u64, now: Instant) -> Result<(), Full> {
-        self.of_mut(project).map_or(Ok(()), |windows| windows.take(tokens, now))
+        self.tokens_each += LATEST * (tokens as f64 - self.tokens_each);
+        self.windows(project, now).take(tokens, now)
     }
 
     /// The request taken at `at` was not counted by Google.
@@ -127,6 +145,6 @@ mod tests {
             budgets.settle(0, 4_000, 1_000, 2_000, now);
         }
         assert_eq!(budgets.estimate(4_000).next_multiple_of(100), 2_000);
-        assert!(budgets.is_empty(), "no limit is known");
+        assert!(!budgets.is_limited());
     }
 }

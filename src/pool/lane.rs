@@ -145,9 +145,11 @@ impl Lane {
             let elsewhere = |index: u32| avoid.allows(key(index)) && !small.contains(&key(index).project());
             let untried = |index: u32| elsewhere(index) && !avoid.keys.contains(&index);
             let left = |index: u32| self.budgets.of(key(index).project()).map_or(1.0, |windows| windows.day_share(now));
-            let open = (0..).zip(&keys.list).map(|(index, _)| index).filter(|index| schedule.weight(*index) > 0);
-            let most = open.filter(|index| avoid.thrifty && untried(*index)).map(left).fold(0.0, f64::max);
-            let fresh = |index: u32| untried(index) && (!avoid.thrifty || left(index) >= most);
+            let most = avoid.thrifty.then(|| {
+                let open = (0..).zip(&keys.list).map(|(index, _)| index).filter(|index| schedule.weight(*index) > 0);
+                open.filter(|index| untried(*index)).map(left).fold(0.0, f64::max)
+            });
+            let fresh = |index: u32| untried(index) && most.is_none_or(|most| left(index) >= most);
             let index = schedule.pick(fresh, load).or_else(|| {
                 // Every key was tried: the same one again, where the project may be asked again.
                 if avoid.keys.is_empty() { None } else { schedule.pick(elsewhere, load) }
@@ -279,7 +281,9 @@ impl Lane {
             if avoid.allows(key) {
                 let small = || Some((Reason::Budget, Some(self.budgets.of(key.project())?.wait(tokens, now)?)));
                 if let Some((reason, until)) = self.blocked(key, &roster, now).or_else(small) {
-                    outage.add(reason, until);
+                    // What ends a rest does not make room in the minute.
+                    let room = |at| self.budgets.of(key.project()).and_then(|windows| windows.wait(tokens, at));
+                    outage.add(reason, until.map(|until| room(until).map_or(until, |at| at.max(until))));
                 }
             } else if let Some(until) = roster.projects[key.project() as usize].grounding.filter(|until| *until > now) {
                 outage.add(Reason::Grounding, Some(until));
@@ -303,7 +307,9 @@ impl Lane {
         places.dedup_by_key(|(project, _)| *project);
         let place = |(project, from): (u32, Instant)| Place { from, windows: self.budgets.of(project) };
         let places: Vec<Place<'_>> = places.into_iter().map(place).collect();
-        room::when(&places, n as u64, self.budgets.estimate(avoid.bytes), now)
+        // Those before it are as large as requests lately were.
+        let tokens = if n <= 1 { self.budgets.estimate(avoid.bytes) } else { self.budgets.tokens_each() };
+        room::when(&places, n as u64, tokens, now)
     }
 
     /// The share of the requests that a project is due by its keys' weights now.

@@ -57,7 +57,7 @@ impl SharedLane {
             scene,
             keys,
             soft: AtomicBool::new(lane.is_soft()),
-            limited: AtomicBool::new(!lane.budgets().is_empty()),
+            limited: AtomicBool::new(lane.budgets().is_limited()),
             lane: Mutex::new(lane),
             in_flight: AtomicU32::new(0),
             turns: Turns::default(),
@@ -103,7 +103,7 @@ impl SharedLane {
         if soft != self.soft.load(Relaxed) {
             self.soft.store(soft, Relaxed);
         }
-        if !lane.budgets().is_empty() && !self.limited.load(Relaxed) {
+        if lane.budgets().is_limited() && !self.limited.load(Relaxed) {
             self.limited.store(true, Relaxed);
         }
         seen

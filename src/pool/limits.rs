@@ -89,7 +89,7 @@ impl Windows {
         }
         let asked = Use { requests: 1, tokens };
         let used = self.minute.used(now);
-        let mut over = self.over(used, asked);
+        let mut over = if self.is_limited() { self.over(used, asked) } else { Use::default() };
         if over != Use::default() {
             // Held back: it may be time to see whether more is let pass by now.
             if over.requests > 0 {
@@ -169,6 +169,13 @@ impl Windows {
         Room { minute: self.minute.used(now), minute_max: self.minute_max(), day: self.day_requests, day_max }
     }
 
+    /// Whether any limit is known.
+    pub fn is_limited(&self) -> bool {
+        let Ceilings { rpm, tpm, rpd } = self.ceilings;
+        let told = [self.requests.told(), self.tokens.told(), self.rpd];
+        [rpm, tpm, rpd].into_iter().chain(told).any(|limit| limit.is_some())
+    }
+
     /// Google's limits as far as refusals told them.
     pub fn learnt(&self) -> Ceilings {
         Ceilings { rpm: self.requests.told(), tpm: self.tokens.told(), rpd: self.rpd }
@@ -186,7 +193,7 @@ impl Windows {
         learnt.lessons().for_each(|lesson| self.know(lesson));
         let age = Duration::try_from(clocks.wall.duration_since(used.at)).unwrap_or_default();
         if age < SPAN {
-            self.minute.guess(Use { requests: used.requests, tokens: used.tokens }, clocks.now);
+            self.minute.guess(Use { requests: used.requests, tokens: used.tokens }, true, clocks.now);
         }
         if age < until_midnight(used.at) {
             self.day_requests += used.day;
@@ -206,7 +213,7 @@ impl Windows {
     pub fn absorb(&mut self, other: &Self, now: Instant) {
         self.ceilings = self.ceilings.lower(other.ceilings);
         other.learnt().lessons().for_each(|lesson| self.know(lesson));
-        self.minute.guess(other.minute.used_at(now), now);
+        self.minute.guess(other.minute.used_at(now), true, now);
         self.day_requests += other.day_requests;
     }
 
@@ -216,8 +223,7 @@ impl Windows {
         let Lesson { window, unit, limit } = lesson;
         // One of a burst: the others say nothing more.
         let again = self.refused.is_some_and(|at| began <= at);
-        let own = self.minute.own();
-        let used = self.minute.used(now);
+        let (own, used) = (self.minute.own(), self.minute.used(now));
         let (pace, got, missing) = match (window, unit) {
             (Window::Minute, Unit::Requests) => {
                 let missing = Use { requests: limit.saturating_sub(used.requests), tokens: 0 };
@@ -239,7 +245,7 @@ impl Windows {
             return false;
         }
         self.refused = Some(now);
-        self.minute.guess(missing, now);
+        self.minute.guess(missing, false, now);
         pace.refuse(limit, got, now)
     }
 
@@ -300,6 +306,9 @@ impl Windows {
 
     /// Whether that has changed since it was last asked.
     pub fn has_moved(&mut self, now: Instant) -> bool {
+        if self.rpd.is_none() && self.ceilings.rpd.is_none() {
+            return false;
+        }
         let level = self.level(now);
         std::mem::replace(&mut self.shown, level) != level
     }

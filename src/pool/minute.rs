@@ -106,8 +106,9 @@ impl Minute {
         self.total.add(entry.used);
     }
 
-    /// Others used `missing` too, nobody knows when: spread evenly over the past minute, so that it leaves bit by bit.
-    pub fn guess(&mut self, missing: Use, now: Instant) {
+    /// So much more was used, nobody knows when: spread evenly over the past minute, so that it leaves bit by bit. `own`:
+    /// by ourselves.
+    pub fn guess(&mut self, missing: Use, own: bool, now: Instant) {
         if missing.is_nothing() || self.entries.len() + GUESSED as usize > ENTRIES_MAX {
             return;
         }
@@ -120,7 +121,7 @@ impl Minute {
             let used = Use { requests: share(missing.requests, n), tokens: share(missing.tokens, n) };
             if !used.is_nothing() {
                 self.total.add(used);
-                self.entries.push_back(Entry { first: at, last: at, used, own: false });
+                self.entries.push_back(Entry { first: at, last: at, used, own });
             }
         }
         self.entries.make_contiguous().sort_by_key(|entry| entry.last);
@@ -167,7 +168,7 @@ mod tests {
     fn what_others_used_leaves_bit_by_bit() {
         let (mut minute, now) = (Minute::default(), Instant::now() + SPAN * 2);
         minute.add(ONE, now - SPAN / 2);
-        minute.guess(Use { requests: 9, tokens: 0 }, now);
+        minute.guess(Use { requests: 9, tokens: 0 }, false, now);
         assert_eq!((minute.used(now).requests, minute.own().requests), (10, 1));
         let half = minute.used_at(now + SPAN / 2).requests;
         assert!((4..=5).contains(&half), "{half}");
@@ -182,7 +183,7 @@ mod tests {
                 now += Duration::from_millis(wait);
                 minute.used(now);
                 match what {
-                    0 => minute.guess(Use { requests: 5, tokens: 100 }, now),
+                    0 => minute.guess(Use { requests: 5, tokens: 100 }, false, now),
                     1 => minute.correct(ONE, Use::default(), now),
                     _ => minute.add(ONE, now),
                 }

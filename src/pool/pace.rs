@@ -54,7 +54,7 @@ impl Pace {
         }
     }
 
-    /// A refusal told `limit` although only `got` were let pass within the last minute. Whether it came far below the
+    /// A refusal told `limit` although only `got` are known to have been let pass within the last minute. Whether it came far below the
     /// limit that was known before.
     pub fn refuse(&mut self, limit: u64, got: u64, now: Instant) -> bool {
         let known = self.told.replace(limit);
@@ -66,7 +66,8 @@ impl Pace {
             return false;
         }
         self.allowed = self.allowed.min(limit).max(1);
-        let surprise = got * 10 < self.allowed * 9;
+        // One is the request that was refused.
+        let surprise = got + 1 + self.allowed / 10 < self.allowed;
         if surprise {
             if self.surprised.is_some_and(|at| now.saturating_duration_since(at) < SURPRISE) {
                 self.allowed = got.clamp(1, self.allowed);
@@ -97,7 +98,9 @@ impl Pace {
         };
         let next = self.allowed.saturating_add(step).min(ceiling.unwrap_or(u64::MAX));
         if next > self.allowed {
-            (self.allowed, self.changed, self.steps) = (next, Some(now), self.steps + 1);
+            // Back at Google's word, what lies beyond it is another matter.
+            let steps = if next == told { 0 } else { self.steps + 1 };
+            (self.allowed, self.changed, self.steps) = (next, Some(now), steps);
         }
     }
 

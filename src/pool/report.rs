@@ -58,7 +58,8 @@ impl KeyPool {
         for lane in lanes {
             let locked = lane.lock();
             let roster = self.scene.roster.lock();
-            learnt.extend(locked.budgets().of(key.project()).map(|windows| limits_view(lane, windows, clocks.now)));
+            let limited = locked.budgets().of(key.project()).filter(|windows| windows.is_limited());
+            learnt.extend(limited.map(|windows| limits_view(lane, windows, clocks.now)));
             let (_, share, blocked) = locked.look(key, &roster, clocks.now);
             health = health.min(share);
             if let Some((reason, until)) = blocked.filter(|_| roster.blocked(key, clocks.now).is_none()) {
