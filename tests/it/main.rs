@@ -5,6 +5,8 @@ mod house;
 mod world;
 mod stage;
 mod sender;
+#[path = "../../benches/yield/sim.rs"]
+mod sim;
 
 mod admission;
 mod affinity;
@@ -43,3 +45,4 @@ mod surfaces;
 mod transfers;
 mod uploads;
 mod verdicts;
+mod whole_quota;
