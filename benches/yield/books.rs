@@ -6,11 +6,12 @@ use geminate::error::seconds;
 use tokio::time::Instant;
 
 use crate::sim::google::Counts;
+use crate::sim::minutes::Minutes;
 use crate::sim::scenario::Scenario;
 use crate::sim::{Ask, Denied};
 
-/// The first minute is for learning.
-pub(crate) const LEARNING: Duration = Duration::from_mins(1);
+/// So many minutes are for learning.
+pub(crate) const LEARNING: usize = 1;
 
 /// What became of one client's requests.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +26,9 @@ pub(crate) struct Account {
 pub(crate) struct Books {
     pub(crate) counts: Counts,
     pub(crate) accounts: Vec<Account>,
-    /// Requests served after the first minute, and their tokens.
-    pub(crate) served_later: u64,
-    pub(crate) tokens_later: u64,
-    /// The same for each minute of the run.
-    pub(crate) by_minute: Vec<u64>,
+    /// Requests served, and their tokens.
+    pub(crate) served: Minutes,
+    pub(crate) tokens: Minutes,
     pub(crate) refused: u64,
     pub(crate) failed: u64,
     /// Attempts by key.
@@ -54,9 +53,8 @@ impl Books {
         Self {
             counts: Counts::default(),
             accounts: vec![Account::default(); scenario.clients.len()],
-            served_later: 0,
-            tokens_later: 0,
-            by_minute: Vec::new(),
+            served: Minutes::default(),
+            tokens: Minutes::default(),
             refused: 0,
             failed: 0,
             by_key: vec![0; scenario.keys.len()],
@@ -83,16 +81,12 @@ impl Books {
     pub(crate) fn served(&mut self, ask: &Ask) {
         let since = Instant::now() - self.started;
         self.accounts[ask.client].served += 1;
-        let later = u64::from(since >= LEARNING);
-        self.served_later += later;
-        self.tokens_later += later * ask.tokens;
-        let minute = usize::try_from(since.as_secs() / 60).unwrap_or(usize::MAX);
-        self.by_minute.resize(self.by_minute.len().max(minute + 1), 0);
-        self.by_minute[minute] += 1;
+        self.served.add(1, since);
+        self.tokens.add(ask.tokens, since);
     }
 
     /// A request ended without an answer: in how much time its client is to come back, as it reads on the wire.
-    pub(crate) fn denied(&mut self, ask: &Ask, denied: &Denied, _began: Instant) -> Option<Duration> {
+    pub(crate) fn denied(&mut self, ask: &Ask, denied: &Denied) -> Option<Duration> {
         self.refused += u64::from(denied.refused);
         self.failed += u64::from(!denied.refused);
         let back = Duration::from_secs(seconds(denied.retry_after?).max(1));
@@ -105,7 +99,9 @@ impl Books {
     /// By how many seconds each Retry-After was late (or early, below zero): the truth is when as many leases had been
     /// granted since as stood in line before the refused request, and one more, which would have been its own. What
     /// had not come true when the run ended is left out, unless it should have.
-    pub(crate) fn errors(&self) -> Vec<f64> {
+    ///
+    /// Each stands with the minute in which it was told.
+    pub(crate) fn errors(&self) -> Vec<(usize, f64)> {
         let end = self.grants.iter().filter_map(|grants| grants.last()).max().copied();
         let error = |promise: &Promise| {
             let grants = &self.grants[promise.model];
@@ -120,6 +116,7 @@ impl Books {
                 None => end.filter(|end| told < *end).map(|end| -(end - told).as_secs_f64()),
             }
         };
-        self.promises.iter().filter_map(error).collect()
+        let minute = |at: Instant| usize::try_from((at - self.started).as_secs() / 60).unwrap_or(usize::MAX);
+        self.promises.iter().filter_map(|promise| Some((minute(promise.at), error(promise)?))).collect()
     }
 }

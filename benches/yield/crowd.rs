@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{sleep, sleep_until, timeout_at};
 
 use crate::sim::dice::Dice;
 use crate::sim::{Ask, Server, World};
@@ -71,11 +71,10 @@ fn prompt(client: usize, model: usize, median: u64, dice: &mut Dice) -> Ask {
 async fn request(world: Rc<World>, server: Rc<Server>, ask: Ask, late: Duration) {
     world.books.borrow_mut().asked(&ask);
     for _ in 0..=RETURNS_MAX {
-        let began = Instant::now();
         match server.serve(&world, &ask).await {
             Ok(()) => return,
             Err(denied) => {
-                let back = world.books.borrow_mut().denied(&ask, &denied, began);
+                let back = world.books.borrow_mut().denied(&ask, &denied);
                 match back.filter(|_| world.scenario.come_back) {
                     Some(back) => sleep(back + late).await,
                     None => return,

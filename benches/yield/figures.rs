@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::sim::books::Books;
+use crate::sim::books::{Books, LEARNING};
 use crate::sim::scenario::{Bars, KeyPlan, Scenario};
 
 /// A Retry-After is right within this.
@@ -22,8 +22,9 @@ pub(crate) struct Figures {
     pub(crate) failed: u64,
     pub(crate) wait: Duration,
     pub(crate) quiet_wait: Duration,
-    /// Of all Retry-Afters, how many were right, in percent; and the worst, in seconds late, or early below zero.
-    pub(crate) told: Option<(f64, f64)>,
+    /// Of all Retry-Afters, how many were right, in percent; of those after the first minute; and the worst of all, in
+    /// seconds late, or early below zero.
+    pub(crate) told: Option<(f64, f64, f64)>,
     /// Jain's index over what each client got of what an even hand would have given it.
     pub(crate) fair: f64,
     /// The most refusals of one project for one spent day.
@@ -36,24 +37,28 @@ impl Figures {
     /// Of a run, beside that of the oracle.
     pub(crate) fn of(scenario: &Scenario, books: &Books, oracle: &Books) -> Self {
         let tokens = scenario.keys.iter().any(|key| key.quota.tpm.is_some());
-        let amount = |books: &Books| if tokens { books.tokens_later } else { books.served_later };
+        let amount = |books: &Books| if tokens { books.tokens.after(LEARNING) } else { books.served.after(LEARNING) };
         let wait = |quiet: bool| {
             let clients = scenario.clients.iter().zip(&books.accounts).filter(|(client, _)| client.quiet == quiet);
             clients.map(|(_, account)| account.longest_wait).max().unwrap_or_default()
         };
         let errors = books.errors();
-        let right = errors.iter().filter(|error| error.abs() <= RIGHT_S).count();
-        let worst = errors.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()));
+        let told = |from: usize| {
+            let told = errors.iter().filter(|(minute, _)| *minute >= from);
+            let right = told.clone().filter(|(_, error)| error.abs() <= RIGHT_S).count();
+            percent(right as u64, told.count() as u64)
+        };
+        let worst = errors.iter().map(|(_, error)| *error).max_by(|a, b| a.abs().total_cmp(&b.abs()));
         let counts = &books.counts;
         Self {
             share: percent(amount(books), amount(oracle)),
-            wasted: percent(counts.refused, counts.calls),
-            wasted_later: percent(counts.refused_later, counts.calls_later),
+            wasted: percent(counts.refused.all(), counts.calls.all()),
+            wasted_later: percent(counts.refused.after(LEARNING), counts.calls.after(LEARNING)),
             refused: books.refused,
             failed: books.failed,
             wait: wait(false).max(wait(true)),
             quiet_wait: wait(true),
-            told: worst.map(|worst| (percent(right as u64, errors.len() as u64), worst)),
+            told: worst.map(|worst| (told(0), told(LEARNING), worst)),
             fair: fairness(books),
             day_refusals: counts.days.values().copied().max().unwrap_or(0),
             weights: weights(scenario, books),
@@ -62,7 +67,7 @@ impl Figures {
 
     /// The names of the bars that were missed.
     pub(crate) fn missed(&self, bars: &Bars) -> Vec<&'static str> {
-        let told = !bars.return_told || self.told.is_none_or(|(right, _)| right >= 100.0);
+        let told = !bars.return_told || self.told.is_none_or(|(right, ..)| right >= 100.0);
         let held = [
             ("share", bars.share.is_none_or(|least| self.share >= least)),
             ("wasted", bars.wasted.is_none_or(|most| self.wasted <= most)),

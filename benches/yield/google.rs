@@ -10,7 +10,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
+use crate::sim::Way;
 use crate::sim::dice::Dice;
+use crate::sim::minutes::Minutes;
 use crate::sim::scenario::{Change, Scenario};
 
 /// Every few minutes an overload lasts for one, and takes this share of all calls.
@@ -33,10 +35,9 @@ pub(crate) enum Said {
 /// What Google counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) calls: u64,
-    pub(crate) refused: u64,
-    pub(crate) calls_later: u64,
-    pub(crate) refused_later: u64,
+    pub(crate) calls: Minutes,
+    /// Calls refused for want of quota.
+    pub(crate) refused: Minutes,
     pub(crate) overloaded: u64,
     /// Refusals for a spent day, by project and day.
     pub(crate) days: BTreeMap<(usize, Date), u64>,
@@ -69,7 +70,7 @@ pub(crate) struct Google {
 }
 
 impl Google {
-    pub(crate) fn new(scenario: &Scenario, shape: Shape, started: Clocks) -> Self {
+    pub(crate) fn new(scenario: &Scenario, shape: Shape, way: Way, started: Clocks) -> Self {
         let mut google = Self {
             counts: Counts::default(),
             shape,
@@ -78,7 +79,7 @@ impl Google {
             keys: scenario.keys.iter().map(|key| (!key.dead).then_some(key.project)).collect(),
             models: scenario.models,
             waves: scenario.waves,
-            strangers: scenario.strangers,
+            strangers: 0.0,
             changes: scenario.changes.to_vec(),
             dice: Dice::new(scenario.seed, 1),
             day: (Date::default(), started.now),
@@ -87,11 +88,19 @@ impl Google {
         let usages = vec![Usage::new(&now); scenario.models.len()];
         let projects = scenario.keys.iter().map(|key| key.project + 1).max().unwrap_or(0);
         let quota = |project: usize| scenario.keys.iter().find(|key| key.project == project).map(|key| key.quota);
+        // An oracle would take it all before others can: it gets what they leave.
+        let leaves = way == Way::Oracle;
+        let strangers = if leaves { 0.0 } else { scenario.strangers };
+        let left = |quota: Quota| Quota {
+            rpm: quota.rpm.map(|rpm| if leaves { rest(rpm, scenario.strangers) } else { rpm }),
+            ..quota
+        };
+        google.strangers = strangers;
         google.projects = (0..projects)
             .map(|project| Project {
-                quota: quota(project).unwrap_or_default(),
+                quota: left(quota(project).unwrap_or_default()),
                 usages: usages.clone(),
-                stranger: (scenario.strangers > 0.0).then_some(started.now),
+                stranger: (strangers > 0.0).then_some(started.now),
             })
             .collect();
         google
@@ -104,16 +113,14 @@ impl Google {
 
     /// What becomes of a call that arrives now.
     pub(crate) fn judge(&mut self, key: usize, model: usize, tokens: u64, now: Instant) -> Said {
-        let later = now >= self.started.now + Duration::from_mins(1);
-        self.counts.calls += 1;
-        self.counts.calls_later += u64::from(later);
+        let since = now - self.started.now;
+        self.counts.calls.add(1, since);
         let Some(project) = self.keys[key] else { return self.words(Refusal::ApiKeyInvalid, model) };
         match self.take(project, model, tokens, now) {
             Ok(()) if self.overloaded(now) => self.words(Refusal::Overloaded, model),
             Ok(()) => Said::Answer(self.latency()),
             Err(shortage) => {
-                self.counts.refused += 1;
-                self.counts.refused_later += u64::from(later);
+                self.counts.refused.add(1, since);
                 let of_day = |violation: &Violation| violation.measure == Measure::DayRequests;
                 if shortage.violations.iter().any(of_day) {
                     *self.counts.days.entry((project, self.day.0)).or_default() += 1;
@@ -178,4 +185,15 @@ impl Google {
         let since = wall.duration_since(Timestamp::UNIX_EPOCH);
         Moment { wall: Duration::try_from(since).unwrap_or_default(), date: self.day.0 }
     }
+}
+
+/// What others leave of a limit who use this share of it.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a small limit"
+)]
+fn rest(limit: u64, share: f64) -> u64 {
+    (limit as f64 * (1.0 - share)).round() as u64
 }

@@ -21,6 +21,8 @@ use crate::sim::figures::Figures;
 use crate::sim::scenario::{self, Scenario};
 use crate::sim::{Way, play};
 
+const HEAD: &str = "scenario                              shape    way     share %  waste % later %  refused failed   wait  quiet  told % later %  worst s  fair";
+
 /// A scenario in one shape, played in all three ways.
 struct Played {
     pool: (Figures, Books),
@@ -39,22 +41,7 @@ fn main() -> ExitCode {
     let jobs: Vec<(&Scenario, Shape)> =
         scenarios.iter().flat_map(|scenario| Shape::ALL.map(|shape| (scenario, shape))).collect();
     let all = played(&jobs);
-    println!(
-        "{:<38}{:<9}{:<7}{:>8}{:>8}{:>8}{:>9}{:>8}{:>7}{:>7}{:>7}{:>8}{:>7}",
-        "scenario",
-        "shape",
-        "way",
-        "share %",
-        "waste %",
-        "later %",
-        "refused",
-        "failed",
-        "wait",
-        "quiet",
-        "told %",
-        "worst s",
-        "fair"
-    );
+    println!("{HEAD}");
     let mut missed = 0;
     for ((scenario, shape), played) in jobs.iter().zip(&all) {
         let names = played.pool.0.missed(&scenario.bars);
@@ -63,9 +50,10 @@ fn main() -> ExitCode {
         row(scenario.name, &shape.to_string(), "pool", &played.pool.0, &mark);
         row("", "", "turns", &played.turns.0, "");
         if given("--minutes") {
-            println!("  served a minute by the pool   {:?}", played.pool.1.by_minute);
-            println!("  by turns                      {:?}", played.turns.1.by_minute);
-            println!("  by the oracle                 {:?}", played.oracle.by_minute);
+            println!("  served a minute by the pool   {:?}", played.pool.1.served);
+            println!("  wasted by it                  {:?}", played.pool.1.counts.refused);
+            println!("  served by turns               {:?}", played.turns.1.served);
+            println!("  served by the oracle          {:?}", played.oracle.served);
         }
     }
     println!("\n{missed} bars missed");
@@ -73,23 +61,16 @@ fn main() -> ExitCode {
 }
 
 fn row(name: &str, shape: &str, way: &str, figures: &Figures, mark: &str) {
-    let (told, worst) = figures.told.map_or((String::from("-"), String::from("-")), |(right, worst)| {
-        (format!("{right:.1}"), format!("{worst:+.1}"))
-    });
-    let mut mark = mark.to_owned();
-    if figures.day_refusals > 0 {
-        mark = format!("  {} for a spent day{mark}", figures.day_refusals);
-    }
+    let none = || ["-"; 3].map(str::to_owned);
+    let told = |(all, later, worst)| [format!("{all:.1}"), format!("{later:.1}"), format!("{worst:+.1}")];
+    let [told, told_later, worst] = figures.told.map_or_else(none, told);
+    let days =
+        if figures.day_refusals > 0 { format!("  {} for a spent day", figures.day_refusals) } else { String::new() };
+    let Figures { share, wasted, wasted_later, refused, failed, fair, .. } = figures;
+    let (wait, quiet) = (figures.wait.as_secs_f64(), figures.quiet_wait.as_secs_f64());
     println!(
-        "{name:<38}{shape:<9}{way:<7}{:>8.1}{:>8.2}{:>8.2}{:>9}{:>8}{:>7.1}{:>7.1}{told:>7}{worst:>8}{:>7.3}{mark}",
-        figures.share,
-        figures.wasted,
-        figures.wasted_later,
-        figures.refused,
-        figures.failed,
-        figures.wait.as_secs_f64(),
-        figures.quiet_wait.as_secs_f64(),
-        figures.fair,
+        "{name:<38}{shape:<9}{way:<7}{share:>8.1}{wasted:>9.2}{wasted_later:>8.2}{refused:>9}{failed:>7}{wait:>7.1}{quiet:>7.1}\
+         {told:>8}{told_later:>8}{worst:>9}{fair:>6.3}{days}{mark}"
     );
 }
 

@@ -56,7 +56,7 @@ impl Oracle {
                 }
             };
             world.books.borrow_mut().granted(ask, key, began);
-            world.google.borrow_mut().counts.calls += 1;
+            world.google.borrow_mut().counts.calls.add(1, Instant::now() - world.started.now);
             if !world.google.borrow_mut().overloaded(Instant::now()) {
                 let first_byte = world.google.borrow_mut().latency();
                 sleep(first_byte).await;

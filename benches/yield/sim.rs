@@ -2,6 +2,7 @@
 //! quotas are the real ones; only the network and the people are made up.
 
 pub(crate) mod dice;
+pub(crate) mod minutes;
 pub(crate) mod scenario;
 pub(crate) mod google;
 pub(crate) mod books;
@@ -135,7 +136,7 @@ pub(crate) fn play(scenario: &Scenario, shape: Shape, way: Way) -> Books {
         let wall = scenario.begins.parse().expect("a time");
         let started = Clocks { now: Instant::now(), wall };
         let world = Rc::new(World {
-            google: RefCell::new(Google::new(scenario, shape, started)),
+            google: RefCell::new(Google::new(scenario, shape, way, started)),
             books: RefCell::new(Books::new(scenario, started.now)),
             network: RefCell::new(Dice::new(scenario.seed, 2)),
             left: Cell::new(scenario.requests_max.unwrap_or(u64::MAX)),

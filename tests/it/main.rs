@@ -5,6 +5,8 @@ mod house;
 mod world;
 mod stage;
 mod sender;
+#[path = "../../benches/yield/sim.rs"]
+mod sim;
 
 mod admission;
 mod affinity;
@@ -48,3 +50,4 @@ mod surfaces;
 mod transfers;
 mod uploads;
 mod verdicts;
+mod whole_quota;

@@ -1,0 +1,52 @@
+//! The whole quota reaches the clients and nearly no call is wasted, whatever shape Google's minutes have: told in virtual
+//! time, by the worlds of `benches/yield`.
+
+use std::time::Duration;
+
+use geminate::mock::Shape;
+
+use crate::sim::figures::Figures;
+use crate::sim::scenario::{self, Scenario};
+use crate::sim::{Way, play};
+
+/// The scenario of this name, cut short.
+fn short(name: &str, minutes: u64) -> Scenario {
+    let scenario = scenario::all().into_iter().find(|scenario| scenario.name == name).expect("a scenario");
+    Scenario { lasts: Duration::from_mins(minutes), ..scenario }
+}
+
+/// Plays it in every shape; each of its bars must hold.
+fn holds(scenario: &Scenario) {
+    for shape in Shape::ALL {
+        let (books, oracle) = (play(scenario, shape, Way::Pool), play(scenario, shape, Way::Oracle));
+        let figures = Figures::of(scenario, &books, &oracle);
+        let missed = figures.missed(&scenario.bars);
+        assert!(missed.is_empty(), "{}, {shape}: missed {missed:?} with {figures:#?}", scenario.name);
+    }
+}
+
+#[test]
+fn at_85_percent_nobody_is_refused_and_nearly_no_call_is() {
+    holds(&short("uneven quotas, 85 %", 6));
+}
+
+#[test]
+fn at_twice_the_quota_all_of_it_reaches_clients_and_the_refused_know_when_to_return() {
+    holds(&short("3 keys, 200 %", 6));
+}
+
+#[test]
+fn a_spent_day_costs_one_refused_call() {
+    holds(&short("day's end, 200 %", 100));
+}
+
+#[test]
+fn the_same_seed_plays_the_same_world_and_round_robin_wastes_more() {
+    let scenario = short("3 keys, 200 %", 3);
+    let [one, two] = [(); 2].map(|()| play(&scenario, Shape::Sliding, Way::Pool));
+    assert_eq!((&one.served, &one.counts.calls, one.refused), (&two.served, &two.counts.calls, two.refused));
+    let oracle = play(&scenario, Shape::Sliding, Way::Oracle);
+    let turns = Figures::of(&scenario, &play(&scenario, Shape::Sliding, Way::Turns), &oracle);
+    let pool = Figures::of(&scenario, &one, &oracle);
+    assert!(pool.share > turns.share && pool.wait <= Duration::from_secs(10), "{pool:?} against {turns:?}");
+}
