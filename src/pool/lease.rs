@@ -325,10 +325,11 @@ impl Lease {
     }
 }
 
-/// Whether Google did not count the request: it never came there, or was refused for what it would have counted against.
+/// Whether Google did not count the request: it never came there, or the key was not let in. What is refused for a minute's
+/// quota is not given back either: it was counted when the minute was found to be full.
 const fn uncounted(verdict: Verdict) -> bool {
     use Verdict::*;
-    matches!(verdict, Connect | QuotaDay | QuotaMinute | QuotaBare | NotInTier | KeyInvalid | Unauthorized | Banned)
+    matches!(verdict, Connect | NotInTier | KeyInvalid | Unauthorized | Banned)
 }
 
 /// What a failure of a key for one model costs it.

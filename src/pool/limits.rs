@@ -14,6 +14,8 @@ use crate::quota::{Lesson, Unit, Window, until_midnight};
 #[cfg(test)]
 mod tests;
 
+/// A sixth of the minute may take so much of its sixth of the limit, in hundredths, where demand is spread.
+const SPREAD: u64 = 125;
 /// Below this share of its tokens a project is as good as full for any request.
 const FULL_SHARE: u64 = 20;
 
@@ -106,10 +108,20 @@ impl Windows {
             self.full = if for_this_size { self.full } else { Some(until) };
             return Err(Full { until, for_this_size });
         }
+        if let Some(until) = self.crowded(now) {
+            self.full = Some(until);
+            return Err(Full { until, for_this_size: false });
+        }
         self.minute.add(asked, now);
         self.day_requests += 1;
         self.last = now;
         Ok(())
+    }
+
+    /// Demand that stays above the limit is spread over the minute, so that room comes bit by bit and nobody waits long.
+    fn crowded(&self, now: Instant) -> Option<Instant> {
+        let rpm = self.minute_max().0.filter(|_| self.requests.is_pressed(now))?;
+        self.minute.crowded((rpm * SPREAD).div_ceil(6 * 100).max(1), now)
     }
 
     /// By how much a request would go over what is allowed. One alone is let pass whatever its size.

@@ -66,8 +66,7 @@ impl Pace {
             return false;
         }
         self.allowed = self.allowed.min(limit).max(1);
-        // One is the request that was refused.
-        let surprise = got + 1 + self.allowed / 10 < self.allowed;
+        let surprise = got + self.allowed / 10 < self.allowed;
         if surprise {
             if self.surprised.is_some_and(|at| now.saturating_duration_since(at) < SURPRISE) {
                 self.allowed = got.clamp(1, self.allowed);
@@ -102,6 +101,12 @@ impl Pace {
             let steps = if next == told { 0 } else { self.steps + 1 };
             (self.allowed, self.changed, self.steps) = (next, Some(now), steps);
         }
+    }
+
+    /// Whether demand has been held back for so long that it is better spread over the minute.
+    pub fn is_pressed(&self, now: Instant) -> bool {
+        let within = |at: Instant| now.saturating_duration_since(at) < PRESSING;
+        self.pressed.is_some_and(|(since, last)| within(last) && !within(since))
     }
 
     /// How long after the last change the next step is due.
