@@ -54,7 +54,7 @@ impl Pace {
         }
     }
 
-    /// A refusal told `limit` although only `got` are known to have been let pass within the last minute. Whether it came far below the
+    /// A refusal told `limit` although only `got` are known to have been let pass within the last minute. Whether it came far below a
     /// limit that was known before.
     pub fn refuse(&mut self, limit: u64, got: u64, now: Instant) -> bool {
         let known = self.told.replace(limit);
@@ -66,14 +66,14 @@ impl Pace {
             return false;
         }
         self.allowed = self.allowed.min(limit).max(1);
-        let surprise = got + self.allowed / 10 < self.allowed;
-        if surprise {
+        let far_below = |limit: u64| got + limit / 10 < limit;
+        if far_below(self.allowed) {
             if self.surprised.is_some_and(|at| now.saturating_duration_since(at) < SURPRISE) {
                 self.allowed = got.clamp(1, self.allowed);
             }
             self.surprised = Some(now);
         }
-        surprise
+        far_below(limit)
     }
 
     /// Demand is held back by this limit: after a while of that, a careful step up, never beyond `ceiling`.
