@@ -48,6 +48,11 @@ impl Budgets {
         self.limited
     }
 
+    /// Whether a refusal told any limit.
+    pub fn has_learnt(&self) -> bool {
+        self.limited && self.all().any(|(_, windows)| windows.learnt() != Ceilings::default())
+    }
+
     /// About how many tokens a request has, as lately.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
     pub const fn tokens_each(&self) -> u64 {

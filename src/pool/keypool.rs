@@ -105,8 +105,9 @@ impl KeyPool {
         }
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lanes.load_full();
-        // Nothing is lost with a lane that nobody holds beside the map, and where no key rests.
-        let spare = |lane: &Arc<SharedLane>| Arc::strong_count(lane) == 1 && lane.lock().rests().next().is_none();
+        // Nothing is lost with a lane that nobody holds beside the map, where no key rests and no limit was learnt.
+        let taught = |lane: &Lane| lane.rests().next().is_some() || lane.budgets().has_learnt();
+        let spare = |lane: &Arc<SharedLane>| Arc::strong_count(lane) == 1 && !taught(&lane.lock());
         let full = known.len() >= LANES_MAX;
         let name = if !full || known.contains_key(model) || known.values().any(spare) { model } else { OVERFLOW };
         if let Some(lane) = known.get(name) {

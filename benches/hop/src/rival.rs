@@ -116,8 +116,9 @@ impl Programs {
             Kind::GeminateLive => self.geminate(kind, &format!("http://127.0.0.1:{LIVE_UPSTREAM_PORT}"), "http1"),
             Kind::Nginx => self.nginx(kind),
         };
-        // As the image and the service have it.
-        command.env("MIMALLOC_PURGE_DELAY", "100");
+        // As the image and the service have it, unless told otherwise.
+        let delay = std::env::var("MIMALLOC_PURGE_DELAY").unwrap_or_else(|_| "100".to_owned());
+        command.env("MIMALLOC_PURGE_DELAY", delay);
         let address = Address { at: SocketAddr::from(([127, 0, 0, 1], kind.port())), token: TOKEN };
         Rival { kind, running: Running::start(command, kind.port()), address }
     }
