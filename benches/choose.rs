@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Duration;
 
+use geminate::pool::ask::Avoid;
 use geminate::pool::key::{Ceilings, KeySpec};
-use geminate::pool::lane::Avoid;
 use geminate::pool::memory::Clocks;
 use geminate::pool::{Choice, KeyPool};
 use geminate::secret::Secret;

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::pool::ask::Avoid;
 use crate::pool::key::{Ceilings, Key};
 use crate::pool::keypool::KeyPool;
-use crate::pool::lane::{Avoid, Lane};
+use crate::pool::lane::Lane;
 use crate::pool::limits::Windows;
 use crate::pool::memory::Clocks;
 use crate::pool::reason::Reason;

@@ -10,10 +10,11 @@ use http::header::InvalidHeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::pool::ask::{Avoid, Only};
 use crate::pool::budgets::Budgets;
 use crate::pool::homes::Homes;
 use crate::pool::key::{Ceilings, Key, KeySpec};
-use crate::pool::lane::{Avoid, Keys, Lane, Only};
+use crate::pool::lane::{Keys, Lane};
 use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::pool::ask::Taken;
+use crate::pool::ask::{Avoid, Taken};
 use crate::pool::budgets::Budgets;
 use crate::pool::choose::Schedule;
 use crate::pool::health::{Health, LEVELS};
@@ -25,8 +25,6 @@ const TRIAL_HINT: Duration = Duration::from_secs(1);
 
 /// After this many overloads in a row, they are passed on without another try until one call succeeds.
 const OVERLOADS_MAX: u32 = 10;
-
-pub use crate::pool::ask::{Avoid, Only};
 
 /// The keys of the pool and which of them share a project.
 #[derive(Debug)]

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::pool::ask::Avoid;
 use crate::pool::ask::Taken;
 use crate::pool::first_bytes::FirstBytes;
 use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
-use crate::pool::lane::{Avoid, Keys, Lane};
+use crate::pool::lane::{Keys, Lane};
 use crate::pool::reason::Reason;
 use crate::pool::roster::Rest;
 use crate::pool::scene::{Moment, Scene};

@@ -169,11 +169,6 @@ impl Windows {
         by_requests.min(by_tokens)
     }
 
-    /// Requests a minute that are let pass in the long run; `None`: as many as come.
-    pub fn rate(&self) -> Option<u64> {
-        self.minute_max().0
-    }
-
     /// What is left.
     pub fn room(&mut self, now: Instant) -> Room {
         self.turn(now);

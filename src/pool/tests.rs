@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
+use crate::pool::ask::Avoid;
 use crate::pool::key::{Ceilings, KeySpec};
-use crate::pool::lane::Avoid;
 use crate::pool::lease::Lease;
 use crate::pool::memory::{Clocks, Memory};
 use crate::pool::outage::Outage;

@@ -41,7 +41,9 @@ pub(super) fn home(
         return Some((lease, Followed::Kept));
     }
     let followed = if homes.is_empty() { Followed::New } else { Followed::Moved };
-    let mut projects: Vec<u32> = pool.keys().iter().map(|key| key.project()).filter(|project| over(*project)).collect();
+    // Each project once, however many keys it has.
+    let all = (0..pool.projects()).filter(|project| pool.homes().of(*project) == *project);
+    let mut projects: Vec<u32> = all.filter(|project| over(*project)).collect();
     projects.extend(avoid.projects);
     chosen(Avoid { projects: &projects, ..avoid }).map(|lease| (lease, followed))
 }
