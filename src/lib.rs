@@ -40,6 +40,7 @@ pub mod sequel;
 pub mod readiness;
 pub mod upstream;
 pub mod state;
+pub mod config;
 pub mod relay;
 
 // Layers: one tower layer a file; no layer knows another.
@@ -52,7 +53,6 @@ pub mod gateway;
 pub mod monitor;
 
 // House: build, bind, serve, drain; the command line.
-pub mod config;
 pub mod server;
 pub mod mock;
 pub mod command;
