@@ -43,6 +43,7 @@ mod prefix;
 mod quota;
 mod retry;
 mod shares;
+mod sight;
 mod sharing;
 mod signatures;
 mod streams;
