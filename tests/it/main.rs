@@ -44,6 +44,7 @@ mod quota;
 mod retry;
 mod shares;
 mod sight;
+mod sight_ends;
 mod sharing;
 mod signatures;
 mod streams;
