@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod house;
+mod renewal;
 mod serve;
 mod check;
 mod demo;

@@ -13,8 +13,9 @@ const DRAWERS: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "man
 const MACHINE: [&str; 3] = ["work", "root", "home"];
 
 /// One foreign system, one place: the modules (with all below them) that may name a crate.
-const PLACES: [(&str, &[&str]); 17] = [
+const PLACES: [(&str, &[&str]); 20] = [
     ("aho_corasick", &["scrub"]),
+    ("boxcar", &["pool"]),
     ("clap", &["command"]),
     ("config", &["config"]),
     ("dotenvy", &["config"]),
@@ -28,8 +29,10 @@ const PLACES: [(&str, &[&str]); 17] = [
     // The body of an answer stays reqwest's from the upstream to the relay, so that no chunk is boxed twice.
     ("reqwest", &["upstream", "relay", "layer::lease", "command"]),
     ("rlimit", &["server", "command"]),
+    ("similar", &["config"]),
     ("sd_notify", &["server", "tasks"]),
     ("tokio_tungstenite", &["live", "mock"]),
+    ("toml_edit", &["config"]),
     ("tracing_subscriber", &["telemetry"]),
     ("webpki_root_certs", &["upstream"]),
 ];

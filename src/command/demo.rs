@@ -53,12 +53,16 @@ impl Demo {
             // Nothing else of the real configuration: its keys have no business here, its tokens would shut us out.
             let kept: Vec<_> = KEPT.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))).collect();
             let kept = kept.iter().map(|(name, value)| (*name, value.as_str()));
-            let configuration = Sources::new(own.into_iter().chain(kept), None).configuration()?;
+            std::fs::create_dir_all(&scratch).context("no place for what the demo keeps")?;
+            let file = scratch.join("config.toml");
+            let sources = Sources::new(own.into_iter().chain(kept), Some((&file.to_string_lossy(), "")));
+            let again = sources.clone();
+            let read = Box::new(move || again.clone().with_text(&std::fs::read_to_string(&file).unwrap_or_default()));
             let tasks = Tasks::new();
             let world = Arc::new(world()?);
             tasks.spawn(crate::mock::serve(listener, world))?;
             let quiet = self.quiet;
-            let ran = serve::serve(configuration, |data, admin| {
+            let ran = serve::serve(sources, read, |data, admin| {
                 say(&format!(
                     "Google is mocked at {google}.\nTry: curl http://{data}/v1beta/models/{}:generateContent -d \
                      '{{\"contents\":[{{\"parts\":[{{\"text\":\"hello\"}}]}}]}}'\nSee: http://{admin}/monitor/full and \

@@ -57,6 +57,11 @@ impl KeyPool {
         self
     }
 
+    /// From the next death on.
+    pub fn probe_by(&self, probing: Probing) {
+        self.scene.roster.lock().probing = probing;
+    }
+
     /// The lane of a model; the empty name is for calls that name none.
     pub fn lane(&self, model: &str, now: Instant) -> Arc<SharedLane> {
         if let Some(lane) = self.lanes.load().get(model) {

@@ -41,6 +41,7 @@ mod openai;
 mod overload;
 mod prefix;
 mod quota;
+mod reload;
 mod retry;
 mod shares;
 mod sharing;
