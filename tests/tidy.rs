@@ -19,7 +19,7 @@ const PLACES: [(&str, &[&str]); 17] = [
     ("config", &["config"]),
     ("dotenvy", &["config"]),
     ("governor", &["client"]),
-    ("hdrhistogram", &["telemetry"]),
+    ("hdrhistogram", &["telemetry", "command"]),
     ("ipnet", &["settings"]),
     ("jsonwebtoken", &["client", "command::token"]),
     ("metrics", &["telemetry"]),

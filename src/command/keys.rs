@@ -6,15 +6,13 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::command::house;
+use crate::command::{house, table};
 use crate::config::{Configuration, Sources};
 use crate::pool::KeyPool;
 use crate::pool::memory::{Clocks, Memory};
 use crate::telemetry::clock;
 use crate::upstream::Egresses;
 
-mod words;
-mod table;
 mod sharing;
 mod ask;
 mod check;
