@@ -20,7 +20,7 @@ const PLACES: [(&str, &[&str]); 20] = [
     ("config", &["config"]),
     ("dotenvy", &["config"]),
     ("governor", &["client"]),
-    ("hdrhistogram", &["telemetry"]),
+    ("hdrhistogram", &["telemetry", "command"]),
     ("ipnet", &["settings"]),
     ("jsonwebtoken", &["client", "command::token"]),
     ("metrics", &["telemetry"]),

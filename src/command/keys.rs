@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::command::house;
+use crate::command::{house, table};
 use crate::config::{Configuration, Sources};
 use crate::pool::KeyPool;
 use crate::pool::memory::{Clocks, Memory};
@@ -14,8 +14,6 @@ use crate::scrub::Scrubber;
 use crate::telemetry::clock;
 use crate::upstream::Egresses;
 
-mod words;
-mod table;
 mod sharing;
 mod ask;
 mod check;
