@@ -87,9 +87,7 @@ impl Meters {
         }
         let handle = recorder.handle();
         let meters = Self { recorder, handle, models: RwLock::default(), attempts: Mutex::default() };
-        for reason in WATCHED {
-            meters.refusals(reason);
-        }
+        WATCHED.iter().for_each(|reason| meters.refusals(reason).increment(0));
         meters
     }
 

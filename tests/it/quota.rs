@@ -212,8 +212,8 @@ async fn prometheus_sees_what_each_key_used_of_the_day_and_no_name_that_a_client
         "[[keys]]\nkey = \"{K1}\"\nid = \"ours\"\nproject = \"p\"\nrpd = 5\n[[keys]]\nkey = \"{K2}\"\nid = \"theirs\"\n\
          project = \"q\"\n[[keys]]\nkey = \"{K3}\"\nid = \"off\"\nrpd = 5\nenabled = false\n"
     );
-    let (world, gate) = with_config(&[K1, K2, K3], &keys, &[AT_ONCE]).await;
-    world.set_quota(K2, "*", Quota { rpd: Some(1), ..Quota::default() });
+    let (world, gate) = with_config(&[K1, &format!("{K2}@small"), K3], &keys, &[AT_ONCE]).await;
+    world.set_quota("small", "*", Quota { rpd: Some(1), ..Quota::default() });
     for _ in 0..4 {
         assert_eq!(gate.generate("hello").await.status(), 200);
     }
