@@ -226,11 +226,13 @@ async fn prometheus_sees_what_each_key_used_of_the_day_and_no_name_that_a_client
     for line in [
         format!("geminate_key_day_requests{{key=\"ours\",project=\"p\",model=\"{MODEL}\"}} {of_model}"),
         format!("geminate_key_day_requests_max{{key=\"ours\",project=\"p\",model=\"{MODEL}\"}} 5"),
-        format!("geminate_key_day_requests{{key=\"theirs\",project=\"q\",model=\"{MODEL}\"}} 1"),
         format!("geminate_key_day_requests_max{{key=\"theirs\",project=\"q\",model=\"{MODEL}\"}} 1"),
     ] {
         assert!(page.lines().any(|seen| seen == line), "{line} is not in\n{page}");
     }
+    let spent = format!("geminate_key_day_requests{{key=\"theirs\",project=\"q\",model=\"{MODEL}\"}} ");
+    let spent = page.lines().find_map(|line| line.strip_prefix(&spent)).unwrap();
+    assert!(spent.parse::<u64>().unwrap() >= 1, "all that Google granted is used: {spent}");
     let days = page.lines().filter(|line| line.starts_with("geminate_key_day_requests"));
     assert_eq!(days.filter(|line| line.contains("made-up") || line.contains("\"off\"")).count(), 0, "{page}");
 }
