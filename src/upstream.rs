@@ -157,7 +157,7 @@ impl Upstream {
     }
 
     async fn execute(&self, key: &Key, request: Request) -> Result<Response<Body>, Broken> {
-        let (client, place) = self.ways.get(key.egress as usize).unwrap_or(&self.ways[0]).take();
+        let (client, place) = self.ways.get(key.egress() as usize).unwrap_or(&self.ways[0]).take();
         match client.execute(request).await {
             Ok(answer) => Ok(lanes::hold(answer.into(), place)),
             Err(error) => Err(broken(&error)),
