@@ -205,7 +205,7 @@ impl KeyPool {
 }
 
 fn limits_view(lane: &SharedLane, windows: &Windows, now: Instant) -> LearntView {
-    let Room { minute, minute_max, day, .. } = windows.clone().room(now);
+    let Room { minute, minute_max, day, day_max } = windows.clone().room(now);
     LearntView {
         model: Arc::clone(&lane.model),
         limits: windows.learnt(),
@@ -214,5 +214,6 @@ fn limits_view(lane: &SharedLane, windows: &Windows, now: Instant) -> LearntView
         minute_requests: minute.requests,
         minute_tokens: minute.tokens,
         day_requests: day,
+        day_requests_max: day_max,
     }
 }
