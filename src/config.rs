@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::client::Clients;
-use crate::settings::{Key, Settings};
+use crate::settings::{Key, Settings, Traces};
 
 pub mod key_list;
 mod fault;
+mod otel;
 mod shape;
 mod leaf;
 mod merge;
@@ -30,6 +31,8 @@ pub struct Configuration {
     pub keys: Vec<Key>,
     /// Who may come in.
     pub clients: Arc<Clients>,
+    /// Where traces go; `None`: nowhere.
+    pub traces: Option<Traces>,
     /// What the operator should know although it is no fault; a line each.
     pub warnings: Vec<String>,
 }
@@ -98,6 +101,7 @@ impl Sources {
         let variables = self.variables.clone();
         let (mut settings, leaves, mut faults) = self.merge();
         let keys = keys::resolve(&settings.keys, &variables, &leaves, &mut faults);
+        let traces = otel::traces(&variables, &mut faults);
         let clients = rules::clients(&settings, &leaves, &mut faults);
         rules::aliases(&settings, &leaves, &mut faults);
         rules::fallback(&settings, &leaves, &mut faults);
@@ -108,7 +112,7 @@ impl Sources {
         match clients {
             Some(clients) if faults.is_empty() => {
                 let warnings = rules::warnings(&settings, &keys);
-                Ok(Configuration { settings, keys, clients: Arc::new(clients), warnings })
+                Ok(Configuration { settings, keys, clients: Arc::new(clients), traces, warnings })
             }
             _ => Err(Faults(faults)),
         }

@@ -22,11 +22,11 @@ use crate::readiness::Readiness;
 use crate::refusal::Refusal;
 use crate::relay::Eyes;
 use crate::scrub::Scrubber;
-use crate::secret::Secret;
 use crate::server::Stack;
 use crate::settings;
 use crate::state::StateFile;
 use crate::tasks::Tasks;
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{Telemetry, clock};
 use crate::upstream::{Certificate, Egresses, Upstream, authorities};
 use crate::verdict::Verdict;
@@ -61,7 +61,8 @@ pub(super) fn scrubber(configuration: &Configuration) -> anyhow::Result<Arc<Scru
     let settings = &configuration.settings;
     let auth = &settings.auth;
     let keys = configuration.keys.iter().flat_map(|key| [Some(&key.secret), key.proxy.as_ref()]).flatten();
-    let secrets: Vec<&Secret> = keys.chain(&auth.tokens).chain(&auth.admin_token).chain(&auth.jwt.secret).collect();
+    let traces = configuration.traces.as_ref().map(settings::Traces::secrets).unwrap_or_default();
+    let secrets = keys.chain(&auth.tokens).chain(&auth.admin_token).chain(&auth.jwt.secret).chain(&traces);
     Ok(Arc::new(Scrubber::new(secrets)?))
 }
 
@@ -85,7 +86,7 @@ impl House {
         readiness: Arc<Readiness>,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
-        let Configuration { settings, keys, clients, .. } = configuration;
+        let Configuration { settings, keys, clients, traces, .. } = configuration;
         let clocks = Clocks { now: Instant::now(), wall: clock() };
         let probing = Probing {
             first: Duration::from_millis(settings.pool.probe_after_ms),
@@ -99,8 +100,9 @@ impl House {
         }
         let weights: Vec<String> = keys.iter().map(|key| key.weight.to_string()).collect();
         info!("loaded {} keys (weights {})", keys.len(), weights.join(", "));
-        let telemetry = Telemetry::new(clocks.now);
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
+        let opened = |traces| self::traces(traces, &settings, &authorities, &scrubber, tasks);
+        let telemetry = Telemetry::tracing(clocks.now, traces.as_ref().map(opened).transpose()?);
         let affinity = Arc::new(
             Affinity::new(&settings.affinity)
                 .with_homes(Arc::clone(pool.homes()))
@@ -179,6 +181,20 @@ impl House {
             warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
         }
     }
+}
+
+/// Sends traces beside the requests, from now on and until the drain has ended them.
+fn traces(
+    traces: &settings::Traces,
+    settings: &settings::Settings,
+    authorities: &[Certificate],
+    scrubber: &Arc<Scrubber>,
+    tasks: &Tasks,
+) -> anyhow::Result<Traces> {
+    let (traces, sender) = Traces::new(traces, &settings.upstream.base_url, authorities, Arc::clone(scrubber))?;
+    let stopping = tasks.clone();
+    tasks.spawn(async move { sender.run(stopping.stopping()).await })?;
+    Ok(traces)
 }
 
 fn until_stopped(tasks: &Tasks, work: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
