@@ -130,6 +130,9 @@ impl Record {
     /// Of several attempts under way, that on the key with this id served.
     pub fn served_by(&self, key: &Arc<str>) {
         self.rare().key = Some(Arc::clone(key));
+        if let Some(trace) = &self.trace {
+            trace.served(key, Instant::now());
+        }
     }
 
     /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed.

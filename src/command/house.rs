@@ -193,6 +193,7 @@ fn traces(
 ) -> anyhow::Result<Traces> {
     let (traces, sender) = Traces::new(traces, &settings.upstream.base_url, authorities, Arc::clone(scrubber))?;
     let stopping = tasks.clone();
+    info!("traces are sent to the collector");
     tasks.spawn(async move { sender.run(stopping.stopping()).await })?;
     Ok(traces)
 }

@@ -150,14 +150,13 @@ impl<'r> Reader<'r> {
                 let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
                 (!key.trim().is_empty()).then(|| (key.trim().to_owned(), value.into_owned()))
             });
-            match decoded {
-                Some(pair) => pairs.push(pair),
-                None => {
-                    let read = if secret { format!("entry {}", n + 1) } else { format!("read {piece:?}") };
-                    let what = format!("{read}: allowed is name=value,..., values percent-encoded");
-                    self.faults.push(Fault::new(name, &what));
-                }
-            }
+            let Some(pair) = decoded else {
+                let read = if secret { format!("entry {}", n + 1) } else { format!("read {piece:?}") };
+                let what = format!("{read}: allowed is name=value,..., values percent-encoded");
+                self.faults.push(Fault::new(name, &what));
+                continue;
+            };
+            pairs.push(pair);
         }
         if pairs.len() > PAIRS_MAX {
             self.faults.push(Fault::new(name, &format!("read {} pairs, allowed are {PAIRS_MAX}", pairs.len())));
@@ -210,8 +209,7 @@ impl<'r> Reader<'r> {
     fn judge(&mut self, name: &str, text: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let number = text.parse().ok().filter(|number| bounds.contains(number));
         if number.is_none() {
-            let what =
-                format!("read {text:?}, allowed is a whole number from {} to {}", bounds.start(), bounds.end());
+            let what = format!("read {text:?}, allowed is a whole number from {} to {}", bounds.start(), bounds.end());
             self.faults.push(Fault::new(name, &what));
         }
         number

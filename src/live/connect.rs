@@ -112,7 +112,8 @@ async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &M
     let began = Instant::now();
     let key = lease.key();
     let credential = Some(key.credential(Form::ApiKey));
-    let target = Target { path: call.endpoint.target.clone(), egress: key.egress, credential, key: Arc::clone(&key.id) };
+    let target =
+        Target { path: call.endpoint.target.clone(), egress: key.egress, credential, key: Arc::clone(&key.id) };
     let opened = begin(means, call, target, handshake, setup).await;
     call.record.add_upstream(began.elapsed());
     match opened {

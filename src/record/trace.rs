@@ -89,6 +89,14 @@ impl Trace {
         }
     }
 
+    /// Of several attempts under way, that on the key with this id served: the others are given up.
+    pub fn served(&self, key: &str, now: Instant) {
+        let given_up = Ended { at: now, verdict: Verdict::Abandoned, status: None };
+        for attempt in self.attempts().iter_mut().filter(|attempt| *attempt.key != *key) {
+            attempt.ended.get_or_insert(given_up);
+        }
+    }
+
     /// The `traceparent` of the attempt under way on the key with this id; the call's own, where it is not kept.
     pub fn traceparent(&self, key: &str) -> HeaderValue {
         let span = open(&mut self.attempts(), key).map_or(self.span, |attempt| attempt.span);
@@ -153,6 +161,16 @@ mod tests {
         let ends: Vec<_> = trace.attempts().iter().map(|attempt| attempt.ended.unwrap().at - now).collect();
         assert_eq!(ends, [0, 1, 2].map(Duration::from_secs));
         assert!(trace.traceparent("1").to_str().unwrap().ends_with("-0000000000000009-01"));
+    }
+
+    #[test]
+    fn what_is_not_needed_ends_when_another_served() {
+        let (trace, now) = (Trace::new(7, 9, None), Instant::now());
+        trace.began(&"1".into(), None, now);
+        trace.began(&"2".into(), None, now);
+        trace.served("2", now + Duration::from_secs(1));
+        let ends: Vec<_> = trace.attempts().iter().map(|attempt| attempt.ended.map(|ended| ended.at - now)).collect();
+        assert_eq!(ends, [Some(Duration::from_secs(1)), None]);
     }
 
     #[test]

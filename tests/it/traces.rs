@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::collector::{Collector, Manner, Span};
 use crate::house::free_port;
+use crate::live::{LIVE, PATH, Session};
 use crate::stage::{K1, K2, NO_RETRIES, play};
 use crate::streams::{heard, piece};
 use crate::world::{Gate, MODEL, TOKEN, prompt, with_keys, with_keys_and};
@@ -151,6 +152,39 @@ async fn a_failure_and_a_client_that_leaves_have_their_spans() {
 }
 
 #[tokio::test]
+async fn of_two_attempts_at_once_the_one_that_is_not_needed_ends_with_the_other_s_answer() {
+    let (world, gate, collector) = traced(Manner::Takes, &[("GEMINATE__RETRY__HEDGE", "true")]).await;
+    play(&world, &["fault=delay:300ms"]);
+    join_all((0..60).map(|_| async { ask(&gate, &[]).await.status() })).await;
+    crate::house::eventually(|| collector.spans().len() >= 120).await;
+    world.reset();
+    play(&world, &["fault=delay:60s times=1", "fault=stall:1/1s times=1"]);
+    let answer = ask(&gate, &[]).await;
+    assert_eq!(answer.headers()["x-geminate-attempts"], "2");
+    assert!(heard(answer).await.1);
+    let hedged = |span: &Span| span.kind == SpanKind::Server && span.get("geminate.attempts") == "2";
+    crate::house::eventually(|| collector.spans().iter().any(hedged)).await;
+    let call = collector.spans().into_iter().find(hedged).unwrap();
+    let below = collector.spans().into_iter().filter(|span| span.parent == call.id).collect::<Vec<_>>();
+    let (_, attempts) = family([below, vec![call.clone()]].concat());
+    let [slow, fast] = &attempts[..] else { panic!("{attempts:#?}") };
+    assert_eq!((slow.get("geminate.verdict"), fast.get("geminate.verdict")), ("abandoned", "success"));
+    assert!(slow.time.1 < fast.time.1 && slow.time.1 > fast.time.0, "{attempts:#?}");
+    assert_eq!((slow.get("gen_ai.usage.input_tokens"), call.get("geminate.key")), ("", fast.get("geminate.key")));
+}
+
+#[tokio::test]
+async fn a_live_session_is_a_span_and_its_handshake_carries_the_attempt_s() {
+    let (world, gate, collector) = traced(Manner::Takes, &[]).await;
+    let mut session = Session::begun(&gate, PATH).await;
+    session.0.close(None).await.unwrap();
+    drop(session);
+    let (call, attempts) = family(collector.until(2).await);
+    assert_eq!((call.get("geminate.route"), &*attempts[0].name), ("live", &*format!("live {LIVE}")));
+    assert!(told(&world, "traceparent").contains(&attempts[0].traceparent()), "{:?}", told(&world, "traceparent"));
+}
+
+#[tokio::test]
 async fn a_refusal_is_a_span_without_attempts() {
     let (_, gate, collector) = traced(Manner::Takes, &[]).await;
     let request = gate.http.get(format!("http://{}/v1beta/models", gate.data)).header("x-goog-api-key", "fake-wrong-1");
@@ -176,7 +210,10 @@ async fn a_word_that_is_none_begins_a_new_trace_and_does_not_go_up() {
     ask(&gate, &[("traceparent", "00-nonsense-of-a-client-01"), ("tracestate", "a=1")]).await;
     let (call, attempts) = family(collector.until(2).await);
     assert_eq!((call.parent.as_str(), call.trace.len()), ("", 32));
-    assert_eq!((told(&world, "traceparent"), told(&world, "tracestate")), (vec![attempts[0].traceparent()], vec![String::new()]));
+    assert_eq!(
+        (told(&world, "traceparent"), told(&world, "tracestate")),
+        (vec![attempts[0].traceparent()], vec![String::new()])
+    );
 }
 
 #[tokio::test]
@@ -240,8 +277,10 @@ async fn no_span_and_no_line_of_the_log_holds_a_secret() {
     gate.ask(http::Method::POST, &model).body(prompt("a fake prompt").to_string()).send().await.unwrap();
     let body = json!({"model": K2, "messages": [{"role": "user", "content": "a fake prompt"}]});
     gate.post("/v1/chat/completions", &body).await;
-    gate.logged(|line| line["message"].as_str().is_some_and(|text| text.starts_with("traces cannot be delivered"))).await;
-    crate::house::eventually(|| collector.spans().iter().filter(|span| span.kind == SpanKind::Server).count() == 3).await;
+    gate.logged(|line| line["message"].as_str().is_some_and(|text| text.starts_with("traces cannot be delivered")))
+        .await;
+    crate::house::eventually(|| collector.spans().iter().filter(|span| span.kind == SpanKind::Server).count() == 3)
+        .await;
     let sent: Vec<u8> = collector.sent().iter().flat_map(|(_, body)| body.to_vec()).collect();
     let sent = String::from_utf8_lossy(&sent);
     for secret in [K1, K2, TOKEN, &google_s, "a fake prompt", "fake-collector-password", "fake-collector-token"] {
@@ -268,7 +307,8 @@ async fn a_collector_that_hangs_delays_neither_a_call_nor_the_end() {
     crate::house::eventually(|| collector.batches() == 1).await;
     let page = gate.http.get(format!("http://{}/metrics", gate.admin)).bearer_auth(TOKEN).send().await.unwrap();
     let page = page.text().await.unwrap();
-    let dropped = page.lines().find_map(|line| line.strip_prefix("geminate_spans_dropped_total{reason=\"queue_full\"} "));
+    let dropped =
+        page.lines().find_map(|line| line.strip_prefix("geminate_spans_dropped_total{reason=\"queue_full\"} "));
     // 200 spans, of which one batch is under way and a queue waits.
     assert!((100..=192).contains(&dropped.unwrap().parse::<u32>().unwrap()), "{page}");
     gate.signal("TERM");
@@ -288,7 +328,8 @@ async fn a_collector_that_is_away_is_told_of_once_and_taken_up_again() {
         rush(&gate, 20).await;
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
-    let lost = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("cannot be delivered"));
+    let lost =
+        |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("cannot be delivered"));
     assert!(!gate.logged(lost).await["why"].as_str().unwrap().is_empty());
     assert_eq!(gate.log().matches("cannot be delivered").count(), 1, "{}", gate.log());
     gate.signal("TERM");

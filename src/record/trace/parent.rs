@@ -69,7 +69,8 @@ fn state(headers: &HeaderMap) -> Option<Box<str>> {
     let lines = headers.get_all(TRACESTATE).iter().map(|line| line.to_str());
     let joined = lines.collect::<Result<Vec<_>, _>>().ok()?.join(",");
     let members = joined.split(',').map(str::trim).filter(|member| !member.is_empty());
-    let sane = members.clone().all(|member| member.split_once('=').is_some_and(|(key, value)| is_key(key) && is_value(value)));
+    let sane =
+        members.clone().all(|member| member.split_once('=').is_some_and(|(key, value)| is_key(key) && is_value(value)));
     let short = joined.len() <= STATE_BYTES_MAX && (1..=STATE_MEMBERS_MAX).contains(&members.clone().count());
     (sane && short).then(|| members.collect::<Vec<_>>().join(",").into())
 }

@@ -31,6 +31,15 @@ impl Counts {
         entered
     }
 
+    /// Whether there is no place, before anything is made; then so many spans are dropped.
+    pub(super) fn full(&self, spans: usize) -> bool {
+        let full = self.waiting() >= self.queue_max;
+        if full {
+            self.queue_full.fetch_add(spans as u64, Relaxed);
+        }
+        full
+    }
+
     /// So many spans are out of the queue.
     pub(super) fn leave(&self, spans: usize) {
         self.waiting.fetch_sub(spans, Relaxed);
@@ -65,10 +74,12 @@ mod tests {
     fn a_full_queue_drops_and_counts() {
         let counts = Counts::new(2);
         assert_eq!([counts.enter(), counts.enter(), counts.enter()], [true, true, false]);
+        assert!(counts.full(3));
         counts.leave(2);
+        assert!(!counts.full(3));
         counts.sent(1, true);
         counts.sent(1, false);
         assert!(counts.enter());
-        assert_eq!(counts.spans(), Spans { exported: 1, queue_full: 1, not_delivered: 1 });
+        assert_eq!(counts.spans(), Spans { exported: 1, queue_full: 4, not_delivered: 1 });
     }
 }

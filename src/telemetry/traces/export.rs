@@ -70,13 +70,16 @@ impl Traces {
     /// Begins the trace of a call whose request has these headers; `None`: it is not kept.
     pub(crate) fn begin(&self, headers: &HeaderMap) -> Option<Trace> {
         let parent = Parent::read(headers);
-        let id = parent.as_ref().map(|parent| parent.trace).unwrap_or_else(|| self.trace_id());
+        let id = parent.as_ref().map_or_else(|| self.trace_id(), |parent| parent.trace);
         let kept = self.sampler.keeps(id, parent.as_ref().map(|parent| parent.sampled));
         kept.then(|| Trace::new(id, self.span_id(), parent))
     }
 
     /// A traced call is over, as `outcome` says.
     pub(crate) fn finish(&self, record: &Record, trace: &Trace, outcome: Outcome, now: Instant) {
+        if self.counts.full(1 + trace.attempts().len()) {
+            return;
+        }
         for span in self.spanner.spans(record, trace, outcome, now) {
             if self.counts.enter() {
                 self.processor.on_end(span);

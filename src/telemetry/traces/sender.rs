@@ -24,6 +24,8 @@ use crate::telemetry::traces::counts::Counts;
 const BATCHES_MAX: usize = 1;
 /// How long the last spans may take when geminate is told to stop.
 const FLUSH: Duration = Duration::from_secs(3);
+/// The same with what it takes to begin.
+const END: Duration = Duration::from_secs(4);
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// What is read of a collector's answer.
@@ -111,7 +113,7 @@ impl Way {
         headers.extend(self.headers.iter().cloned());
         let asked = self.client.post(self.url.clone()).headers(headers).body(body).send().await;
         let (parts, body) = Response::from(asked.map_err(|error| cause(&error))?).into_parts();
-        let whole = Limited::new(reqwest::Body::from(body), ANSWER_BYTES_MAX).collect().await;
+        let whole = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let whole = whole.map_err(|_| "the collector's answer broke off or is too long".to_owned())?;
         Ok(Response::from_parts(parts, whole.to_bytes()))
     }
@@ -138,7 +140,7 @@ impl Sender {
             stopping.await;
             // It blocks until its thread has sent what is left.
             let flush = tokio::task::spawn_blocking(move || processor.shutdown_with_timeout(FLUSH));
-            matches!(timeout(FLUSH + CONNECT, flush).await, Ok(Ok(Ok(()))))
+            matches!(timeout(END, flush).await, Ok(Ok(Ok(()))))
         };
         let flushed = tokio::select! {
             flushed = sending => flushed,

@@ -119,7 +119,7 @@ impl Told<'_> {
             span_kind: SpanKind::Server,
             events: self.first_byte(true),
             status: if failed { Status::error("") } else { Status::Unset },
-            ..self.span(self.trace.span(), &self.model, record.opened(), self.now, attributes)
+            ..self.span(self.trace.span(), self.model.as_ref(), record.opened(), self.now, attributes)
         }
     }
 
@@ -135,7 +135,6 @@ impl Told<'_> {
         let model = model.or_else(|| self.model.clone());
         let mut attributes = vec![
             KeyValue::new("gen_ai.provider.name", PROVIDER),
-            KeyValue::new("gen_ai.operation.name", operation(action)),
             KeyValue::new("server.address", spanner.address.clone()),
             KeyValue::new("server.port", spanner.port),
             KeyValue::new("http.request.method", record.method().as_str().to_owned()),
@@ -147,6 +146,7 @@ impl Told<'_> {
             attributes.extend(value.map(|value| KeyValue::new(name, value)));
         };
         let succeeded = matches!(ended.verdict, Verdict::Success | Verdict::Empty | Verdict::Unfinished);
+        add("gen_ai.operation.name", operation(action).map(Into::into));
         add("gen_ai.request.model", model.clone().map(Value::String));
         add("gen_ai.response.model", model.clone().filter(|_| succeeded).map(Value::String));
         add("http.response.status_code", ended.status.and_then(status));
@@ -166,26 +166,27 @@ impl Told<'_> {
             span_kind: SpanKind::Client,
             events: self.first_byte(served),
             status: if fine { Status::Unset } else { Status::error("") },
-            ..self.span(attempt.span, &model, attempt.began, ended.at, attributes)
+            ..self.span(attempt.span, model.as_ref(), attempt.began, ended.at, attributes)
         }
     }
 
     fn span(
         &self,
         span: u64,
-        model: &Option<StringValue>,
+        model: Option<&StringValue>,
         began: Instant,
         ended: Instant,
         attributes: Vec<KeyValue>,
     ) -> SpanData {
         let trace = TraceId::from_bytes(self.trace.id().to_be_bytes());
-        let operation = operation(self.record.asked().1);
+        let action = self.record.asked().1;
+        let operation = operation(action).unwrap_or(action.name());
         SpanData {
             span_context: SpanContext::new(trace, id(span), TraceFlags::SAMPLED, false, self.state.clone()),
             parent_span_id: SpanId::INVALID,
             parent_span_is_remote: false,
             span_kind: SpanKind::Internal,
-            name: model.as_ref().map_or(operation.into(), |model| format!("{operation} {model}").into()),
+            name: model.map_or(operation.into(), |model| format!("{operation} {model}").into()),
             start_time: self.at(began),
             end_time: self.at(ended.max(began)),
             attributes,
@@ -212,13 +213,15 @@ impl Told<'_> {
     }
 }
 
-/// The operation by the conventions' names, where they have one.
-const fn operation(action: Action) -> &'static str {
+/// What a model is asked to do, by the conventions' names where they have one; `None` where no model is asked.
+const fn operation(action: Action) -> Option<&'static str> {
     match action {
-        Action::Generate | Action::StreamSse | Action::StreamArray => "generate_content",
-        Action::Chat => "chat",
-        Action::Embed | Action::BatchEmbed | Action::Embeddings => "embeddings",
-        action => action.name(),
+        Action::Generate | Action::StreamSse | Action::StreamArray | Action::Interaction => Some("generate_content"),
+        Action::Chat => Some("chat"),
+        Action::Embed | Action::BatchEmbed | Action::Embeddings => Some("embeddings"),
+        Action::CountTokens => Some("count_tokens"),
+        Action::Live | Action::Realtime => Some("live"),
+        _ => None,
     }
 }
 
