@@ -4,6 +4,7 @@
 // In the order in which they may name each other.
 pub mod key_list;
 mod fault;
+mod otel;
 mod shape;
 mod leaf;
 mod merge;

@@ -15,10 +15,12 @@ mod text;
 mod choice;
 mod place;
 mod key;
+mod traces;
 
 pub use choice::{Algorithm, Format, Protocol};
 pub use key::{Key, KeyTable};
 pub use place::{Network, Origin, PublicUrl};
+pub use traces::{Batch, Sampler, Traces};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;

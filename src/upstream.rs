@@ -110,6 +110,7 @@ impl Upstream {
         *request.headers_mut() = call.headers.clone();
         let (name, value) = key.credential(form);
         request.headers_mut().insert(name, value);
+        headers::trace(request.headers_mut(), &call.record, &key.id);
         *request.body_mut() = match &call.payload {
             Payload::Kept(bytes, _) if bytes.is_empty() && call.method == http::Method::GET => None,
             Payload::Kept(bytes, _) => Some(Body::from(bytes.clone())),
@@ -151,14 +152,13 @@ impl Upstream {
     pub async fn open(
         &self,
         target: &PathAndQuery,
-        headers: &HeaderMap,
+        mut headers: HeaderMap,
         handshake: &Handshake,
         egress: u32,
         credential: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Opened, Broken> {
         let ways = self.0.load();
         let (client, _) = ways.sockets.get(egress as usize).unwrap_or(&ways.sockets[0]).take();
-        let mut headers = headers.clone();
         headers.extend(credential.map(|(name, value)| (Some(name), value)));
         let url = ways.targets.fresh(target);
         drop(ways);

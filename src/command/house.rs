@@ -27,6 +27,7 @@ use crate::server::{Renewed, Stack};
 use crate::settings;
 use crate::state::StateFile;
 use crate::tasks::Tasks;
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{Telemetry, clock};
 use crate::upstream::{Certificate, Egresses, Upstream, authorities};
 
@@ -61,10 +62,12 @@ pub(super) struct Rooms {
 pub(super) type Renew = Box<dyn Fn(&Shared, &Arc<Monitor>) + Send>;
 
 /// Everything that could be printed and must not be.
-pub(super) fn secrets(configuration: &Configuration) -> impl Iterator<Item = &Secret> {
+pub(super) fn secrets(configuration: &Configuration) -> Vec<Secret> {
     let auth = &configuration.settings.auth;
     let keys = configuration.keys.iter().flat_map(|key| [Some(&key.secret), key.proxy.as_ref()]).flatten();
-    keys.chain(&auth.tokens).chain(&auth.admin_token).chain(&auth.jwt.secret)
+    let traces = configuration.traces.as_ref().map(settings::Traces::secrets).unwrap_or_default();
+    let known = keys.chain(&auth.tokens).chain(&auth.admin_token).chain(&auth.jwt.secret);
+    known.cloned().chain(traces).collect()
 }
 
 /// The configured keys, of which nothing is known yet, and their ways out.
@@ -87,7 +90,7 @@ impl House {
         readiness: Arc<Readiness>,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
-        let Configuration { settings, keys, clients, .. } = configuration;
+        let Configuration { settings, keys, clients, traces, .. } = configuration;
         let clocks = Clocks { now: Instant::now(), wall: clock() };
         let (pool, egresses) = pool(&keys, clocks)?;
         let pool = Arc::new(pool.with_probing(probing(&settings.pool)));
@@ -98,8 +101,9 @@ impl House {
         let weights: Vec<String> = keys.iter().take(WEIGHTS_TOLD).map(|key| key.weight.to_string()).collect();
         let more = if keys.len() > WEIGHTS_TOLD { ", .." } else { "" };
         info!("loaded {} keys (weights {}{more})", keys.len(), weights.join(", "));
-        let telemetry = Telemetry::new(clocks.now);
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
+        let opened = |traces| self::traces(traces, &settings, &authorities, &scrubber, tasks);
+        let telemetry = Telemetry::tracing(clocks.now, traces.as_ref().map(opened).transpose()?);
         let affinity = Arc::new(
             Affinity::new(&settings.affinity)
                 .with_homes(Arc::clone(pool.homes()))
@@ -242,4 +246,19 @@ pub(super) fn spec(key: &settings::Key, egresses: &mut Egresses) -> KeySpec {
         ceilings: Ceilings { rpm: key.rpm, tpm: key.tpm, rpd: key.rpd },
         enabled: key.enabled,
     }
+}
+
+/// Sends traces beside the requests, from now on and until the drain has ended them.
+fn traces(
+    traces: &settings::Traces,
+    settings: &settings::Settings,
+    authorities: &[Certificate],
+    scrubber: &Arc<Scrubber>,
+    tasks: &Tasks,
+) -> anyhow::Result<Traces> {
+    let (traces, sender) = Traces::new(traces, &settings.upstream.base_url, authorities, Arc::clone(scrubber))?;
+    let stopping = tasks.clone();
+    info!("traces are sent to the collector");
+    tasks.spawn(async move { sender.run(stopping.stopping()).await })?;
+    Ok(traces)
 }

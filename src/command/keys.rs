@@ -60,7 +60,7 @@ impl Keys {
     /// Prints what was asked for; the code tells how it stands.
     pub(super) fn run(self, config: Option<&Path>) -> anyhow::Result<ExitCode> {
         let configuration = Sources::of_process(config).configuration()?;
-        let scrubber = Scrubber::new(house::secrets(&configuration))?;
+        let scrubber = Scrubber::new(&house::secrets(&configuration))?;
         let clocks = Clocks { now: tokio::time::Instant::now(), wall: clock() };
         let (pool, egresses, note) = remembered(&configuration, clocks)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

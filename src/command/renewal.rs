@@ -68,7 +68,7 @@ impl Renewal {
         let mut rooms = house.rooms();
         let old = house.shared();
         // First what must not be printed, then who may use it.
-        if let Err(error) = old.eyes.scrubber.learn(secrets(&configuration)) {
+        if let Err(error) = old.eyes.scrubber.learn(&secrets(&configuration)) {
             return error!(%error, "the new secrets could not be learnt: nothing was changed");
         }
         (rooms.egresses, rooms.authorities) = (egresses, authorities);

@@ -38,7 +38,7 @@ pub(super) async fn serve(
     bound: impl FnOnce(SocketAddr, SocketAddr) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let configuration = sources.clone().configuration()?;
-    let scrubber = Arc::new(Scrubber::new(house::secrets(&configuration))?);
+    let scrubber = Arc::new(Scrubber::new(&house::secrets(&configuration))?);
     log::init(&configuration.settings.log, Arc::clone(&scrubber)).context("the log")?;
     for warning in &configuration.warnings {
         warn!("{warning}");

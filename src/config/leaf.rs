@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::fault::Fault;
+use crate::config::otel;
 use crate::config::shape::{self, Shape};
 
 /// The well-known variables and the field each one sets.
@@ -48,7 +49,8 @@ pub(super) struct Leaf {
 
 /// Whether a variable is one of ours.
 pub(super) fn ours(name: &str) -> bool {
-    name.starts_with(PREFIX) || name.starts_with("GEMINI_API_KEY") || FLAT.iter().any(|(flat, _)| *flat == name)
+    let begins = [PREFIX, "GEMINI_API_KEY", otel::PREFIX].iter().any(|prefix| name.starts_with(prefix));
+    begins || FLAT.iter().any(|(flat, _)| *flat == name)
 }
 
 /// Where `path` was set, the last source first; the variable to set it by when it was not.

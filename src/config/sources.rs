@@ -10,8 +10,8 @@ use crate::client::Clients;
 use crate::config::fault::{Fault, Faults};
 use crate::config::keys::{self, Source as KeySource};
 use crate::config::leaf::{self, Leaf};
-use crate::config::{lasting, merge, rules};
-use crate::settings::{Key, Settings};
+use crate::config::{lasting, merge, otel, rules};
+use crate::settings::{Key, Settings, Traces};
 
 /// The file that is read when none is named and it is there.
 const FILE: &str = "config.toml";
@@ -33,6 +33,8 @@ pub struct Configuration {
     pub needs_restart: Vec<String>,
     /// Who may come in.
     pub clients: Arc<Clients>,
+    /// Where traces go; `None`: nowhere.
+    pub traces: Option<Traces>,
     /// What the operator should know although it is no fault; a line each.
     pub warnings: Vec<String>,
 }
@@ -135,6 +137,7 @@ impl Sources {
         let (mut settings, leaves, mut faults) = self.merge();
         let needs_restart = running.map(|running| lasting::keep(&mut settings, &running)).unwrap_or_default();
         let keys = keys::resolve(&settings.keys, &variables, &leaves, &mut faults);
+        let traces = otel::traces(&variables, &mut faults);
         let clients = rules::clients(&settings, &leaves, &mut faults);
         rules::aliases(&settings, &leaves, &mut faults);
         rules::fallback(&settings, &leaves, &mut faults);
@@ -157,6 +160,7 @@ impl Sources {
                     written,
                     needs_restart,
                     clients,
+                    traces,
                     warnings,
                 })
             }

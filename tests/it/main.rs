@@ -5,6 +5,8 @@ mod house;
 mod world;
 mod stage;
 mod sender;
+#[cfg(feature = "otlp")]
+mod collector;
 #[path = "../../benches/yield/sim.rs"]
 mod sim;
 
@@ -50,6 +52,8 @@ mod signatures;
 mod status;
 mod streams;
 mod surfaces;
+#[cfg(feature = "otlp")]
+mod traces;
 mod transfers;
 mod uploads;
 mod verdicts;
