@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::record::{Hedged, Record, TryOver};
+use crate::record::{Hedged, Record, Trace, TryOver};
 use crate::usage::Usage;
 use crate::verdict::Verdict;
 
@@ -18,6 +19,7 @@ use self::history::History;
 use self::live::Live;
 use self::meters::Meters;
 use self::shard::Sharded;
+use self::traces::Traces;
 use self::wall::Wall;
 use self::windows::{Ring, SLICE};
 
@@ -40,6 +42,7 @@ mod wall;
 mod shelf;
 mod filter;
 mod request;
+pub mod traces;
 mod tally;
 mod meters;
 mod waste;
@@ -62,6 +65,7 @@ pub struct Telemetry {
     ring: Ring,
     failures: Failures,
     history: History,
+    traces: Option<Traces>,
 }
 
 /// An attempt at the upstream that is over.
@@ -82,8 +86,13 @@ pub struct AttemptSeen<'a> {
 }
 
 impl Telemetry {
-    /// Begins to count at `now`.
+    /// Begins to count at `now`, and sends no traces.
     pub fn new(now: Instant) -> Arc<Self> {
+        Self::tracing(now, None)
+    }
+
+    /// Begins to count at `now`.
+    pub fn tracing(now: Instant, traces: Option<Traces>) -> Arc<Self> {
         let meters = Meters::new();
         let started_at = clock();
         Arc::new(Self {
@@ -96,7 +105,13 @@ impl Telemetry {
             ring: Ring::default(),
             failures: Failures::default(),
             history: History::default(),
+            traces,
         })
+    }
+
+    /// The trace of a call whose request has these headers; `None`: it is not traced.
+    pub fn trace(&self, headers: &HeaderMap) -> Option<Trace> {
+        self.traces.as_ref()?.begin(headers)
     }
 
     /// A call begins: from here to [`Telemetry::finish`] it is listed among the live ones.
@@ -122,6 +137,9 @@ impl Telemetry {
         // The oldest is let go when nobody is kept waiting.
         drop(gone);
         log::call(record, closed.outcome, now);
+        if let (Some(traces), Some(trace)) = (&self.traces, record.trace()) {
+            traces.finish(record, trace, closed.outcome, now);
+        }
     }
 
     /// An attempt is over: counts it, and keeps it among the last errors when it failed.
@@ -258,6 +276,11 @@ impl Telemetry {
         !found.is_empty()
     }
 
+    /// The label of a model: once it answered, or at once where something else than a client's word says that it `exists`.
+    pub fn model_label(&self, name: &str, exists: bool) -> Option<Arc<str>> {
+        if exists { self.meters.admit_model(name) } else { self.meters.model(name) }
+    }
+
     /// The streams that are open now, the oldest first.
     pub fn streams(&self) -> Vec<Arc<Record>> {
         let mut streams = self.live.list(Record::streaming);
@@ -305,6 +328,9 @@ impl Telemetry {
     /// Tells the metrics what the desks have counted.
     fn flush(&self) {
         self.desks.all().for_each(|mut desk| desk.flush());
+        if let Some(traces) = &self.traces {
+            self.meters.spans(traces.spans());
+        }
     }
 
     /// The number of the slice of time that runs at `now`.
