@@ -37,6 +37,8 @@ pub(crate) struct Seen {
 impl Seen {
     /// With these keys, and the settings as changed.
     pub(crate) async fn open(keys: &[&str], change: impl FnOnce(&mut Settings)) -> Self {
+        // Another test may have one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (world, origin) = google(geminate::mock::Settings::with_keys(keys.iter().copied())).await;
         let mut all = Settings::default();
         all.upstream.base_url = serde_json::from_value(json!(origin)).unwrap();
