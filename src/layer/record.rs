@@ -312,8 +312,9 @@ mod tests {
         let never = service_fn(move |_: Request<Empty<Bytes>>| {
             let held = Arc::clone(&of_call);
             async move {
-                let _held = held;
-                std::future::pending::<Result<Answer, Infallible>>().await
+                let answer = std::future::pending::<Result<Answer, Infallible>>().await;
+                drop(held);
+                answer
             }
         });
         let request = Request::get("/").header(X_REQUEST_ID, "mine").body(Empty::new()).unwrap();

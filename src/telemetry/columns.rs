@@ -1,5 +1,7 @@
 //! What is remembered of each step of time, and the columns in which it is shown and kept.
 
+use std::ops::Add;
+
 use serde::{Deserialize, Serialize};
 
 use crate::telemetry::windows::{Quantiles, Window};
@@ -121,10 +123,10 @@ impl Row {
             refused: sum(self.refused, later.refused),
             attempts: sum(self.attempts, later.attempts),
             wasted: sum(self.wasted, later.wasted),
-            prompt_tokens: tokens(self.prompt_tokens, later.prompt_tokens),
-            cached_tokens: tokens(self.cached_tokens, later.cached_tokens),
-            answer_tokens: tokens(self.answer_tokens, later.answer_tokens),
-            thought_tokens: tokens(self.thought_tokens, later.thought_tokens),
+            prompt_tokens: sum(self.prompt_tokens, later.prompt_tokens),
+            cached_tokens: sum(self.cached_tokens, later.cached_tokens),
+            answer_tokens: sum(self.answer_tokens, later.answer_tokens),
+            thought_tokens: sum(self.thought_tokens, later.thought_tokens),
             in_flight: self.in_flight.max(later.in_flight),
             streams: self.streams.max(later.streams),
             ..more
@@ -142,10 +144,7 @@ fn time(of: Quantiles, ms: f64) -> Option<f32> {
     (of.count > 0).then_some(ms as f32)
 }
 
-fn sum(one: Option<u32>, other: Option<u32>) -> Option<u32> {
-    Some(one.unwrap_or(0).saturating_add(other.unwrap_or(0)))
-}
-
-fn tokens(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    Some(one.unwrap_or(0).saturating_add(other.unwrap_or(0)))
+/// Both together, as far as there are any.
+fn sum<T: Add<Output = T> + Copy>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.zip(other).map(|(one, other)| one + other).or(one).or(other)
 }
