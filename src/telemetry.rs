@@ -30,6 +30,7 @@ mod desk;
 mod summary;
 pub mod log;
 pub mod process;
+pub mod profile;
 
 /// Made once, shared by all. On a call's path it takes locks that no other thread wants, and nothing else.
 #[derive(Debug)]
@@ -153,6 +154,13 @@ impl Telemetry {
     /// Up to `limit` of the last failed attempts, the newest first.
     pub fn failures(&self, limit: usize) -> Vec<Failure> {
         self.failures.last(limit)
+    }
+
+    /// The calls that run now, the oldest first.
+    pub fn calls(&self) -> Vec<Arc<Record>> {
+        let mut calls = self.live.list(|_| true);
+        calls.sort_by_key(|record| record.opened());
+        calls
     }
 
     /// The streams that are open now, the oldest first.

@@ -13,21 +13,24 @@ const DRAWERS: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "man
 const MACHINE: [&str; 3] = ["work", "root", "home"];
 
 /// One foreign system, one place: the modules (with all below them) that may name a crate.
-const PLACES: [(&str, &[&str]); 17] = [
+const PLACES: [(&str, &[&str]); 20] = [
     ("aho_corasick", &["scrub"]),
     ("clap", &["command"]),
     ("config", &["config"]),
     ("dotenvy", &["config"]),
-    ("governor", &["client"]),
+    ("governor", &["client", "admin"]),
     ("hdrhistogram", &["telemetry"]),
+    ("inferno", &["telemetry::profile"]),
     ("ipnet", &["settings"]),
     ("jsonwebtoken", &["client", "command::token"]),
     ("metrics", &["telemetry"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("moka", &["affinity", "client", "layer::remember"]),
+    ("pprof", &["telemetry::profile"]),
     // The body of an answer stays reqwest's from the upstream to the relay, so that no chunk is boxed twice.
     ("reqwest", &["upstream", "relay", "layer::lease", "command"]),
     ("rlimit", &["server", "command"]),
+    ("serde_path_to_error", &["admin"]),
     ("sd_notify", &["server", "tasks"]),
     ("tokio_tungstenite", &["live", "mock"]),
     ("tracing_subscriber", &["telemetry"]),
