@@ -8,6 +8,7 @@ use axum::Router;
 use tokio::time::{Instant, interval, sleep};
 use tracing::{info, warn};
 
+use crate::admin::{self, Levers, Room};
 use crate::affinity::{self, Affinity};
 use crate::alias::Aliases;
 use crate::config::Configuration;
@@ -27,7 +28,7 @@ use crate::server::Stack;
 use crate::settings;
 use crate::state::StateFile;
 use crate::tasks::Tasks;
-use crate::telemetry::{Telemetry, clock};
+use crate::telemetry::{Telemetry, clock, profile};
 use crate::upstream::{Certificate, Egresses, Upstream, authorities};
 use crate::verdict::Verdict;
 
@@ -137,10 +138,10 @@ impl House {
         Ok(monitor::Front::new(pages, gateway::stack(&self.shared, upstream)))
     }
 
-    /// The router of the admin listener.
-    pub(super) fn admin(&self) -> Router {
-        let loopback = self.shared.settings.server.admin_host.is_loopback();
-        monitor::router(Arc::clone(&self.monitor), Listener::Admin, loopback)
+    /// The router of the admin listener; to be called within its runtime.
+    pub(super) fn admin(&self, levers: Levers, tasks: &Tasks) -> anyhow::Result<Router> {
+        let room = Room::new(&self.shared, Arc::clone(&self.monitor), self.upstream()?, levers, tasks.clone())?;
+        Ok(admin::router(Arc::new(room)))
     }
 
     fn upstream(&self) -> anyhow::Result<Upstream> {
@@ -157,6 +158,11 @@ impl House {
                 telemetry.upkeep();
             }
         })?;
+        let settings = &self.shared.settings;
+        let (percent, kept) = (settings.monitoring.profile_cpu_percent, profile::Kept::new(&settings.data_dir));
+        if percent > 0 {
+            until_stopped(tasks, profile::watch(percent, kept))?;
+        }
         let (pool, memory) = (Arc::clone(&self.shared.pool), self.memory.clone());
         until_stopped(tasks, async move { save_on_change(&pool, &memory).await })?;
         let (pool, affinity) = (Arc::clone(&self.shared.pool), Arc::clone(&self.shared.eyes.affinity));

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures_util::stream::{self, StreamExt as _};
 use tracing::{info, warn};
 
+use crate::admin::{Drain, Levers};
 use crate::command::house::{self, House};
 use crate::config::{Configuration, Sources};
 use crate::readiness::Readiness;
-use crate::server::{Server, stops};
+use crate::server::{Server, Stop, stops};
 use crate::tasks::Tasks;
 use crate::telemetry::log;
 
@@ -31,11 +33,13 @@ pub(super) async fn serve(
     bound: impl FnOnce(SocketAddr, SocketAddr) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let scrubber = house::scrubber(&configuration)?;
-    log::init(&configuration.settings.log, Arc::clone(&scrubber)).context("the log")?;
+    let log = log::init(&configuration.settings.log, Arc::clone(&scrubber)).context("the log")?;
     for warning in &configuration.warnings {
         warn!("{warning}");
     }
-    let stops = stops().context("signals cannot be received")?;
+    let (drain, drains) = Drain::new();
+    let signals = stops().context("signals cannot be received")?;
+    let stops = stream::select(signals, drains.map(|()| Stop::Terminate));
     let (readiness, tasks) = (Arc::new(Readiness::default()), Tasks::new());
     let server = Server::bind(configuration.settings.server.clone(), Arc::clone(&readiness), tasks.clone())?;
     let house = Arc::new(House::new(configuration, scrubber, readiness, &tasks)?);
@@ -43,7 +47,7 @@ pub(super) async fn serve(
     let (data, admin) = (server.data_address()?, server.admin_address()?);
     info!(%data, %admin, "listening");
     bound(data, admin)?;
-    let (admin, workers) = (house.admin(), Arc::clone(&house));
+    let (admin, workers) = (house.admin(Levers { log, drain }, &tasks)?, Arc::clone(&house));
     let cut = server.run(move |_| workers.data(), admin, stops).await?;
     house.remember();
     Ok(cut.map_or(ExitCode::SUCCESS, |stop| ExitCode::from(stop.exit_code())))

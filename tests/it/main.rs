@@ -8,6 +8,8 @@ mod sender;
 #[path = "../../benches/yield/sim.rs"]
 mod sim;
 
+mod admin;
+mod admin_live;
 mod admission;
 mod affinity;
 mod separation;
