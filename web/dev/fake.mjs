@@ -238,7 +238,7 @@ class Fake {
       if (!found) throw new Refusal(404, 'no such request, or no longer kept');
       return json(answer, 200, found);
     }
-    const fits = (one) => (!query.key || one.attempts.some((attempt) => attempt.key === query.key)) && (!query.model || one.model === query.model) && (!query.client || one.client === query.client) && (!query.status || String(one.status) === query.status) && (!query.outcome || one.outcome === query.outcome) && (!query.before || one.at < query.before);
+    const fits = (one) => (!query.key || one.attempts.some((attempt) => attempt.key === query.key)) && (!query.model || one.model === query.model) && (!query.client || one.client === query.client) && (!query.status || (query.status.endsWith('xx') ? String(one.status)[0] === query.status[0] : String(one.status) === query.status)) && (!query.outcome || one.outcome === query.outcome) && (!query.before || one.at < (world.requests.find((other) => other.id === query.before)?.at ?? query.before));
     const all = world.requests.filter(fits);
     return json(answer, 200, { total: all.length, requests: all.slice(0, limit) });
   }
@@ -260,7 +260,7 @@ class Fake {
     const ended = { ...this.world.request(Date.now()), id, client: 'dashboard', model: given.model, streaming: true, outcome: null, status: 200 };
     ended.attempts = [
       { key: this.world.keys[0]?.id ?? '1', began_ms: 3, took_ms: 80, verdict: 'overloaded', status: 503, waited_ms: 0, message: 'The model is overloaded.' },
-      { key: this.world.keys[1]?.id ?? '2', began_ms: 2183, took_ms: 420, verdict: 'success', status: 200, waited_ms: 0 },
+      { key: this.world.keys[1]?.id ?? '2', began_ms: 2183, took_ms: 2017, verdict: 'success', status: 200, waited_ms: 0 },
     ];
     Object.assign(ended, { key: ended.attempts[1].key, first_byte_ms: 2603, total_ms: 4200, waited_ms: 2100 });
     this.played = ended;

@@ -193,6 +193,7 @@ export class World {
       clock += waited;
       tries.push({ key: any(), began_ms: clock, took_ms: first, verdict: outcome === 'ok' ? 'success' : 'abandoned', status: 200, waited_ms: waited });
       total = clock + first + (streaming ? Math.floor(roll() * 5000) : 12);
+      tries.at(-1).took_ms = total - clock;
     }
     const waited = Math.max(0, clock - tries.reduce((sum, one) => sum + (one.verdict === 'success' ? 0 : one.took_ms), 0) - 4);
     return {
@@ -292,13 +293,13 @@ export class World {
     if (this.state === 'draining') verdict = { state: 'degraded', code: 'draining' };
     else if (usable === 0) verdict = { state: 'down', code: 'no_usable_key' };
     else if (off + dead > 0) verdict = { state: 'degraded', code: 'keys_out' };
-    else if (cooling > 0) verdict = { state: 'degraded', code: 'some_cooling' };
+    else if (cooling > 0) verdict = { state: 'ok', code: 'some_cooling' };
     return {
       at: iso(now),
       version: '0.1.0',
       uptime_seconds: Math.floor((now - this.started) / 1000),
       draining: this.state === 'draining',
-      verdict: { ...verdict, counts: { total: this.keys.length, out: off + dead, cooling } },
+      verdict: { ...verdict, counts: { keys_total: this.keys.length, keys_out: off + dead, keys_cooling: cooling, requests: Math.round(load * 60), failed_share: ratio === null ? null : 1 - ratio } },
       keys: { total: this.keys.length, usable, cooling, off, dead, disabled, soonest_return: returns[0] ?? null },
       now: {
         in_flight: this.streams.length,
@@ -350,7 +351,7 @@ export class World {
         by.class[one.verdict] = (by.class[one.verdict] ?? 0) + 1;
         by.key[one.key] = (by.key[one.key] ?? 0) + 1;
         by.model[request.model] = (by.model[request.model] ?? 0) + 1;
-        failed.push({ at: request.at, request_id: request.id, key: one.key, model: request.model, class: one.verdict, status: one.status ?? null, message: one.message ?? '', did: request.attempts[at + 1] ? 'retried_on_another_key' : 'returned_to_the_caller' });
+        failed.push({ at: request.at, request_id: request.id, key: one.key, model: request.model, class: one.verdict, status: one.status ?? null, message: one.message ?? '', did: request.attempts[at + 1] ? 'switched_key' : 'passed_on' });
       });
     }
     const minutes = Array.from({ length: 60 }, (_, at) => Math.floor(now / 60000) * 60 - (59 - at) * 60);

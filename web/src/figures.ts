@@ -1,12 +1,14 @@
 // Numbers, times and spans as people read them.
 import { locale, t } from './words';
 
+/** British words, but M for a million. */
+const numbers = (): string => (locale() === 'en-GB' ? 'en-US' : locale());
 const formats = new Map<string, Intl.NumberFormat>();
 
 function format(options: Intl.NumberFormatOptions): Intl.NumberFormat {
-  const name = locale() + JSON.stringify(options);
+  const name = numbers() + JSON.stringify(options);
   let found = formats.get(name);
-  if (!found) formats.set(name, (found = new Intl.NumberFormat(locale(), options)));
+  if (!found) formats.set(name, (found = new Intl.NumberFormat(numbers(), options)));
   return found;
 }
 
@@ -32,6 +34,7 @@ export function percent(ratio: number | null | undefined, digits = 1): string {
 /** A measured time: 80 ms, 2.1 s, 3 min 20 s. */
 export function took(ms: number | null | undefined): string {
   if (ms === null || ms === undefined) return '–';
+  if (ms === 0) return t('unit.ms', { v: 0 });
   if (ms < 1) return t('unit.ms', { v: decimal(ms, ms < 0.1 ? 2 : 1) });
   if (ms < 1000) return t('unit.ms', { v: Math.round(ms) });
   if (ms < 60_000) return t('unit.s', { v: decimal(ms / 1000, ms < 10_000 ? 1 : 0) });

@@ -28,13 +28,13 @@ export interface Overview {
   version: string;
   uptime_seconds: number;
   draining: boolean;
-  verdict: { state: 'ok' | 'degraded' | 'down'; code: string };
+  verdict: { state: 'ok' | 'degraded' | 'down'; code: string; counts?: Record<string, number | null> };
   keys: { total: number; usable: number; cooling: number; off: number; dead: number; disabled: number; soonest_return: string | null };
   now: { in_flight: number; streams: number; waiting_for_key: number; waiting_for_place: number; connections: number };
   minute: Performance;
   five_minutes: Performance;
   tokens: Tokens;
-  waste: { attempts: number; wasted_attempts: number; wasted_share: number; tokens_of_failed_streams: number };
+  waste: { attempts: number; wasted_attempts: number; wasted_share: number | null; tokens_of_failed_streams: number };
 }
 
 export interface Lane {
@@ -79,11 +79,14 @@ export interface KeyRow {
 export interface Try {
   key: string;
   began_ms: number;
+  /** To its failure, or to the answer's last byte. */
   took_ms: number | null;
   verdict: string | null;
   status?: number | null;
   waited_ms: number;
+  paused_ms?: number;
   message?: string | null;
+  did?: string | null;
 }
 
 export interface Call {
@@ -104,7 +107,7 @@ export interface Call {
   total_ms: number | null;
   waited_ms: number;
   upstream_ms: number;
-  overhead_ms: number;
+  overhead_ms: number | null;
   bytes: number;
   chunks: number;
   tokens: Tokens;
@@ -115,6 +118,7 @@ export interface Running {
   id: string;
   client: string | null;
   model: string | null;
+  fallback?: string | null;
   key: string | null;
   route: string;
   streaming: boolean;
@@ -138,7 +142,7 @@ export interface Failures {
   by_model: Record<string, number>;
   refusals: Record<string, number>;
   series: { step_seconds: number; at: number[]; classes: Record<string, number[]> };
-  last: { at: string; request_id: string; key: string; model: string; class: string; status: number | null; message: string; did: string }[];
+  last: { at: string; request_id: string; key: string; model: string; class: string; status: number | null; message: string; did: string | null }[];
 }
 
 export interface Change {

@@ -16,9 +16,17 @@ export function waits(attempts: Try[]): number[] {
   return attempts.map((one) => {
     const gap = Math.max(0, one.began_ms - free);
     free = Math.max(free, one.began_ms + (one.took_ms ?? 0));
-    const wait = Math.max(gap, one.waited_ms ?? 0);
+    const wait = Math.max(gap, (one.waited_ms ?? 0) + (one.paused_ms ?? 0));
     return wait >= WAIT_MIN_MS ? Math.min(wait, one.began_ms) : 0;
   });
+}
+
+/** How long an attempt took: one that answered, to its first byte. */
+export function lasted(call: Call, at: number): number | null {
+  const one = call.attempts[at];
+  const first = call.first_byte_ms;
+  if (!isGood(one) || first === null || first < one.began_ms || at !== call.attempts.findLastIndex(isGood)) return one.took_ms;
+  return Math.min(one.took_ms ?? Infinity, first - one.began_ms);
 }
 
 export function tale(call: Call): string {
@@ -34,9 +42,9 @@ export function tale(call: Call): string {
     const beside = before && before.took_ms !== null && one.began_ms < before.began_ms + before.took_ms;
     const result = one.status ? String(one.status) : word('verdict', one.verdict);
     const key = keyName(one.key);
-    if (!one.verdict && one.took_ms === null) parts.push(t('tale.running', { key }));
-    else if (beside) parts.push(t('tale.beside', { key, result, time: took(one.took_ms) }));
-    else parts.push(t('tale.attempt', { key, result, time: took(one.took_ms) }));
+    if (!one.verdict) parts.push(t('tale.running', { key }));
+    else if (beside) parts.push(t('tale.beside', { key, result, time: took(lasted(call, at)) }));
+    else parts.push(t('tale.attempt', { key, result, time: took(lasted(call, at)) }));
   });
   return parts.join(t('tale.comma'));
 }

@@ -4,7 +4,7 @@ import type { KeyRow, Overview } from './shapes';
 import { t, word } from './words';
 
 export function sentence(said: Overview, now: number): string {
-  const { keys, five_minutes: five } = said;
+  const { keys } = said;
   const outs = keys.off + keys.dead;
   const soon = keys.soonest_return ? Date.parse(keys.soonest_return) - now : null;
   switch (said.verdict.code) {
@@ -18,7 +18,7 @@ export function sentence(said: Overview, now: number): string {
       if (keys.total === 0) return t('verdict.no_key');
       return soon !== null && soon > 0 ? t('verdict.no_usable_key_until', { span: span(soon / 1000) }) : t('verdict.no_usable_key');
     case 'errors':
-      return t('verdict.errors', { share: percent(1 - (five.success_ratio ?? 1)) });
+      return t('verdict.errors', { share: percent(said.verdict.counts?.failed_share ?? 1 - (said.minute.success_ratio ?? 1)) });
     case 'draining':
       return t('verdict.draining', { n: said.now.in_flight, calls: count(said.now.in_flight) });
     default:
