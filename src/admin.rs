@@ -1,18 +1,20 @@
-//! The operator's room: the admin API, on the admin listener beside the monitor's pages.
+//! The operator's room: the dashboard and the admin API, on the admin listener beside the monitor's pages.
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, any, on};
+use axum::routing::{MethodFilter, MethodRouter, any, get, on};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::monitor;
 use crate::monitor::access::Listener;
 
+use self::assets::{ASSETS, Asset};
 use self::guard::{greet, guard};
 use self::problem::Problem;
 
@@ -34,6 +36,7 @@ mod process;
 mod profiles;
 mod playground;
 mod openapi;
+mod assets;
 
 pub use self::access::Peer;
 pub use self::drain::Drain;
@@ -74,9 +77,12 @@ pub fn router(room: Arc<Room>) -> Router {
     for below in ["/api", "/api/", "/api/{*rest}", "/debug/{*rest}"] {
         api = api.route(below, any(lost));
     }
-    let api = api.method_not_allowed_fallback(unfit).layer(from_fn_with_state(Arc::clone(&room), guard));
-    api.with_state(Arc::clone(&room))
+    let guard = from_fn_with_state(Arc::clone(&room), guard);
+    let api = api.method_not_allowed_fallback(unfit).layer(guard).with_state(Arc::clone(&room));
+    let dashboard = if room.monitor.enabled { dashboard() } else { Router::new() };
+    api.merge(dashboard)
         .merge(pages)
+        .method_not_allowed_fallback(unfit)
         .fallback(lost)
         // Who asks, and from where, is known before anything is looked at.
         .layer(from_fn_with_state(room, greet))
@@ -84,6 +90,14 @@ pub fn router(room: Arc<Room>) -> Router {
         .layer(CsrfLayer::new().with_rejection_response(foreign))
         // One request's panic is that request's 500.
         .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// The dashboard's files: open, for they say nothing of this gateway, and the login is one of their pages.
+fn dashboard() -> Router {
+    let routed = |routes: Router, asset: &'static Asset| {
+        routes.route(asset.path, get(move |request: Request| async move { asset.answer(&request) }))
+    };
+    ASSETS.iter().fold(Router::new(), routed)
 }
 
 async fn lost() -> Problem {

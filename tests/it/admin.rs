@@ -1,12 +1,10 @@
 //! The admin API refuses what is not the operator's, and says why; what it does takes effect at once.
 
-use geminate::mock::Settings;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::eventually;
-use crate::stage::{K1, K2, told};
-use crate::world::{Gate, MODEL, TOKEN, google, header, json_of, prompt, with_keys, with_keys_and};
+use crate::stage::{K1, K2, play, told};
+use crate::world::{Gate, MODEL, TOKEN, header, json_of, prompt, with_keys, with_keys_and};
 
 /// The operator's token of these tests.
 pub(crate) const ADMIN: &str = "fake-token-admin";
@@ -223,7 +221,7 @@ async fn the_overview_says_what_is_wrong_in_a_word_with_its_numbers() {
     let well = look().await;
     assert_eq!((&well["verdict"]["state"], &well["verdict"]["code"]), (&"ok".into(), &"all_well".into()), "{well}");
     assert_eq!((&well["keys"]["total"], &well["keys"]["usable"]), (&2.into(), &2.into()));
-    crate::stage::play(&world, &[&format!("key={K1} fault=api_key_invalid")]);
+    play(&world, &[&format!("key={K1} fault=api_key_invalid")]);
     for _ in 0..4 {
         gate.generate("hello").await.text().await.unwrap();
     }
@@ -237,7 +235,7 @@ async fn the_overview_says_what_is_wrong_in_a_word_with_its_numbers() {
 #[tokio::test]
 async fn requests_that_run_are_listed_with_what_is_known_of_them() {
     let (world, gate) = with_keys_and(&[K1], &[("ADMIN_TOKEN", ADMIN)]).await;
-    crate::stage::play(&world, &["fault=stall:1/600s times=1"]);
+    play(&world, &["fault=stall:1/600s times=1"]);
     let mut stream = gate.stream("hello").await;
     stream.chunk().await.unwrap();
     let listed = json_of(admin(&gate, Method::GET, "/api/streams?limit=1").send().await.unwrap()).await;
@@ -280,7 +278,7 @@ async fn a_prompt_of_the_playground_goes_through_the_gateway_as_the_dashboard() 
 #[tokio::test]
 async fn whoever_leaves_the_playground_ends_the_answer() {
     let (world, gate) = with_keys_and(&[K1], &[("ADMIN_TOKEN", ADMIN)]).await;
-    crate::stage::play(&world, &["fault=stall:1/600s times=1"]);
+    play(&world, &["fault=stall:1/600s times=1"]);
     let body = json!({"model": MODEL, "prompt": "hello"}).to_string();
     let mut answer = sent(&gate, Method::POST, "/api/playground", &body).send().await.unwrap();
     answer.chunk().await.unwrap();
@@ -318,4 +316,39 @@ async fn a_profile_shows_where_the_time_goes_and_one_is_taken_at_a_time() {
     assert_eq!(kept, json!({"threshold_percent": 0, "profiles": []}));
     let (status, _) = problem(admin(&gate, Method::GET, "/api/profiles/..%2Fpool")).await;
     assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn the_dashboard_is_open_strict_and_asked_for_once() {
+    let gate = guarded().await;
+    let page = bare(&gate, Method::GET, "/").header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!((page.status().as_u16(), header(&page, "content-encoding").as_str()), (200, "gzip"));
+    let policy = header(&page, "content-security-policy");
+    assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("x-frame-options", "DENY"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(header(&page, name), value, "{name}");
+    }
+    let tag = header(&page, "etag");
+    let again = bare(&gate, Method::GET, "/").header("accept-encoding", "gzip").header("if-none-match", tag);
+    assert_eq!(again.send().await.unwrap().status(), 304);
+    let html = bare(&gate, Method::GET, "/").send().await.unwrap().text().await.unwrap();
+    for path in ["/assets/app.js", "/assets/app.css"] {
+        assert!(html.contains(path), "{html}");
+        assert_eq!(bare(&gate, Method::GET, path).send().await.unwrap().status(), 200, "{path}");
+    }
+    assert_eq!(bare(&gate, Method::POST, "/").send().await.unwrap().status(), 405);
+}
+
+#[tokio::test]
+async fn without_monitoring_the_dashboard_is_gone_and_the_api_stays() {
+    let (_world, gate) = with_keys_and(&[K1], &[("ADMIN_TOKEN", ADMIN), ("ENABLE_MONITORING", "false")]).await;
+    for (path, status) in [("/", 404), ("/assets/app.js", 404), ("/monitor/keys", 404), ("/api/overview", 200)] {
+        assert_eq!(admin(&gate, Method::GET, path).send().await.unwrap().status().as_u16(), status, "{path}");
+    }
 }
