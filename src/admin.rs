@@ -32,6 +32,7 @@ mod guard;
 mod session;
 mod events;
 mod streams;
+mod requests;
 mod process;
 mod profiles;
 mod playground;
@@ -56,6 +57,9 @@ fn routes() -> Vec<Route> {
         (M::GET, "/api/overview", on(MethodFilter::GET, events::overview)),
         (M::GET, "/api/live", on(MethodFilter::GET, events::live)),
         (M::GET, "/api/streams", on(MethodFilter::GET, streams::list)),
+        (M::DELETE, "/api/streams/{id}", on(MethodFilter::DELETE, streams::cancel)),
+        (M::GET, "/api/requests", on(MethodFilter::GET, requests::list)),
+        (M::GET, "/api/requests/{id}", on(MethodFilter::GET, requests::one)),
         (M::GET, "/api/log-level", on(MethodFilter::GET, process::look)),
         (M::PUT, "/api/log-level", on(MethodFilter::PUT, process::set)),
         (M::POST, "/api/drain", on(MethodFilter::POST, process::drain)),

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 use crate::admin::problem::Problem;
 use crate::admin::room::COOKIE_NAME;
 use crate::admin::rows::Row;
-use crate::admin::{events, playground, process, profiles, session, streams};
+use crate::admin::{events, playground, process, profiles, requests, session, streams};
 
 /// The document. A handler that is not named here fails the test that compares it with the routes.
 #[derive(OpenApi)]
@@ -28,6 +28,9 @@ use crate::admin::{events, playground, process, profiles, session, streams};
         events::overview,
         events::live,
         streams::list,
+        streams::cancel,
+        requests::list,
+        requests::one,
         process::look,
         process::set,
         process::drain,

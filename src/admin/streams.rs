@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -31,15 +32,15 @@ pub(crate) struct Asked {
 
 /// The requests whose answer is not over, the oldest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Running {
+pub(crate) struct Streams {
     /// How many there are, those not listed too.
     total: u64,
-    in_flight: Vec<Request>,
+    in_flight: Vec<Running>,
 }
 
 /// One of them.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Request {
+pub(crate) struct Running {
     id: String,
     client: Option<Arc<str>>,
     /// The model asked for.
@@ -66,20 +67,36 @@ pub(crate) struct Request {
 
 /// The requests that run now.
 #[utoipa::path(
-    get, path = "/api/streams", tag = "requests", params(Asked), responses((status = 200, body = Running))
+    get, path = "/api/streams", tag = "requests", params(Asked), responses((status = 200, body = Streams))
 )]
 pub(crate) async fn list(
     State(room): State<Arc<Room>>,
     asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Json<Running>, Problem> {
+) -> Result<Json<Streams>, Problem> {
     let Query(Asked { limit }) = asked.map_err(|_| Problem::field("limit", "expected a number"))?;
     let (telemetry, now) = (&room.monitor.telemetry, Instant::now());
     let calls = telemetry.calls();
-    let listed = calls.iter().take(limit.unwrap_or(LISTED).min(LISTED_MAX)).map(|record| Request::of(record, now));
-    Ok(Json(Running { total: telemetry.in_flight(), in_flight: listed.collect() }))
+    let listed = calls.iter().take(limit.unwrap_or(LISTED).min(LISTED_MAX)).map(|record| Running::of(record, now));
+    Ok(Json(Streams { total: telemetry.in_flight(), in_flight: listed.collect() }))
 }
 
-impl Request {
+/// Ends one that runs: its upstream is left at once, and its client is told that the operator cancelled it.
+#[utoipa::path(
+    delete, path = "/api/streams/{id}", tag = "requests", params(("id" = String, Path)),
+    responses(
+        (status = 204, description = "It is told to end"),
+        (status = 404, description = "None of this id runs", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn cancel(State(room): State<Arc<Room>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    if !room.monitor.telemetry.cancel(&id) {
+        return Err(Problem::missing("request under way"));
+    }
+    tracing::info!(request_id = id, "an operator cancels a request");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Running {
     fn of(record: &Record, now: Instant) -> Self {
         let (surface, action) = record.asked();
         Self {

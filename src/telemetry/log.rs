@@ -211,7 +211,7 @@ mod tests {
         let record = Record::new(HeaderValue::from_static("r1"), Method::POST, now);
         record.model("gemini-x\nfake-key-hunter2");
         record.client(&"operator".into());
-        record.attempt(&"2".into());
+        record.attempt(&"2".into(), Instant::now());
         record.head(200, false);
         record.chunk(10, now + Duration::from_millis(25));
         call(&record, Outcome::Ok, now + Duration::from_millis(50));

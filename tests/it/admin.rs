@@ -352,3 +352,30 @@ async fn without_monitoring_the_dashboard_is_gone_and_the_api_stays() {
         assert_eq!(admin(&gate, Method::GET, path).send().await.unwrap().status().as_u16(), status, "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_operator_ends_a_stream_and_finds_it_among_the_requests_with_its_attempts() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("ADMIN_TOKEN", ADMIN)]).await;
+    play(&world, &[&format!("key={K1} fault=overloaded times=1"), "fault=stall:1/600s times=1"]);
+    let mut stream = gate.stream("hello").await;
+    stream.chunk().await.unwrap();
+    let id = header(&stream, "x-request-id");
+    let runs = json_of(admin(&gate, Method::GET, &format!("/api/requests/{id}")).send().await.unwrap()).await;
+    assert_eq!((&runs["id"], &runs["outcome"]), (&id.clone().into(), &Value::Null), "{runs}");
+    let cancel = || admin(&gate, Method::DELETE, &format!("/api/streams/{id}"));
+    assert_eq!(cancel().send().await.unwrap().status(), 204);
+    let rest = stream.text().await.unwrap();
+    assert!(rest.contains("cancelled"), "{rest}");
+    gate.logged(|line| line["request_id"] == id && line["outcome"] == "cancelled").await;
+    assert_eq!(problem(cancel()).await.0, 404);
+    let find = |query: &str| admin(&gate, Method::GET, &format!("/api/requests?{query}")).send();
+    let found = json_of(find("outcome=cancelled&key=1&client=operator").await.unwrap()).await;
+    assert_eq!((&found["total"], &found["requests"][0]["id"]), (&1.into(), &id.clone().into()), "{found}");
+    let tries = found["requests"][0]["attempts"].as_array().unwrap();
+    assert_eq!((tries.len(), &tries[0]["verdict"]), (2, &"overloaded".into()), "{tries:?}");
+    assert_eq!(json_of(find("key=nobody").await.unwrap()).await["total"], 0);
+    for (query, status) in [("status=9xx", 422), ("colour=red", 422), ("limit=x", 422), ("status=4xx&limit=1", 200)] {
+        assert_eq!(find(query).await.unwrap().status().as_u16(), status, "{query}");
+    }
+    assert_eq!(problem(admin(&gate, Method::GET, "/api/requests/nobody")).await.0, 404);
+}

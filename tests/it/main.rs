@@ -45,6 +45,7 @@ mod prefix;
 mod quota;
 mod retry;
 mod shares;
+mod sight;
 mod sharing;
 mod signatures;
 mod streams;
