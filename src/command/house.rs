@@ -9,6 +9,7 @@ use axum::Router;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::admin::{self, Levers, Room};
 use crate::affinity::{self, Affinity};
 use crate::alias::Aliases;
 use crate::config::Configuration;
@@ -28,7 +29,7 @@ use crate::settings;
 use crate::state::StateFile;
 use crate::tasks::Tasks;
 use crate::telemetry::traces::Traces;
-use crate::telemetry::{Telemetry, clock};
+use crate::telemetry::{Telemetry, clock, profile};
 use crate::upstream::{Certificate, Egresses, Upstream, authorities};
 
 mod upkeep;
@@ -133,13 +134,16 @@ impl House {
         Ok(self.renewed(&mut rooms, stack))
     }
 
-    /// The stack of the admin listener.
-    pub(super) fn admin(&self) -> impl Stack + use<> {
-        let pages = |shared: &Shared, monitor: &Arc<Monitor>| -> Router {
-            let loopback = shared.settings.server.admin_host.is_loopback();
-            monitor::router(Arc::clone(monitor), Listener::Admin, loopback)
+    /// The stack of the admin listener; to be called within its runtime.
+    pub(super) fn admin(&self, levers: Levers) -> anyhow::Result<impl Stack + use<>> {
+        let shared = self.shared();
+        let mut rooms = self.rooms();
+        let upstream = rooms.upstream(&shared)?;
+        let room = Room::new(&shared, self.monitor(&shared), upstream, levers, self.tasks.clone())?;
+        let stack = move |shared: &Shared, monitor: &Arc<Monitor>| -> Router {
+            admin::router(Arc::new(room.renewed(shared, Arc::clone(monitor))))
         };
-        self.renewed(&mut self.rooms(), pages)
+        Ok(self.renewed(&mut rooms, stack))
     }
 
     /// What `make` makes now, and makes again with every change.
@@ -175,6 +179,11 @@ impl House {
         let shared = self.shared();
         let (pool, affinity) = (Arc::clone(&shared.pool), Arc::clone(&shared.eyes.affinity));
         self.until_stopped(upkeep::drain_histograms(Arc::clone(&shared.eyes.telemetry)))?;
+        let settings = &shared.settings;
+        let (percent, kept) = (settings.monitoring.profile_cpu_percent, profile::Kept::new(&settings.data_dir));
+        if percent > 0 {
+            self.until_stopped(profile::watch(percent, kept))?;
+        }
         let (memory, index) = (self.memory.clone(), self.index.clone());
         let kept = Arc::clone(&pool);
         self.until_stopped(async move { upkeep::save_on_change(&kept, &memory).await })?;

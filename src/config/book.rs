@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 use tracing::{error, info, warn};
+use utoipa::ToSchema;
 
 use crate::config::changes::{self, Change};
 use crate::config::edit::{self, KeyChange, NewKey, Unfit};
@@ -64,7 +65,7 @@ pub struct Wish {
 }
 
 /// What a wish came to, or would.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Taken {
     /// The version that runs now, or would.
     pub version: String,
@@ -104,7 +105,7 @@ pub enum Refused {
 }
 
 /// The configuration as an operator sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Sheet {
     /// The version of the file's text.
     pub version: String,
@@ -125,7 +126,7 @@ pub struct Sheet {
 }
 
 /// A field that a variable sets.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Shadow {
     /// The field.
     pub field: String,

@@ -1,0 +1,38 @@
+// Server-sent events, piece by piece, whatever the pieces.
+export interface ServerEvent {
+  event: string;
+  data: string;
+}
+
+/** Yields the events of `response` until it ends, breaks or is called off. `seen` is told of every piece that comes. */
+export async function* events(response: Response, seen: () => void = () => {}): AsyncGenerator<ServerEvent> {
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  let event = '';
+  let data: string[] = [];
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      seen();
+      rest += done ? '\n\n' : value;
+      // A lone \r at the end may be half of \r\n.
+      const lines = rest.split(/\r\n|\n|\r(?!$)/);
+      rest = lines.pop()!;
+      for (const line of lines) {
+        if (line === '') {
+          if (data.length > 0) yield { event: event || 'message', data: data.join('\n') };
+          event = '';
+          data = [];
+          continue;
+        }
+        const colon = line.indexOf(':');
+        const [name, text] = colon < 0 ? [line, ''] : [line.slice(0, colon), line.slice(colon + 1).replace(/^ /, '')];
+        if (name === 'event') event = text;
+        else if (name === 'data') data.push(text);
+      }
+      if (done) return;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
