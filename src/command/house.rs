@@ -8,7 +8,7 @@ use axum::Router;
 use tokio::time::{Instant, interval, sleep};
 use tracing::{info, warn};
 
-use crate::admin::{self, Levers, Room};
+use crate::admin::{self, Lasting, Levers, Room};
 use crate::affinity::{self, Affinity};
 use crate::alias::Aliases;
 use crate::config::Configuration;
@@ -140,7 +140,8 @@ impl House {
 
     /// The router of the admin listener; to be called within its runtime.
     pub(super) fn admin(&self, levers: Levers, tasks: &Tasks) -> anyhow::Result<Router> {
-        let room = Room::new(&self.shared, Arc::clone(&self.monitor), self.upstream()?, levers, tasks.clone())?;
+        let lasting = Arc::new(Lasting::new(levers, tasks.clone())?);
+        let room = Room::new(&self.shared, Arc::clone(&self.monitor), self.upstream()?, &lasting);
         Ok(admin::router(Arc::new(room)))
     }
 
@@ -160,9 +161,7 @@ impl House {
         })?;
         let settings = &self.shared.settings;
         let (percent, kept) = (settings.monitoring.profile_cpu_percent, profile::Kept::new(&settings.data_dir));
-        if percent > 0 {
-            until_stopped(tasks, profile::watch(percent, kept))?;
-        }
+        until_stopped(tasks, profile::watch(move || percent, kept))?;
         let (pool, memory) = (Arc::clone(&self.shared.pool), self.memory.clone());
         until_stopped(tasks, async move { save_on_change(&pool, &memory).await })?;
         let (pool, affinity) = (Arc::clone(&self.shared.pool), Arc::clone(&self.shared.eyes.affinity));
