@@ -43,7 +43,7 @@ mod assets;
 
 pub use self::access::Peer;
 pub use self::drain::Drain;
-pub use self::room::{Levers, NoRandomness, Room};
+pub use self::room::{Lasting, Levers, NoRandomness, Room};
 
 /// A route of the API: how it is asked, where, and what answers.
 type Route = (Method, &'static str, MethodRouter<Arc<Room>>);

@@ -60,7 +60,7 @@ pub(crate) struct History {
     responses((status = 200, body = Sheet, headers(("etag" = String, description = "The version, for `If-Match`"))))
 )]
 pub(crate) async fn look(State(room): State<Arc<Room>>) -> impl IntoResponse {
-    let sheet = room.levers.desk.sheet();
+    let sheet = room.lasting.levers.desk.sheet();
     ([(ETAG, tag(&sheet.version))], Json(sheet))
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn put(
 /// The last fifty, with their authors and what they changed.
 #[utoipa::path(get, path = "/api/config/history", tag = "configuration", responses((status = 200, body = History)))]
 pub(crate) async fn history(State(room): State<Arc<Room>>) -> Json<History> {
-    Json(History { entries: room.levers.desk.history().await })
+    Json(History { entries: room.lasting.levers.desk.history().await })
 }
 
 /// Goes back to an earlier version, as a change of its own.
@@ -133,7 +133,7 @@ pub(crate) async fn reload(
 }
 
 async fn granted(room: &Room, wish: Wish) -> Result<impl IntoResponse + use<>, Problem> {
-    let taken = room.levers.desk.bring(wish).await?;
+    let taken = room.lasting.levers.desk.bring(wish).await?;
     Ok(([(ETAG, tag(&taken.version))], Json(taken)))
 }
 

@@ -42,14 +42,14 @@ pub(crate) async fn overview(State(room): State<Arc<Room>>) -> Json<Overview> {
     )
 )]
 pub(crate) async fn live(State(room): State<Arc<Room>>) -> Result<impl IntoResponse, Problem> {
-    let Some(Listener { ticks, first }) = room.live.listen() else {
+    let Some(Listener { ticks, first }) = room.lasting.live.listen() else {
         let detail = format!("{LISTENERS_MAX} listen already");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(TICK));
     };
     if first {
         let ticker = Arc::clone(&room);
-        room.tasks.spawn(async move { tick(&ticker).await }).map_err(|full| {
-            room.live.stopped();
+        room.lasting.tasks.spawn(async move { tick(&ticker).await }).map_err(|full| {
+            room.lasting.live.stopped();
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()).after(TICK)
         })?;
     }
@@ -59,7 +59,9 @@ pub(crate) async fn live(State(room): State<Arc<Room>>) -> Result<impl IntoRespo
             Some(whole) => whole,
             None => next(&mut ticks).await.ok()?.unwrap_or_else(|| self::whole(&room).into()),
         };
-        Some((Ok::<_, Infallible>(events), (None, ticks, room)))
+        // With another admin token whoever was let in by the old one hears no more.
+        let known = room.admin() == room.lasting.admin();
+        known.then_some((Ok::<_, Infallible>(events), (None, ticks, room)))
     });
     Ok(([(CONTENT_TYPE, "text/event-stream"), (ACCEL_BUFFERING, "no")], Body::from_stream(events)))
 }
@@ -72,12 +74,12 @@ async fn tick(room: &Room) {
     loop {
         tokio::select! {
             _ = clock.tick() => {}
-            () = room.tasks.stopping() => return room.live.stopped(),
+            () = room.lasting.tasks.stopping() => return room.lasting.live.stopped(),
         }
-        if room.live.is_over() {
+        if room.lasting.live.is_over() {
             return;
         }
-        room.live.tick(changes.events(room).into());
+        room.lasting.live.tick(changes.events(room).into());
     }
 }
 

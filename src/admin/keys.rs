@@ -161,7 +161,7 @@ pub(crate) async fn add(
     let fields = checked(KeyFields { weight, project, rpm, tpm, rpd, enabled })?;
     let new = Box::new(NewKey { key, id, rest: fields });
     let wish = wish(&room, &headers, comment, matched(&headers))?;
-    let taken = room.levers.desk.bring(Wish { edit: Edit::Add(new, proxy), ..wish }).await?;
+    let taken = room.lasting.levers.desk.bring(Wish { edit: Edit::Add(new, proxy), ..wish }).await?;
     let id = taken.key.unwrap_or_default();
     Ok((StatusCode::CREATED, Json(row(&room, &id)?)))
 }
@@ -188,7 +188,7 @@ pub(crate) async fn alter(
     let after = id.clone().unwrap_or_else(|| key.clone());
     let change = KeyChange { id: key, name: id, proxy, fields, over_environment };
     let wish = wish(&room, &headers, comment, matched(&headers))?;
-    room.levers.desk.bring(Wish { edit: Edit::Alter(vec![change]), ..wish }).await?;
+    room.lasting.levers.desk.bring(Wish { edit: Edit::Alter(vec![change]), ..wish }).await?;
     row(&room, &after).map(Json)
 }
 
@@ -217,7 +217,11 @@ pub(crate) async fn weigh(
         ..KeyChange::default()
     };
     let wish = wish(&room, &headers, comment, matched(&headers))?;
-    room.levers.desk.bring(Wish { edit: Edit::Alter(weights.into_iter().map(change).collect()), ..wish }).await?;
+    room.lasting
+        .levers
+        .desk
+        .bring(Wish { edit: Edit::Alter(weights.into_iter().map(change).collect()), ..wish })
+        .await?;
     Ok(list(State(room)).await)
 }
 
@@ -237,7 +241,7 @@ pub(crate) async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let wish = wish(&room, &headers, None, matched(&headers))?;
-    room.levers.desk.bring(Wish { edit: Edit::Remove(id), ..wish }).await?;
+    room.lasting.levers.desk.bring(Wish { edit: Edit::Remove(id), ..wish }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn ask(State(room): State<Arc<Room>>, Read(prompt): Read<Prompt
     prompt.check()?;
     let request = Request::post(format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"))
         .header(CONTENT_TYPE, "application/json")
-        .header(CREDENTIAL, room.credential.expose())
+        .header(CREDENTIAL, room.lasting.credential.expose())
         .body(Body::from(prompt.body().to_string()))
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be made"))?;
     // It cannot fail: a refusal is an answer.

@@ -27,7 +27,7 @@ pub(crate) struct LogLevel {
 /// What the log lets through.
 #[utoipa::path(get, path = "/api/log-level", tag = "process", responses((status = 200, body = LogLevel)))]
 pub(crate) async fn look(State(room): State<Arc<Room>>) -> Json<LogLevel> {
-    Json(LogLevel { filter: room.levers.log.text() })
+    Json(LogLevel { filter: room.lasting.levers.log.text() })
 }
 
 /// Changes it at once, and until the next start.
@@ -45,7 +45,7 @@ pub(crate) async fn set(
     if filter.len() > FILTER_BYTES_MAX {
         return Err(Problem::field("filter", format!("expected at most {FILTER_BYTES_MAX} bytes")));
     }
-    room.levers.log.set(&filter).map_err(|unfit| match unfit {
+    room.lasting.levers.log.set(&filter).map_err(|unfit| match unfit {
         Unfit::Unreadable => Problem::field("filter", unfit.to_string()),
         Unfit::Gone => Problem::new(StatusCode::SERVICE_UNAVAILABLE, unfit.to_string()),
     })?;
@@ -59,6 +59,6 @@ pub(crate) async fn set(
 )]
 pub(crate) async fn drain(State(room): State<Arc<Room>>) -> StatusCode {
     tracing::info!("an operator begins the drain");
-    room.levers.drain.begin();
+    room.lasting.levers.drain.begin();
     StatusCode::ACCEPTED
 }

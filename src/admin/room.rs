@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -39,6 +39,7 @@ use crate::upstream::Upstream;
 pub(crate) const COOKIE_NAME: &str = "geminate_session";
 
 /// What an operator may move in the running process.
+#[derive(Debug)]
 pub struct Levers {
     /// The filter of the log.
     pub log: log::Filter,
@@ -48,18 +49,50 @@ pub struct Levers {
     pub desk: Desk,
 }
 
-/// What the operator's room looks at. Made again with every change of the configuration; what lasts is handed on.
+/// What stays the same however the configuration changes. Made once.
+#[derive(Debug)]
+pub struct Lasting {
+    pub(crate) levers: Levers,
+    pub(crate) tasks: Tasks,
+    pub(crate) live: Live,
+    pub(crate) sessions: Sessions,
+    pub(crate) guesses: Guesses,
+    /// What [`DASHBOARD`] is known by. It never leaves the process.
+    pub(crate) credential: Secret,
+    /// The admin token at present.
+    admin: Mutex<Option<Digest>>,
+}
+
+impl Lasting {
+    /// With nobody known yet. Fails where the system gives no random bytes.
+    pub fn new(levers: Levers, tasks: Tasks) -> Result<Self, NoRandomness> {
+        let mut bytes = [0; 32];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+        Ok(Self {
+            levers,
+            tasks,
+            live: Live::new(),
+            sessions: Sessions::default(),
+            guesses: Guesses::default(),
+            credential: Secret::new(Digest::from(bytes).to_string()),
+            admin: Mutex::new(None),
+        })
+    }
+
+    /// The digest of the admin token that is configured at present.
+    pub(crate) fn admin(&self) -> Option<Digest> {
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the operator's room looks at under one configuration; with another one another room is made.
 pub struct Room {
+    pub(crate) lasting: Arc<Lasting>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) places: Arc<Places>,
     pub(crate) scrubber: Arc<Scrubber>,
     pub(crate) upstream: Upstream,
     pub(crate) probe_timeout: Duration,
-    pub(crate) levers: Arc<Levers>,
-    pub(crate) tasks: Tasks,
-    pub(crate) live: Arc<Live>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) guesses: Arc<Guesses>,
     /// Whether only this machine reaches the listener.
     pub(crate) loopback: bool,
     /// The host of the public URL.
@@ -69,16 +102,6 @@ pub struct Room {
     pub(crate) profile_cpu_percent: u32,
     /// The data plane, with [`DASHBOARD`] as its only client.
     pub(crate) gateway: BoxCloneSyncService<Request, Response, Infallible>,
-    /// What [`DASHBOARD`] is known by. It never leaves the process.
-    pub(crate) credential: Secret,
-}
-
-/// What is handed on from room to room.
-struct Lasting {
-    levers: Arc<Levers>,
-    live: Arc<Live>,
-    sessions: Arc<Sessions>,
-    guesses: Arc<Guesses>,
 }
 
 /// What a presented token came to.
@@ -95,69 +118,25 @@ pub(crate) enum Token {
 }
 
 impl Room {
-    /// A room over what the workers share; `upstream` is that of the runtime it is made in. Fails where the system gives
-    /// no random bytes.
-    pub fn new(
-        shared: &Shared,
-        monitor: Arc<Monitor>,
-        upstream: Upstream,
-        levers: Levers,
-        tasks: Tasks,
-    ) -> Result<Self, NoRandomness> {
-        let mut bytes = [0; 32];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
-        let credential = Secret::new(Digest::from(bytes).to_string());
-        let lasting = Lasting {
-            levers: Arc::new(levers),
-            live: Arc::default(),
-            sessions: Arc::default(),
-            guesses: Arc::default(),
-        };
-        Ok(Self::made(shared, monitor, upstream, tasks, credential, lasting))
-    }
-
-    /// The same room over what has changed.
-    #[must_use]
-    pub fn renewed(&self, shared: &Shared, monitor: Arc<Monitor>) -> Self {
-        let lasting = Lasting {
-            levers: Arc::clone(&self.levers),
-            live: Arc::clone(&self.live),
-            sessions: Arc::clone(&self.sessions),
-            guesses: Arc::clone(&self.guesses),
-        };
-        Self::made(shared, monitor, self.upstream.clone(), self.tasks.clone(), self.credential.clone(), lasting)
-    }
-
-    fn made(
-        shared: &Shared,
-        monitor: Arc<Monitor>,
-        upstream: Upstream,
-        tasks: Tasks,
-        credential: Secret,
-        lasting: Lasting,
-    ) -> Self {
-        let of_dashboard = Shared { clients: Arc::new(Clients::of_one(DASHBOARD, &credential)), ..shared.clone() };
-        let gateway = gateway::stack(&of_dashboard, upstream.clone());
-        let server = &shared.settings.server;
-        let public = server.public_url.as_ref().and_then(|url| url.as_str().parse::<Uri>().ok());
-        let Lasting { levers, live, sessions, guesses } = lasting;
+    /// A room over what the workers share; `upstream` is that of the runtime it is used in.
+    pub fn new(shared: &Shared, monitor: Arc<Monitor>, upstream: Upstream, lasting: &Arc<Lasting>) -> Self {
+        let clients = Arc::new(Clients::of_one(DASHBOARD, &lasting.credential));
+        let gateway = gateway::stack(&Shared { clients, ..shared.clone() }, upstream.clone());
+        let settings = &shared.settings;
+        let public = settings.server.public_url.as_ref().and_then(|url| url.as_str().parse::<Uri>().ok());
+        *lasting.admin.lock().unwrap_or_else(PoisonError::into_inner) = monitor.clients.admin();
         Self {
+            lasting: Arc::clone(lasting),
             monitor,
             places: Arc::clone(&shared.places),
             scrubber: Arc::clone(&shared.eyes.scrubber),
             upstream,
-            probe_timeout: Duration::from_millis(shared.settings.pool.probe_timeout_ms),
-            levers,
-            tasks,
-            live,
-            sessions,
-            guesses,
-            loopback: server.admin_host.is_loopback(),
+            probe_timeout: Duration::from_millis(settings.pool.probe_timeout_ms),
+            loopback: settings.server.admin_host.is_loopback(),
             named: public.and_then(|url| url.host().map(str::to_owned)),
-            profiles: Kept::new(&shared.settings.data_dir),
-            profile_cpu_percent: shared.settings.monitoring.profile_cpu_percent,
+            profiles: Kept::new(&settings.data_dir),
+            profile_cpu_percent: settings.monitoring.profile_cpu_percent,
             gateway: BoxCloneSyncService::new(gateway.map_response(|answer| answer.map(Body::new))),
-            credential,
         }
     }
 
@@ -169,7 +148,7 @@ impl Room {
     /// Whether a request carries the cookie of an open session.
     pub(crate) fn in_session(&self, headers: &HeaderMap, now: Instant) -> bool {
         let Some(token) = self.admin() else { return false };
-        cookie(headers).is_some_and(|name| self.sessions.knows(name, token, now))
+        cookie(headers).is_some_and(|name| self.lasting.sessions.knows(name, token, now))
     }
 
     /// Looks at the token of a request's headers.
@@ -189,19 +168,19 @@ impl Room {
 
     fn judge(&self, right: impl FnOnce(&Clients) -> bool, peer: Option<Peer>, now: Instant) -> Token {
         let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address);
-        if let Some(wait) = self.guesses.shut(address, now) {
+        if let Some(wait) = self.lasting.guesses.shut(address, now) {
             return Token::Slowed(wait);
         }
         if right(&self.monitor.clients) {
             return Token::Right;
         }
-        self.guesses.wrong(address, now);
+        self.lasting.guesses.wrong(address, now);
         Token::Wrong
     }
 
     /// What keys are configured.
     pub(crate) fn running(&self) -> Arc<Running> {
-        self.levers.desk.running()
+        self.lasting.levers.desk.running()
     }
 
     /// The keys, now.
@@ -238,7 +217,7 @@ pub struct NoRandomness;
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room").field("monitor", &self.monitor).field("sessions", &self.sessions).finish_non_exhaustive()
+        f.debug_struct("Room").field("monitor", &self.monitor).field("lasting", &self.lasting).finish_non_exhaustive()
     }
 }
 

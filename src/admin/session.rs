@@ -80,7 +80,7 @@ pub(crate) async fn open(
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is wrong"));
         }
     }
-    let name = room.sessions.open(admin, now).ok_or_else(|| {
+    let name = room.lasting.sessions.open(admin, now).ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the system gives no random bytes for a session")
     })?;
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, written(name.expose(), LIFE.as_secs(), secure))]).into_response())
@@ -93,7 +93,7 @@ pub(crate) async fn open(
 )]
 pub(crate) async fn close(State(room): State<Arc<Room>>, headers: HeaderMap) -> impl IntoResponse {
     if let Some(name) = cookie(&headers) {
-        room.sessions.close(name);
+        room.lasting.sessions.close(name);
     }
     (StatusCode::NO_CONTENT, [(SET_COOKIE, written("", 0, false))])
 }

@@ -53,7 +53,7 @@ pub(super) async fn serve(
     let server = Server::bind(configuration.settings.server.clone(), Arc::clone(&readiness), tasks.clone())?;
     let history = StateFile::new(&configuration.settings.data_dir, "configurations.json");
     let (book, desk) = Book::new(sources, read, configuration.clone(), Arc::clone(&scrubber), history);
-    let house = Arc::new(House::new(configuration, scrubber, readiness, &tasks)?);
+    let house = Arc::new(House::new(configuration, scrubber, log.clone(), readiness, &tasks)?);
     house.start()?;
     house.follow(book, hangups)?;
     let (data, admin) = (server.data_address()?, server.admin_address()?);

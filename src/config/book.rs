@@ -1,5 +1,6 @@
 //! The book: the configuration that runs, its file, and whoever wants it changed. One after the other, whole or not at all.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +156,12 @@ pub struct Desk {
     running: watch::Receiver<Arc<Running>>,
     scrubber: Arc<Scrubber>,
     path: Arc<Path>,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration at {}", self.running().version)
+    }
 }
 
 /// The one who grants them.

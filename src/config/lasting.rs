@@ -16,7 +16,6 @@ pub(super) fn keep(settings: &mut Settings, running: &Settings) -> Vec<String> {
     settings.affinity = running.affinity.clone();
     settings.pool.prefix_affinity = running.pool.prefix_affinity;
     settings.log.format = running.log.format;
-    settings.monitoring.profile_cpu_percent = running.monitoring.profile_cpu_percent;
     let taken = flat(settings);
     let differs = |(field, value): (String, Value)| (taken.get(&field) != Some(&value)).then_some(field);
     flat(&asked).into_iter().filter_map(differs).collect()

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
 use crate::record::Record;
-use crate::telemetry::{AttemptSeen, Filter, Telemetry};
+use crate::telemetry::{AttemptSeen, Telemetry};
 use crate::verdict::Verdict;
 
 fn call(telemetry: &Telemetry, now: Instant) -> Arc<Record> {
