@@ -68,10 +68,11 @@ fn call(telemetry: &Arc<Telemetry>, headers: &HeaderMap, attempts: usize) {
     record.model("gemini-2.5-flash");
     record.client(&client);
     for n in 1..=attempts.max(1) {
-        record.attempt(&key);
+        record.attempt(&key, now);
         std::hint::black_box(record.trace().map(|trace| trace.traceparent(&key)));
         let verdict = if n < attempts { Verdict::Overloaded } else { Verdict::Success };
-        telemetry.attempt(AttemptSeen { record: &record, key: &key, verdict, status: Some(200), message: "" });
+        let seen = AttemptSeen { record: &record, key: &key, verdict, status: Some(200), message: "", now };
+        telemetry.attempt(seen);
     }
     record.head(200, false);
     record.chunk(1500, now + Duration::from_micros(340));

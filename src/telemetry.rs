@@ -1,5 +1,6 @@
 //! What operators see of the calls: metrics, the last minutes' percentiles, who is served now, what failed lately.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -7,11 +8,14 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::record::{Ended, Hedged, Record, Trace, TryOver};
+use crate::record::{Hedged, Record, Trace, TryOver};
+use crate::usage::Usage;
 use crate::verdict::Verdict;
 
+use self::columns::Gauges;
 use self::desk::Desk;
 use self::errors::{Failures, cut};
+use self::history::History;
 use self::live::Live;
 use self::meters::Meters;
 use self::shard::Sharded;
@@ -19,28 +23,34 @@ use self::traces::Traces;
 use self::wall::Wall;
 use self::windows::{Ring, SLICE};
 
-pub use self::errors::Failure;
+pub use self::columns::Points;
+pub use self::errors::{ErrorSeries, Failure};
 pub use self::filter::{Filter, statuses};
+pub use self::history::{Memory, Series, Span};
 pub use self::request::{Recent, Request};
 pub use self::summary::{AttemptCount, Counts, ModelSummary};
+pub use self::waste::Waste;
 pub use self::windows::{Performance, Quantiles};
 
 mod shard;
 mod live;
 mod windows;
+mod columns;
+mod history;
 mod errors;
-pub mod traces;
 mod wall;
 mod shelf;
 mod filter;
 mod request;
+pub mod traces;
 mod tally;
 mod meters;
+mod waste;
 mod desk;
 mod summary;
 pub mod log;
-pub mod process;
 pub mod profile;
+pub mod process;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +65,7 @@ pub struct Telemetry {
     desks: Sharded<Desk>,
     ring: Ring,
     failures: Failures,
+    history: History,
     traces: Option<Traces>,
 }
 
@@ -94,6 +105,7 @@ impl Telemetry {
             meters,
             ring: Ring::default(),
             failures: Failures::default(),
+            history: History::default(),
             traces,
         })
     }
@@ -136,9 +148,6 @@ impl Telemetry {
         let AttemptSeen { record, key, verdict, status, message, now } = seen;
         let fallback = record.fallback();
         let model = fallback.as_deref().or(record.model_asked());
-        if let Some(trace) = record.trace() {
-            trace.ended(key, Ended { at: now, verdict, status });
-        }
         self.desks.mine().1.attempt(key, model, verdict, &self.meters);
         let message: Option<Arc<str>> = verdict.is_failure().then(|| cut(message).into());
         let fate = record.attempt_over(&TryOver { key, verdict, status, message: message.as_ref() }, now);
@@ -153,7 +162,7 @@ impl Telemetry {
                 message,
                 did: None,
             };
-            self.failures.push(failure, fate);
+            self.failures.push(failure, verdict, fate);
         }
     }
 
@@ -164,7 +173,11 @@ impl Telemetry {
 
     /// To be called every five seconds or so: without it the histograms grow without end.
     pub fn upkeep(&self) {
-        self.wall.look(Instant::now(), clock());
+        let (now, wall) = (Instant::now(), clock());
+        self.wall.look(now, wall);
+        self.history.see(Gauges { in_flight: self.in_flight(), streams: self.streams_open() });
+        self.note_history(now);
+        self.failures.refused(&self.refusals(), wall);
         self.flush();
         self.meters.upkeep();
     }
@@ -177,15 +190,49 @@ impl Telemetry {
 
     /// How the calls did that ended within the last `span`, at most five minutes, in steps of ten seconds.
     pub fn performance(&self, span: Duration, now: Instant) -> Performance {
-        let slice = self.slice(now);
-        for mut desk in self.desks.all() {
-            self.seal(&mut desk, slice);
-        }
+        let slice = self.seal_all(now);
         let up = now.saturating_duration_since(self.started);
         let slices = (span.as_secs() / SLICE.as_secs()).max(1);
         let from = (slice + 1).saturating_sub(slices);
         let covered = up.saturating_sub(SLICE * u32::try_from(from).unwrap_or(u32::MAX));
         Performance::of(&self.ring.sum(from, slice), covered)
+    }
+
+    /// What was counted in each step of the last hour or day, as far as the steps are over.
+    pub fn series(&self, span: Span, now: Instant) -> Series {
+        self.note_history(now);
+        self.history.series(span, self.wall.at(now))
+    }
+
+    /// What the next run should know of the last day.
+    pub fn history_memory(&self) -> Memory {
+        self.history.memory()
+    }
+
+    /// Goes on from what an earlier run left.
+    pub fn recall_history(&self, memory: &Memory) {
+        self.history.recall(memory, clock());
+    }
+
+    /// Failed attempts and refusals by minute of the last hour.
+    pub fn error_series(&self) -> ErrorSeries {
+        let wall = clock();
+        self.failures.refused(&self.refusals(), wall);
+        self.failures.series(wall)
+    }
+
+    /// What came to nothing since the start. Looks at no key and no model.
+    pub fn waste(&self) -> Waste {
+        Waste::sum(self.desks.all().map(|desk| desk.waste))
+    }
+
+    /// Tokens of all models since the start. Looks at no key.
+    pub fn tokens(&self) -> Usage {
+        let mut sum = Usage::default();
+        for desk in self.desks.all() {
+            desk.models.iter().for_each(|model| sum += model.usage());
+        }
+        sum
     }
 
     /// What was counted since the start.
@@ -196,11 +243,6 @@ impl Telemetry {
     /// Up to `limit` of the last failed attempts, the newest first.
     pub fn failures(&self, limit: usize) -> Vec<Failure> {
         self.failures.last(limit)
-    }
-
-    /// The label of a model: once it answered, or at once where something else than a client's word says that it `exists`.
-    pub fn model_label(&self, name: &str, exists: bool) -> Option<Arc<str>> {
-        if exists { self.meters.admit_model(name) } else { self.meters.model(name) }
     }
 
     /// The calls that run now, the oldest first.
@@ -240,6 +282,11 @@ impl Telemetry {
         let found = self.live.list(|record| record.id_text() == id);
         found.iter().for_each(|record| record.cancel());
         !found.is_empty()
+    }
+
+    /// The label of a model: once it answered, or at once where something else than a client's word says that it `exists`.
+    pub fn model_label(&self, name: &str, exists: bool) -> Option<Arc<str>> {
+        if exists { self.meters.admit_model(name) } else { self.meters.model(name) }
     }
 
     /// The streams that are open now, the oldest first.
@@ -297,6 +344,33 @@ impl Telemetry {
     /// The number of the slice of time that runs at `now`.
     fn slice(&self, now: Instant) -> u64 {
         self.uptime(now).as_secs() / SLICE.as_secs()
+    }
+
+    /// Refusals by reason since the start.
+    fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        let mut sum = BTreeMap::new();
+        for desk in self.desks.all() {
+            desk.refusals.iter().for_each(|tally| *sum.entry(tally.name).or_default() += tally.count);
+        }
+        sum
+    }
+
+    /// Takes the slices that are over into the history.
+    fn note_history(&self, now: Instant) {
+        let began = |slice: u64| {
+            let since = SLICE.saturating_mul(u32::try_from(slice).unwrap_or(u32::MAX));
+            self.wall.at(self.started + since)
+        };
+        self.history.take(&self.ring, self.seal_all(now), began);
+    }
+
+    /// Moves what all desks counted to the ring; the number of the slice that runs.
+    fn seal_all(&self, now: Instant) -> u64 {
+        let slice = self.slice(now);
+        for mut desk in self.desks.all() {
+            self.seal(&mut desk, slice);
+        }
+        slice
     }
 
     /// Moves what a desk counted in its slice to the ring, and lets it count in slice number `next`.

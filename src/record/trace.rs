@@ -104,6 +104,11 @@ impl Trace {
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
+    /// What it takes of memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.attempts().capacity() * size_of::<Traced>()
+    }
+
     /// The attempts, in the order in which they began.
     pub fn attempts(&self) -> MutexGuard<'_, Vec<Traced>> {
         // Nothing in there can be half written.

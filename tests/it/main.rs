@@ -50,6 +50,7 @@ mod reload;
 mod retry;
 mod shares;
 mod sight;
+mod sight_ends;
 mod sharing;
 mod signatures;
 mod status;
