@@ -29,7 +29,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// Everything that can be set. The keys of `[[keys]]` stand in it as written; [`Key`] is one made usable.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Everything kept on disk. Default `./data`.
@@ -192,7 +192,7 @@ section! {
 }
 
 /// `[clients]`: how much each client may ask; `[clients.NAME]` for one by its id.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Clients {
     /// Requests a minute for each client; 0 is no limit (`RATE_LIMIT_PER_MINUTE`).

@@ -176,6 +176,11 @@ impl Telemetry {
         self.failures.last(limit)
     }
 
+    /// The label of a model: once it answered, or at once where something else than a client's word says that it `exists`.
+    pub fn model_label(&self, name: &str, exists: bool) -> Option<Arc<str>> {
+        if exists { self.meters.admit_model(name) } else { self.meters.model(name) }
+    }
+
     /// The streams that are open now, the oldest first.
     pub fn streams(&self) -> Vec<Arc<Record>> {
         let mut streams = self.live.list(Record::streaming);

@@ -79,8 +79,8 @@ pub(super) async fn connect_by_token(
 ) -> Result<Connected, Error> {
     // By the way out of the key that made it.
     let owner = Resource::of_value(token.expose()).and_then(|token| means.lease.eyes.affinity.owner(&token));
-    let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key as usize)).cloned();
-    let egress = key.as_ref().map_or(0, |key| key.egress);
+    let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key)).cloned();
+    let egress = key.as_ref().map_or(0, |key| key.egress());
     let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None, key: TOKEN.into() };
     call.record.attempt(&target.key);
     let began = Instant::now();
@@ -113,7 +113,7 @@ async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &M
     let key = lease.key();
     let credential = Some(key.credential(Form::ApiKey));
     let target =
-        Target { path: call.endpoint.target.clone(), egress: key.egress, credential, key: Arc::clone(&key.id) };
+        Target { path: call.endpoint.target.clone(), egress: key.egress(), credential, key: Arc::clone(&key.id) };
     let opened = begin(means, call, target, handshake, setup).await;
     call.record.add_upstream(began.elapsed());
     match opened {

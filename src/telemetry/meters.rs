@@ -19,6 +19,9 @@ const MODEL_BYTES_MAX: usize = 96;
 /// Series of attempts: key, model and verdict.
 const ATTEMPT_SERIES_MAX: usize = 20_000;
 
+/// Refusals that are there from the start, at 0: what alarms watch must not appear as 1 out of nothing.
+const WATCHED: [&str; 4] = ["exhausted", "no_usable_key", "line_full", "busy"];
+
 /// Seconds; language models answer within minutes.
 const LATENCY_BUCKETS: [f64; 16] =
     [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0];
@@ -88,7 +91,9 @@ impl Meters {
             recorder.describe_histogram(name.into(), None, help.into());
         }
         let handle = recorder.handle();
-        Self { recorder, handle, models: RwLock::default(), attempts: Mutex::default() }
+        let meters = Self { recorder, handle, models: RwLock::default(), attempts: Mutex::default() };
+        WATCHED.iter().for_each(|reason| meters.refusals(reason).increment(0));
+        meters
     }
 
     /// All of it in Prometheus' text form.
