@@ -36,12 +36,15 @@ export function page(stage, guarded) {
     const began = Date.now();
     const page = await stage.page();
     await page.waitForSelector('[data-test=out]');
+    const took = Date.now() - began;
     const out = await text(page, '[data-test=out]');
-    check(Date.now() - began < 5000 * 3, 'it took too long');
+    check(took < 15_000, 'it took too long');
     check(/4 of 12 keys are out/.test(await text(page, '[data-test=verdict]')), 'the verdict');
     check(/key #2/.test(out) && /day's quota is spent/.test(out) && /in 5 h/.test(out), `which, why and until when: ${out}`);
     check(/not by itself/.test(out), 'what does not come back by itself');
+    const own = await page.evaluate(() => performance.getEntriesByType('paint').find((one) => one.name === 'first-contentful-paint')?.startTime);
     await page.done();
+    return `first paint after ${own?.toFixed(0)} ms, the verdict within ${took} ms of a new browser page`;
   });
 
   test('every state of the pool has its verdict', async () => {
@@ -184,7 +187,7 @@ export function page(stage, guarded) {
       const times = [];
       let last = performance.now();
       for (let n = 0; n < 60; n += 1) {
-        scrollBy(0, 900);
+        scrollBy(0, 120);
         await new Promise(requestAnimationFrame);
         times.push(performance.now() - last);
         last = performance.now();

@@ -1,5 +1,5 @@
 // What can be said of the source and of what was built, without a browser.
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
@@ -36,8 +36,8 @@ export function source() {
 
   test('every reason and verdict of the gateway has its words', () => {
     const [en] = languages();
-    const codes = (path) => [...readFileSync(join(ROOT, '..', path), 'utf8').matchAll(/Self::\w+ => "(\w+)"/g)].map(([, code]) => code);
-    for (const [group, path] of [['reason', 'src/pool/reason.rs'], ['verdict', 'src/verdict.rs']]) {
+    const codes = (path) => [...readFileSync(join(ROOT, '..', path), 'utf8').matchAll(/Self::\w+ (?: \{[^}]*\}|\(_?\))? => "(\w+)"/g)].map(([, code]) => code);
+    for (const [group, path] of [['reason', 'src/pool/reason.rs'], ['verdict', 'src/verdict.rs'], ['refusal', 'src/error.rs'], ['did', 'src/record/did.rs']].filter(([, path]) => existsSync(join(ROOT, '..', path)))) {
       const missing = codes(path).filter((code) => !(`${group}.${code}` in en));
       same(missing, [], `codes of ${path} without words`);
     }
