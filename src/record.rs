@@ -13,10 +13,12 @@ use crate::usage::Usage;
 pub use self::hedged::Hedged;
 pub use self::outcome::Outcome;
 pub use self::remembered::Remembered;
+pub use self::trace::{Ended, Parent, TRACEPARENT, TRACESTATE, Trace, Traced};
 
 mod hedged;
 mod outcome;
 mod remembered;
+mod trace;
 
 /// One call, written by the layers it passes and read by whoever watches. Every setter may be called from any thread.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Record {
     chunks: AtomicU64,
     seat: OnceLock<(usize, usize)>,
     remembered: OnceLock<Remembered>,
+    /// Of a call that is traced.
+    trace: Option<Box<Trace>>,
 }
 
 /// What is written a few times a call and is no number.
@@ -79,7 +83,13 @@ impl Record {
             chunks: AtomicU64::new(0),
             seat: OnceLock::new(),
             remembered: OnceLock::new(),
+            trace: None,
         }
+    }
+
+    /// The same, traced.
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Self { trace: trace.map(Box::new), ..self }
     }
 
     /// What the call asks for. The first parse stands.
@@ -112,11 +122,17 @@ impl Record {
     pub fn attempt(&self, key: &Arc<str>) {
         self.attempts.fetch_add(1, Relaxed);
         self.rare().key = Some(Arc::clone(key));
+        if let Some(trace) = &self.trace {
+            trace.began(key, self.fallback(), Instant::now());
+        }
     }
 
     /// Of several attempts under way, that on the key with this id served.
     pub fn served_by(&self, key: &Arc<str>) {
         self.rare().key = Some(Arc::clone(key));
+        if let Some(trace) = &self.trace {
+            trace.served(key, Instant::now());
+        }
     }
 
     /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed.
@@ -182,6 +198,11 @@ impl Record {
         let mut rare = self.rare();
         rare.outcome.get_or_insert(Outcome::of_status(self.status()));
         !self.closed.swap(true, Relaxed)
+    }
+
+    /// Where its trace is written, of a call that is traced.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// The call's id, as the client sees it.
@@ -281,6 +302,11 @@ impl Record {
     pub fn overhead(&self) -> Option<Duration> {
         let others = Duration::from_micros(self.upstream.load(Relaxed) + self.waited.load(Relaxed));
         self.time_to_first_byte().map(|total| total.saturating_sub(others))
+    }
+
+    /// Time spent waiting that was not geminate's own work.
+    pub fn waited(&self) -> Duration {
+        Duration::from_micros(self.waited.load(Relaxed))
     }
 
     /// Where the answer comes from; `None` of a call that nobody looked up.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::record::{Hedged, Outcome, Record};
+use crate::record::{Ended, Hedged, Outcome, Record, Trace};
 use crate::verdict::Verdict;
 
 use self::desk::Desk;
@@ -14,6 +15,7 @@ use self::errors::{Failures, cut};
 use self::live::Live;
 use self::meters::Meters;
 use self::shard::Sharded;
+use self::traces::Traces;
 use self::windows::{Ring, SLICE};
 
 pub use self::errors::Failure;
@@ -24,6 +26,7 @@ mod shard;
 mod live;
 mod windows;
 mod errors;
+pub mod traces;
 mod tally;
 mod meters;
 mod desk;
@@ -41,6 +44,7 @@ pub struct Telemetry {
     desks: Sharded<Desk>,
     ring: Ring,
     failures: Failures,
+    traces: Option<Traces>,
 }
 
 /// An attempt at the upstream that is over.
@@ -59,8 +63,13 @@ pub struct AttemptSeen<'a> {
 }
 
 impl Telemetry {
-    /// Begins to count at `now`.
+    /// Begins to count at `now`, and sends no traces.
     pub fn new(now: Instant) -> Arc<Self> {
+        Self::tracing(now, None)
+    }
+
+    /// Begins to count at `now`.
+    pub fn tracing(now: Instant, traces: Option<Traces>) -> Arc<Self> {
         let meters = Meters::new();
         Arc::new(Self {
             started: now,
@@ -70,7 +79,13 @@ impl Telemetry {
             meters,
             ring: Ring::default(),
             failures: Failures::default(),
+            traces,
         })
+    }
+
+    /// The trace of a call whose request has these headers; `None`: it is not traced.
+    pub fn trace(&self, headers: &HeaderMap) -> Option<Trace> {
+        self.traces.as_ref()?.begin(headers)
     }
 
     /// A call begins: from here to [`Telemetry::finish`] it is listed among the live ones.
@@ -95,12 +110,18 @@ impl Telemetry {
         desk.finish(record, outcome, now, &self.meters);
         drop(desk);
         log::call(record, outcome, now);
+        if let (Some(traces), Some(trace)) = (&self.traces, record.trace()) {
+            traces.finish(record, trace, outcome, now);
+        }
     }
 
     /// An attempt is over: counts it, and keeps it among the last errors when it failed.
     pub fn attempt(&self, seen: AttemptSeen<'_>) {
         let fallback = seen.record.fallback();
         let model = fallback.as_deref().or(seen.record.model_asked());
+        if let Some(trace) = seen.record.trace() {
+            trace.ended(seen.key, Ended { at: Instant::now(), verdict: seen.verdict, status: seen.status });
+        }
         self.desks.mine().1.attempt(seen.key, model, seen.verdict, &self.meters);
         if seen.verdict.is_failure() {
             self.failures.push(Failure {
@@ -155,6 +176,11 @@ impl Telemetry {
         self.failures.last(limit)
     }
 
+    /// The label of a model: once it answered, or at once where something else than a client's word says that it `exists`.
+    pub fn model_label(&self, name: &str, exists: bool) -> Option<Arc<str>> {
+        if exists { self.meters.admit_model(name) } else { self.meters.model(name) }
+    }
+
     /// The streams that are open now, the oldest first.
     pub fn streams(&self) -> Vec<Arc<Record>> {
         let mut streams = self.live.list(Record::streaming);
@@ -185,6 +211,9 @@ impl Telemetry {
     /// Tells the metrics what the desks have counted.
     fn flush(&self) {
         self.desks.all().for_each(|mut desk| desk.flush());
+        if let Some(traces) = &self.traces {
+            self.meters.spans(traces.spans());
+        }
     }
 
     /// The number of the slice of time that runs at `now`.
