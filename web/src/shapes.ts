@@ -166,7 +166,9 @@ export interface Settings {
   toml: string;
   effective: unknown;
   environment: { field: string; variable: string }[];
+  /** Fields whose new value waits for the next start. */
   needs_restart: string[];
+  warnings?: string[];
 }
 
 export interface Past {
