@@ -23,6 +23,11 @@ function withField(toml, section, field, value) {
 
 export function gateway(stage) {
   const noMock = 'skipped: no --mock';
+  /** A request through the playground, its first attempt made to stumble where there is a mock. */
+  const asked = async () => {
+    if (stage.mock) await stage.script(`model=${MODEL} fault=overloaded times=1`);
+    same((await stage.api('POST', 'api/playground', { model: MODEL, prompt: 'Say something.' })).status, 200, 'the playground');
+  };
 
   test('a wrong token is refused and the right one opens the page', async () => {
     if (!stage.token) return 'skipped: no token is asked for';
@@ -125,6 +130,7 @@ export function gateway(stage) {
   });
 
   test('one request is found by its filter and told as a timeline', async () => {
+    await asked();
     const page = await stage.page({ path: 'requests?client=dashboard' });
     await page.waitForSelector('[data-test=requests] .rows-body .row');
     for (const client of await page.locator('[data-test=requests] .rows-body .client').allInnerTexts()) same(client, 'dashboard', 'the client');
@@ -173,6 +179,7 @@ export function gateway(stage) {
 
   test('the errors are counted and the last ones told', async () => {
     if (!stage.mock) return noMock;
+    await asked();
     const page = await stage.page({ path: 'errors' });
     await page.waitForSelector('[data-test=failures] li');
     check(/overloaded/.test(await text(page, 'main')), 'the class is named');

@@ -5,6 +5,7 @@ import { start } from '../dev/fake.mjs';
 import { source } from './source.mjs';
 import { gateway } from './gateway.mjs';
 import { page } from './page.mjs';
+import { closeParts, parts } from './parts.mjs';
 import { run, Stage } from './stage.mjs';
 
 const given = (name) => (process.argv.includes(`--${name}`) ? process.argv[process.argv.indexOf(`--${name}`) + 1] : '');
@@ -18,7 +19,9 @@ if (given('base')) {
   await stage.close();
 } else {
   source();
+  parts();
   results.push(await run('source', only));
+  await closeParts();
   const open = await start({ state: 'trouble' });
   const locked = await start({ state: 'well', token: 'fake-admin-token' });
   const stage = new Stage(open.base, { mock: open.base });
