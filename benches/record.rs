@@ -36,10 +36,11 @@ fn calls(telemetry: &Arc<Telemetry>) {
         let record = telemetry.open(Record::new(id.clone(), Method::POST, now));
         record.model("gemini-2.5-flash");
         record.client(&client);
-        record.attempt(&key);
+        record.attempt(&key, now);
         record.add_upstream(Duration::from_micros(300));
         let (verdict, status) = (Verdict::Success, Some(200));
-        telemetry.attempt(AttemptSeen { record: &record, key: &key, verdict, status, message: "" });
+        let done = now + Duration::from_micros(349);
+        telemetry.attempt(AttemptSeen { record: &record, key: &key, verdict, status, message: "", now: done });
         record.head(200, false);
         record.chunk(1500, now + Duration::from_micros(340));
         record.usage(Usage { prompt_tokens: 100, answer_tokens: 20, ..Usage::default() });

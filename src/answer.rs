@@ -96,6 +96,8 @@ const fn openai_kind(status: StatusCode) -> &'static str {
         401 => "authentication_error",
         404 => "not_found_error",
         429 => "rate_limit_error",
+        // The request was in order.
+        499 => "server_error",
         400..=499 => "invalid_request_error",
         _ => "server_error",
     }
@@ -131,6 +133,7 @@ fn interactions(error: &Error) -> Value {
         (_, 404) => "not_found",
         (_, 408 | 504) => "deadline_exceeded",
         (_, 429) => "rate_limit_exceeded",
+        (_, 499) => "cancelled",
         (_, 501) => "unimplemented",
         (_, 502 | 503) => "service_unavailable",
         (_, 400..=499) => "invalid_request",
@@ -148,6 +151,7 @@ const fn google_status(status: StatusCode) -> &'static str {
         408 | 504 => "DEADLINE_EXCEEDED",
         400 | 413 | 414 | 426 | 431 => "INVALID_ARGUMENT",
         429 => "RESOURCE_EXHAUSTED",
+        499 => "CANCELLED",
         501 => "UNIMPLEMENTED",
         502 | 503 => "UNAVAILABLE",
         _ => "INTERNAL",
@@ -226,6 +230,16 @@ mod tests {
         for error in [out(true), out(false), Error::Busy, Error::Draining] {
             assert!(parsed(Surface::Gemini, &error).0.headers().contains_key(RETRY_AFTER), "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_the_operator_cancelled_is_no_fault_of_the_client_s_and_nothing_to_repeat() {
+        let (answer, json) = parsed(Surface::Gemini, &Error::Cancelled);
+        assert_eq!((answer.status().as_u16(), &json["error"]["status"]), (499, &json!("CANCELLED")));
+        assert!(!answer.headers().contains_key(RETRY_AFTER));
+        let openai = parsed(Surface::OpenAi, &Error::Cancelled).1;
+        assert_eq!((&openai["error"]["type"], &openai["error"]["code"]), (&json!("server_error"), &json!("cancelled")));
+        assert_eq!(parsed(Surface::Interactions, &Error::Cancelled).1["error"]["code"], "cancelled");
     }
 
     #[test]

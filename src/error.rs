@@ -153,10 +153,20 @@ pub enum Error {
     /// A stream broke off after its first bytes.
     #[error("the stream broke off: {0}")]
     StreamBroken(&'static str),
+    /// The operator's word.
+    #[error("the operator cancelled this request")]
+    Cancelled,
     /// A panic of ours.
     #[error("an internal error")]
     Panicked,
 }
+
+/// Google's status for what was cancelled (google.rpc.Code, 2026). Clients repeat a 503, and a 409 as well: what the
+/// operator has just ended would begin again.
+const CANCELLED: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+};
 
 impl Error {
     /// The reason in metrics and logs: one of a fixed set.
@@ -195,6 +205,7 @@ impl Error {
             Self::Edge { .. } => "edge",
             Self::CredentialForm => "credential_form",
             Self::StreamBroken(_) => "stream_broken",
+            Self::Cancelled => "cancelled",
             Self::Panicked => "panicked",
         }
     }
@@ -236,6 +247,7 @@ impl Error {
             | Self::UploadUrl
             | Self::Closed { .. }
             | Self::StreamBroken(_) => StatusCode::BAD_GATEWAY,
+            Self::Cancelled => CANCELLED,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

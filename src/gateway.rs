@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
+use http_body_util::BodyExt;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::BoxError;
 use tower_http::body::UnsyncBoxBody;
@@ -175,7 +176,7 @@ pub fn stack(
     let walk = Arc::new(Walk { path, live, rooms });
     ServiceBuilder::new()
         // Whatever happens below is counted and logged, refusals and panics too.
-        .layer(record::layer(Arc::clone(&shared.eyes.telemetry)))
+        .layer(record::layer(Arc::clone(&shared.eyes.telemetry), cancelled))
         // One request's panic is that request's 500.
         .layer(CatchPanicLayer::custom(panicked))
         // Who asks is known before anything is read of what they ask.
@@ -253,8 +254,9 @@ async fn send<P: Path>(walk: &Walk<P>, call: Call, head: &Parts) -> Result<Respo
     }
 }
 
-/// Streams are told to every proxy on the way as such.
+/// Streams are told to every proxy on the way as such, and may be cancelled.
 fn decorate(mut reply: Response<Relay>) -> Response<Relay> {
+    reply.body_mut().goes_down();
     let headers = reply.headers_mut();
     if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
         headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -277,6 +279,13 @@ fn denied(surface: Surface, denied: Denied) -> Response<Relay> {
         denied => Error::Unauthenticated(denied.to_string()),
     };
     answer::refuse(surface, &error)
+}
+
+/// The answer to a call that the operator ended before it had one.
+fn cancelled(record: &Record) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
+    let mut answer: Response<Relay> = answer::refuse(record.asked().0, &Error::Cancelled);
+    answer.headers_mut().insert(ATTEMPTS, number(record.attempts()));
+    answer.map(|body| UnsyncBoxBody::new(body.map_err(BoxError::from)))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]

@@ -1,7 +1,9 @@
 //! One call while it runs: what is known of it from its arrival to its last byte.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -10,22 +12,34 @@ use tokio::time::Instant;
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::usage::Usage;
 
+use self::cancel::Cancel;
+use self::times::{Times, micros};
+use self::tries::Tries;
+
+pub use self::did::{Did, Fate};
 pub use self::hedged::Hedged;
 pub use self::outcome::Outcome;
 pub use self::remembered::Remembered;
 pub use self::trace::{Ended, Parent, TRACEPARENT, TRACESTATE, Trace, Traced};
+pub use self::tries::{Try, TryOver};
 
 mod hedged;
 mod outcome;
 mod remembered;
+mod did;
+mod tries;
 mod trace;
+mod cancel;
+mod times;
+#[cfg(test)]
+mod tests;
 
 /// One call, written by the layers it passes and read by whoever watches. Every setter may be called from any thread.
 #[derive(Debug)]
 pub struct Record {
     id: HeaderValue,
     method: Method,
-    opened: Instant,
+    times: Times,
     asked: OnceLock<(Surface, Action)>,
     model: OnceLock<Box<str>>,
     client: OnceLock<Arc<str>>,
@@ -33,27 +47,32 @@ pub struct Record {
     attempts: AtomicU32,
     status: AtomicU16,
     streaming: AtomicBool,
-    closed: AtomicBool,
     /// Whether [`Rare::fallback`] is there, so that nobody takes the lock for nothing.
     fell_back: AtomicBool,
-    /// Microseconds after `opened`; 0 is none yet.
-    first_byte: AtomicU64,
-    /// Microseconds after `opened`; 0 is none yet.
-    last_chunk: AtomicU64,
-    upstream: AtomicU64,
-    waited: AtomicU64,
     bytes: AtomicU64,
     chunks: AtomicU64,
     seat: OnceLock<(usize, usize)>,
     remembered: OnceLock<Remembered>,
     /// Of a call that is traced.
     trace: Option<Box<Trace>>,
+    cancel: Cancel,
+}
+
+/// What a record that was just closed says of its call.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it cost.
+    pub usage: Usage,
+    /// What the record takes of memory.
+    pub bytes: usize,
 }
 
 /// What is written a few times a call and is no number.
 #[derive(Debug, Default)]
 struct Rare {
-    key: Option<Arc<str>>,
+    tries: Tries,
     fallback: Option<Arc<str>>,
     usage: Usage,
     outcome: Option<Outcome>,
@@ -65,7 +84,7 @@ impl Record {
         Self {
             id,
             method,
-            opened: now,
+            times: Times::new(now),
             asked: OnceLock::new(),
             model: OnceLock::new(),
             client: OnceLock::new(),
@@ -73,17 +92,13 @@ impl Record {
             attempts: AtomicU32::new(0),
             status: AtomicU16::new(0),
             streaming: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
             fell_back: AtomicBool::new(false),
-            first_byte: AtomicU64::new(0),
-            last_chunk: AtomicU64::new(0),
-            upstream: AtomicU64::new(0),
-            waited: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
             seat: OnceLock::new(),
             remembered: OnceLock::new(),
             trace: None,
+            cancel: Cancel::default(),
         }
     }
 
@@ -109,7 +124,11 @@ impl Record {
 
     /// Another model is asked in the place of the one asked for; `None`: that one again. The last word stands.
     pub fn fall_back(&self, model: Option<&Arc<str>>) {
-        self.rare().fallback = model.cloned();
+        let mut rare = self.rare();
+        if rare.fallback.as_ref() != model {
+            rare.tries.fell_back();
+            rare.fallback = model.cloned();
+        }
         self.fell_back.store(model.is_some(), Relaxed);
     }
 
@@ -119,30 +138,53 @@ impl Record {
     }
 
     /// Another attempt begins, on the key with this id.
-    pub fn attempt(&self, key: &Arc<str>) {
+    pub fn attempt(&self, key: &Arc<str>, now: Instant) {
         self.attempts.fetch_add(1, Relaxed);
-        self.rare().key = Some(Arc::clone(key));
+        let mut rare = self.rare();
+        // What is made for others when this call is over is none of its story.
+        if !self.times.is_closed() {
+            rare.tries.begin(key, self.times.since(now));
+        }
+        drop(rare);
         if let Some(trace) = &self.trace {
-            trace.began(key, self.fallback(), Instant::now());
+            trace.began(key, self.fallback(), now);
         }
     }
 
-    /// Of several attempts under way, that on the key with this id served.
-    pub fn served_by(&self, key: &Arc<str>) {
-        self.rare().key = Some(Arc::clone(key));
+    /// An attempt is over. Where what was done about it will be found, if it failed.
+    pub fn attempt_over(&self, over: &TryOver<'_>, now: Instant) -> Option<Arc<Fate>> {
+        self.rare().tries.end(over, self.times.since(now))
+    }
+
+    /// Of several attempts under way, that on the key with this id served; the others are given up.
+    pub fn served_by(&self, key: &Arc<str>, now: Instant) {
+        self.rare().tries.served(key, self.times.since(now));
         if let Some(trace) = &self.trace {
-            trace.served(key, Instant::now());
+            trace.served(key, now);
         }
+    }
+
+    /// A pause is made before the next attempt.
+    pub fn add_pause(&self, pause: Duration) {
+        self.add_wait(pause);
+        self.rare().tries.paused(micros(pause));
+    }
+
+    /// Time spent waiting in line for a key, for the next attempt.
+    pub fn add_wait_for_key(&self, spent: Duration) {
+        self.add_wait(spent);
+        self.rare().tries.waited(micros(spent));
     }
 
     /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed.
     pub fn add_upstream(&self, spent: Duration) {
-        self.upstream.fetch_add(micros(spent), Relaxed);
+        self.times.add_upstream(spent);
     }
 
-    /// Time spent waiting that is not geminate's own work: for a place, for a key, for the client's body, between attempts.
+    /// Time spent waiting that is not geminate's own work: for a place, for the client's body. Waits for a key and pauses
+    /// between attempts have words of their own.
     pub fn add_wait(&self, spent: Duration) {
-        self.waited.fetch_add(micros(spent), Relaxed);
+        self.times.add_wait(spent);
     }
 
     /// The status that goes to the client, and whether its body arrives piece by piece.
@@ -153,25 +195,21 @@ impl Record {
 
     /// The first byte of the answer is there. The first call stands.
     pub fn first_byte(&self, now: Instant) {
-        let _first_stands = self.first_byte.compare_exchange(0, self.since(now), Relaxed, Relaxed);
+        self.times.first_byte(now);
     }
 
     /// `len` bytes of the answer's body go to the client.
     pub fn chunk(&self, len: usize, now: Instant) {
-        let at = self.since(now);
-        if self.first_byte.load(Relaxed) == 0 {
-            self.first_byte.store(at, Relaxed);
-        }
+        self.times.chunk(now);
         self.bytes.fetch_add(len as u64, Relaxed);
         self.chunks.fetch_add(1, Relaxed);
-        self.last_chunk.store(at, Relaxed);
     }
 
     /// What the answer has cost so far. Google's counts are cumulative: the last one stands, until the record is closed.
     pub fn usage(&self, usage: Usage) {
         let mut rare = self.rare();
         // Under the lock that closes it: what stands after the close is what was counted.
-        if !self.closed.load(Relaxed) {
+        if !self.times.is_closed() {
             rare.usage = usage;
         }
     }
@@ -183,7 +221,7 @@ impl Record {
 
     /// How the call ended. The last word stands, until the record is closed.
     pub fn outcome(&self, outcome: Outcome) {
-        if !self.closed.load(Relaxed) {
+        if !self.times.is_closed() {
             self.rare().outcome = Some(outcome);
         }
     }
@@ -193,11 +231,37 @@ impl Record {
         self.rare().outcome.get_or_insert(outcome);
     }
 
-    /// Ends the record and says whether this call was the one that did. Afterwards its outcome is known.
-    pub fn close(&self) -> bool {
+    /// Ends the record; `None` if it was closed before.
+    pub fn close(&self, now: Instant) -> Option<Closed> {
         let mut rare = self.rare();
-        rare.outcome.get_or_insert(Outcome::of_status(self.status()));
-        !self.closed.swap(true, Relaxed)
+        let at = self.times.close(now)?;
+        let outcome = *rare.outcome.get_or_insert(Outcome::of_status(self.status()));
+        rare.tries.close(outcome, at);
+        let (usage, of_tries) = (rare.usage, rare.tries.bytes());
+        drop(rare);
+        self.cancel.forget();
+        let texts = self.id.len() + self.model_asked().map_or(0, str::len);
+        Some(Closed { outcome, usage, bytes: size_of::<Self>() + texts + of_tries })
+    }
+
+    /// The operator wants the call to end: whoever serves it is told.
+    pub fn cancel(&self) {
+        self.cancel.ask();
+    }
+
+    /// Whether the operator wants the call to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_asked()
+    }
+
+    /// The same; if not yet, the task is woken when it is wanted. Of several tasks the last one is.
+    pub fn poll_cancelled(&self, cx: &Context<'_>) -> bool {
+        self.cancel.poll(cx)
+    }
+
+    /// Ends when the operator wants the call to end.
+    pub async fn cancelled(&self) {
+        poll_fn(|cx| if self.poll_cancelled(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Where its trace is written, of a call that is traced.
@@ -222,7 +286,7 @@ impl Record {
 
     /// When the request's head was read.
     pub fn opened(&self) -> Instant {
-        self.opened
+        self.times.opened
     }
 
     /// Surface and operation; Gemini's "other" for a target that did not parse.
@@ -247,7 +311,17 @@ impl Record {
 
     /// The id of the key of the last attempt, or of the one that served.
     pub fn key(&self) -> Option<Arc<str>> {
-        self.rare().key.clone()
+        self.rare().tries.key().cloned()
+    }
+
+    /// Whether an attempt was made with the key with this id.
+    pub fn asked_key(&self, id: &str) -> bool {
+        self.rare().tries.any_with(id)
+    }
+
+    /// The attempts, in order; of very many the first ones and the last one.
+    pub fn tries(&self) -> Vec<Try> {
+        self.rare().tries.shown()
     }
 
     /// Attempts begun.
@@ -287,26 +361,33 @@ impl Record {
 
     /// Time from arrival to the answer's first byte.
     pub fn time_to_first_byte(&self) -> Option<Duration> {
-        match self.first_byte.load(Relaxed) {
-            0 => None,
-            at => Some(Duration::from_micros(at)),
-        }
+        self.times.to_first_byte()
+    }
+
+    /// Time from arrival to the end, once it is over.
+    pub fn total(&self) -> Option<Duration> {
+        self.times.to_end()
+    }
+
+    /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed.
+    pub fn upstream(&self) -> Duration {
+        self.times.upstream()
+    }
+
+    /// Time spent waiting that is not geminate's own work: for a place, a key, the client's body, and between attempts.
+    pub fn waited(&self) -> Duration {
+        self.times.waited()
     }
 
     /// Time since the last piece of the answer, or since arrival when there was none.
     pub fn idle(&self, now: Instant) -> Duration {
-        Duration::from_micros(self.since(now).saturating_sub(self.last_chunk.load(Relaxed)))
+        self.times.idle(now)
     }
 
     /// Geminate's own share of the time to the first byte: without the upstream's and without waits. `None` before it.
     pub fn overhead(&self) -> Option<Duration> {
-        let others = Duration::from_micros(self.upstream.load(Relaxed) + self.waited.load(Relaxed));
+        let others = self.upstream() + self.waited();
         self.time_to_first_byte().map(|total| total.saturating_sub(others))
-    }
-
-    /// Time spent waiting that was not geminate's own work.
-    pub fn waited(&self) -> Duration {
-        Duration::from_micros(self.waited.load(Relaxed))
     }
 
     /// Where the answer comes from; `None` of a call that nobody looked up.
@@ -324,72 +405,8 @@ impl Record {
         let _first_stands = self.seat.set((shard, place));
     }
 
-    /// Microseconds since arrival, never 0.
-    fn since(&self, now: Instant) -> u64 {
-        micros(now.saturating_duration_since(self.opened)).max(1)
-    }
-
     fn rare(&self) -> MutexGuard<'_, Rare> {
         // Nothing in there can be half written.
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn micros(spent: Duration) -> u64 {
-    u64::try_from(spent.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(now: Instant) -> Record {
-        Record::new(HeaderValue::from_static("r1"), Method::POST, now)
-    }
-
-    #[test]
-    fn overhead_is_the_time_that_nobody_else_took() {
-        let start = Instant::now();
-        let record = record(start);
-        assert_eq!(record.overhead(), None);
-        record.add_wait(Duration::from_millis(30));
-        record.add_upstream(Duration::from_millis(60));
-        record.chunk(10, start + Duration::from_millis(91));
-        record.chunk(10, start + Duration::from_millis(500));
-        assert_eq!(record.overhead(), Some(Duration::from_millis(1)));
-        assert_eq!(record.time_to_first_byte(), Some(Duration::from_millis(91)));
-        assert_eq!(record.idle(start + Duration::from_millis(700)), Duration::from_millis(200));
-        assert_eq!((record.bytes(), record.chunks()), (20, 2));
-    }
-
-    #[test]
-    fn a_closed_record_keeps_its_outcome() {
-        let record = record(Instant::now());
-        record.head(200, true);
-        record.outcome(Outcome::StreamBroken);
-        record.outcome_unless_known(Outcome::ClientGone);
-        assert!(record.close());
-        record.outcome(Outcome::Ok);
-        assert!(!record.close());
-        assert_eq!(record.ended(), Some(Outcome::StreamBroken));
-    }
-
-    #[test]
-    fn what_is_told_after_the_close_is_not_counted() {
-        let record = record(Instant::now());
-        record.usage(Usage { prompt_tokens: 7, ..Usage::default() });
-        assert!(record.close());
-        record.usage(Usage { prompt_tokens: 9, ..Usage::default() });
-        assert_eq!(record.used().prompt_tokens, 7);
-    }
-
-    #[test]
-    fn an_outcome_nobody_named_follows_the_status() {
-        for (status, outcome) in [(200, Outcome::Ok), (404, Outcome::CallerError), (502, Outcome::UpstreamError)] {
-            let record = record(Instant::now());
-            record.head(status, false);
-            record.close();
-            assert_eq!(record.ended(), Some(outcome));
-        }
     }
 }

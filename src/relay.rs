@@ -28,6 +28,8 @@ pub struct Relay {
     held: VecDeque<Bytes>,
     upstream: Option<reqwest::Body>,
     watch: Option<Box<Watch>>,
+    /// Whether it goes to the client of its call, so that the operator's word ends it.
+    goes_down: bool,
     pace: Option<Pace>,
     place: Option<OwnedSemaphorePermit>,
 }
@@ -68,6 +70,12 @@ impl Relay {
         self.place = Some(place);
     }
 
+    /// It goes to the client of its call now: the operator may end it from here on. An answer that is read on the way may
+    /// be for others too.
+    pub fn goes_down(&mut self) {
+        self.goes_down = true;
+    }
+
     /// Puts chunks back that were taken before the end: they go out again, before the rest.
     pub fn put_back(&mut self, chunks: VecDeque<Bytes>) {
         self.passed = chunks;
@@ -89,6 +97,15 @@ impl Relay {
                 Some(Err(error)) => return Poll::Ready(Some(Err(crate::upstream::causes(&error)))),
                 None => return Poll::Ready(None),
             }
+        }
+    }
+
+    /// Whether the operator ends it now; what was read already goes out before.
+    fn is_cancelled(&self, cx: Option<&Context<'_>>) -> bool {
+        let Some(watch) = self.watch.as_ref().filter(|_| self.goes_down && self.held.is_empty()) else { return false };
+        match cx {
+            Some(cx) => watch.record.poll_cancelled(cx),
+            None => watch.record.is_cancelled(),
         }
     }
 
@@ -133,8 +150,14 @@ impl Body for Relay {
         if let Some(chunk) = this.passed.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
+        if this.is_cancelled(None) {
+            return this.end(&Ending::Cancelled);
+        }
         loop {
             let Poll::Ready(next) = this.next_chunk(cx) else {
+                if this.is_cancelled(Some(cx)) {
+                    return this.end(&Ending::Cancelled);
+                }
                 let waited = this.pace.as_mut().map_or(Poll::Pending, |pace| pace.poll_wait(cx));
                 match ready!(waited) {
                     Wait::Idle => return this.end(&Ending::Idle),

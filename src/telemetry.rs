@@ -1,13 +1,13 @@
 //! What operators see of the calls: metrics, the last minutes' percentiles, who is served now, what failed lately.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::record::{Ended, Hedged, Outcome, Record, Trace};
+use crate::record::{Ended, Hedged, Record, Trace, TryOver};
 use crate::verdict::Verdict;
 
 use self::desk::Desk;
@@ -16,9 +16,12 @@ use self::live::Live;
 use self::meters::Meters;
 use self::shard::Sharded;
 use self::traces::Traces;
+use self::wall::Wall;
 use self::windows::{Ring, SLICE};
 
 pub use self::errors::Failure;
+pub use self::filter::{Filter, statuses};
+pub use self::request::{Recent, Request};
 pub use self::summary::{AttemptCount, Counts, ModelSummary};
 pub use self::windows::{Performance, Quantiles};
 
@@ -27,18 +30,26 @@ mod live;
 mod windows;
 mod errors;
 pub mod traces;
+mod wall;
+mod shelf;
+mod filter;
+mod request;
 mod tally;
 mod meters;
 mod desk;
 mod summary;
 pub mod log;
 pub mod process;
+pub mod profile;
+#[cfg(test)]
+mod tests;
 
 /// Made once, shared by all. On a call's path it takes locks that no other thread wants, and nothing else.
 #[derive(Debug)]
 pub struct Telemetry {
     started: Instant,
     started_at: Timestamp,
+    wall: Wall,
     meters: Meters,
     live: Live,
     desks: Sharded<Desk>,
@@ -60,6 +71,8 @@ pub struct AttemptSeen<'a> {
     pub status: Option<u16>,
     /// The upstream's words about a failure, already scrubbed.
     pub message: &'a str,
+    /// When it was over.
+    pub now: Instant,
 }
 
 impl Telemetry {
@@ -71,9 +84,11 @@ impl Telemetry {
     /// Begins to count at `now`.
     pub fn tracing(now: Instant, traces: Option<Traces>) -> Arc<Self> {
         let meters = Meters::new();
+        let started_at = clock();
         Arc::new(Self {
             started: now,
-            started_at: clock(),
+            started_at,
+            wall: Wall::new(now, started_at),
             live: Live::new(),
             desks: Sharded::new(|| Desk::new(&meters)),
             meters,
@@ -95,44 +110,50 @@ impl Telemetry {
         record
     }
 
-    /// A call is over: counts it and logs its line. A second time does nothing.
-    pub fn finish(&self, record: &Record, now: Instant) {
-        if !record.close() {
-            return;
-        }
+    /// A call is over: counts it, keeps it among the recent ones and logs its line. A second time does nothing.
+    pub fn finish(&self, record: &Arc<Record>, now: Instant) {
+        let Some(closed) = record.close(now) else { return };
         self.live.leave(record);
-        let outcome = record.ended().unwrap_or(Outcome::ClientGone);
         let slice = self.slice(now);
         let mut desk = self.desks.mine().1;
         if desk.slice.0 != slice {
             self.seal(&mut desk, slice);
         }
-        desk.finish(record, outcome, now, &self.meters);
+        desk.finish(record, closed, now, &self.meters);
+        let room = self.desks.len();
+        let gone = desk.shelf.push(record, closed.bytes, room);
         drop(desk);
-        log::call(record, outcome, now);
+        // The oldest is let go when nobody is kept waiting.
+        drop(gone);
+        log::call(record, closed.outcome, now);
         if let (Some(traces), Some(trace)) = (&self.traces, record.trace()) {
-            traces.finish(record, trace, outcome, now);
+            traces.finish(record, trace, closed.outcome, now);
         }
     }
 
     /// An attempt is over: counts it, and keeps it among the last errors when it failed.
     pub fn attempt(&self, seen: AttemptSeen<'_>) {
-        let fallback = seen.record.fallback();
-        let model = fallback.as_deref().or(seen.record.model_asked());
-        if let Some(trace) = seen.record.trace() {
-            trace.ended(seen.key, Ended { at: Instant::now(), verdict: seen.verdict, status: seen.status });
+        let AttemptSeen { record, key, verdict, status, message, now } = seen;
+        let fallback = record.fallback();
+        let model = fallback.as_deref().or(record.model_asked());
+        if let Some(trace) = record.trace() {
+            trace.ended(key, Ended { at: now, verdict, status });
         }
-        self.desks.mine().1.attempt(seen.key, model, seen.verdict, &self.meters);
-        if seen.verdict.is_failure() {
-            self.failures.push(Failure {
+        self.desks.mine().1.attempt(key, model, verdict, &self.meters);
+        let message: Option<Arc<str>> = verdict.is_failure().then(|| cut(message).into());
+        let fate = record.attempt_over(&TryOver { key, verdict, status, message: message.as_ref() }, now);
+        if let (Some(message), Some(fate)) = (message, fate) {
+            let failure = Failure {
                 at: clock(),
-                request_id: seen.record.id_text().into(),
-                key: Arc::clone(seen.key),
-                model: cut(model.unwrap_or("")),
-                class: seen.verdict.name(),
-                status: seen.status,
-                message: cut(seen.message),
-            });
+                request_id: record.id_text().into(),
+                key: Arc::clone(key),
+                model: cut(model.unwrap_or("")).into(),
+                class: verdict.name(),
+                status,
+                message,
+                did: None,
+            };
+            self.failures.push(failure, fate);
         }
     }
 
@@ -143,6 +164,7 @@ impl Telemetry {
 
     /// To be called every five seconds or so: without it the histograms grow without end.
     pub fn upkeep(&self) {
+        self.wall.look(Instant::now(), clock());
         self.flush();
         self.meters.upkeep();
     }
@@ -181,6 +203,45 @@ impl Telemetry {
         if exists { self.meters.admit_model(name) } else { self.meters.model(name) }
     }
 
+    /// The calls that run now, the oldest first.
+    pub fn calls(&self) -> Vec<Arc<Record>> {
+        let mut calls = self.live.list(|_| true);
+        calls.sort_by_key(|record| record.opened());
+        calls
+    }
+
+    /// The calls that ended lately and that `filter` lets through, the newest first.
+    pub fn recent(&self, filter: &Filter, now: Instant) -> Recent {
+        let mut found = Vec::new();
+        for desk in self.desks.all() {
+            found.extend(desk.shelf.iter().filter(|record| filter.takes(record)).cloned());
+        }
+        let total = found.len();
+        if let Some(before) = filter.before.as_deref() {
+            match (self.record(before), before.parse::<Timestamp>()) {
+                (Some(mark), _) => found.retain(|record| age(record) < age(&mark)),
+                (None, Ok(time)) => found.retain(|record| self.arrived_at(record) < time),
+                (None, Err(_)) => found.clear(),
+            }
+        }
+        found.sort_unstable_by(|one, other| age(other).cmp(&age(one)));
+        let shown = found.iter().take(filter.limit).map(|record| self.shown(record, now));
+        Recent { total, requests: shown.collect() }
+    }
+
+    /// The call with this id: one that runs, or the last that ended lately.
+    pub fn find(&self, id: &str, now: Instant) -> Option<Request> {
+        self.record(id).map(|record| self.shown(&record, now))
+    }
+
+    /// Ends the calls under way that have this id; whether there are any. One that a client gives up or that is answered
+    /// in the same moment may end in that way.
+    pub fn cancel(&self, id: &str) -> bool {
+        let found = self.live.list(|record| record.id_text() == id);
+        found.iter().for_each(|record| record.cancel());
+        !found.is_empty()
+    }
+
     /// The streams that are open now, the oldest first.
     pub fn streams(&self) -> Vec<Arc<Record>> {
         let mut streams = self.live.list(Record::streaming);
@@ -208,6 +269,23 @@ impl Telemetry {
         now.saturating_duration_since(self.started)
     }
 
+    fn record(&self, id: &str) -> Option<Arc<Record>> {
+        let newest = |found: Vec<Arc<Record>>| found.into_iter().max_by_key(|record| record.opened());
+        newest(self.live.list(|record| record.id_text() == id)).or_else(|| {
+            let kept = |desk: MutexGuard<'_, Desk>| desk.shelf.iter().rfind(|record| record.id_text() == id).cloned();
+            newest(self.desks.all().filter_map(kept).collect())
+        })
+    }
+
+    fn shown(&self, record: &Record, now: Instant) -> Request {
+        Request::of(record, self.arrived_at(record), now)
+    }
+
+    /// The time of day at which a call arrived.
+    fn arrived_at(&self, record: &Record) -> Timestamp {
+        self.wall.at(record.opened())
+    }
+
     /// Tells the metrics what the desks have counted.
     fn flush(&self) {
         self.desks.all().for_each(|mut desk| desk.flush());
@@ -232,75 +310,13 @@ impl Telemetry {
     }
 }
 
+/// By which calls are put in order: the later it arrived, the larger.
+fn age(record: &Record) -> (Instant, &str) {
+    (record.opened(), record.id_text())
+}
+
 /// The time of day in whole milliseconds, as reports show it.
 pub fn clock() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
-}
-
-#[cfg(test)]
-mod tests {
-    use http::{HeaderValue, Method};
-
-    use super::*;
-
-    fn call(telemetry: &Telemetry, now: Instant) -> Arc<Record> {
-        let record = telemetry.open(Record::new(HeaderValue::from_static("r1"), Method::POST, now));
-        record.model("gemini-x");
-        record.attempt(&"1".into());
-        record.head(200, false);
-        record
-    }
-
-    #[test]
-    fn performance_forgets_what_is_older_than_its_span() {
-        let start = Instant::now();
-        let telemetry = Telemetry::new(start);
-        for second in 0..120 {
-            let now = start + Duration::from_secs(second);
-            telemetry.finish(&call(&telemetry, now), now + Duration::from_millis(100));
-        }
-        let now = start + Duration::from_mins(2);
-        let minute = telemetry.performance(Duration::from_mins(1), now);
-        // Five whole slices and the one that has just begun.
-        assert_eq!((minute.requests, minute.success_ratio), (50, Some(1.0)));
-        assert!((minute.requests_per_second - 1.0).abs() < 0.03, "{}", minute.requests_per_second);
-        assert_eq!(telemetry.performance(Duration::from_mins(5), now).requests, 120);
-        assert_eq!(telemetry.performance(Duration::from_mins(5), now + Duration::from_mins(10)).requests, 0);
-    }
-
-    #[test]
-    fn threads_count_into_one_sum() {
-        let telemetry = Telemetry::new(Instant::now());
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..500 {
-                        let record = call(&telemetry, Instant::now());
-                        telemetry.finish(&record, Instant::now());
-                        telemetry.finish(&record, Instant::now());
-                    }
-                });
-            }
-        });
-        let counts = telemetry.counts();
-        assert_eq!((counts.requests, counts.outcomes["ok"], telemetry.in_flight()), (4000, 4000, 0));
-        assert_eq!(counts.models["gemini-x"].ok, 4000);
-        assert!(telemetry.render().contains("} 4000"));
-    }
-
-    #[test]
-    fn only_failed_attempts_are_among_the_errors() {
-        let telemetry = Telemetry::new(Instant::now());
-        let (record, key) = (call(&telemetry, Instant::now()), Arc::from("1"));
-        for (verdict, status, message) in
-            [(Verdict::Success, 200, ""), (Verdict::Overloaded, 503, "busy"), (Verdict::Caller, 400, "bad")]
-        {
-            let status = Some(status);
-            telemetry.attempt(AttemptSeen { record: &record, key: &key, verdict, status, message });
-        }
-        let errors = telemetry.failures(10);
-        assert_eq!((errors.len(), errors[0].class, &*errors[0].message), (1, "overloaded", "busy"));
-        assert_eq!(telemetry.counts().failed_by(|attempt| &attempt.key), [("1", 1)].into());
-    }
 }

@@ -128,7 +128,7 @@ where
     match served {
         Ok((reply, won)) => {
             let (record, winner) = (&attempt.call.record, if won { second } else { slow });
-            record.served_by(&winner.key.id);
+            record.served_by(&winner.key.id, Instant::now());
             if won {
                 sent.outcome = Hedged::Won;
                 record.add_wait(second.at - slow.at);

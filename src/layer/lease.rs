@@ -74,10 +74,11 @@ impl Means {
         let lease = self.obtain(&attempt).await?;
         let call = &attempt.call;
         let surface = call.endpoint.surface;
-        call.record.attempt(&lease.key().id);
+        let began = Instant::now();
+        call.record.attempt(&lease.key().id, began);
         attempt.got(lease.key());
         let form = lease.key().form(surface);
-        let (lease, failure) = match self.once(&attempt, lease, form).await {
+        let (lease, failure) = match self.once(&attempt, lease, form, began).await {
             Ok(reply) => return Ok(reply),
             Err((lease, failure)) => (lease, failure),
         };
@@ -98,7 +99,7 @@ impl Means {
     ) -> Result<Response<Relay>, Failure> {
         let call = &attempt.call;
         let other = if form == Form::ApiKey { Form::Bearer } else { Form::ApiKey };
-        match self.once(attempt, lease, other).await {
+        match self.once(attempt, lease, other, Instant::now()).await {
             Ok(reply) => {
                 self.accept(&reply, attempt, other);
                 Ok(reply)
@@ -124,9 +125,9 @@ impl Means {
         attempt: &Attempt,
         lease: KeyLease,
         form: Form,
+        began: Instant,
     ) -> Result<Response<Relay>, (KeyLease, Failure)> {
         let call = &attempt.call;
-        let began = Instant::now();
         let (flow, first_byte) = (call.payload.flow(), self.limits.first_byte);
         let sent = {
             let sending = pin!(self.upstream.send(call, lease.key(), form));

@@ -32,33 +32,39 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Gives each request an open [`Record`] among its extensions. Layers below may also leave an [`Outcome`] among the
 /// extensions of their answer; one that panics is recorded as such.
 #[derive(Clone, Debug)]
-pub struct Recorder<S> {
+pub struct Recorder<S, C> {
     inner: S,
+    cancelled: C,
     telemetry: Arc<Telemetry>,
     ids: Arc<Ids>,
 }
 
-/// Records every call of the services it is laid around.
-pub fn layer<S>(telemetry: Arc<Telemetry>) -> impl Layer<S, Service = Recorder<S>> + Clone {
+/// Records every call of the services it is laid around. One that the operator cancels before it is answered ends at
+/// once, with the answer that `cancelled` makes; afterwards its body has to see to it.
+pub fn layer<S, C: Clone>(telemetry: Arc<Telemetry>, cancelled: C) -> impl Layer<S, Service = Recorder<S, C>> + Clone {
     let ids = Arc::new(Ids::new());
-    layer_fn(move |inner| Recorder { inner, telemetry: Arc::clone(&telemetry), ids: Arc::clone(&ids) })
+    layer_fn(move |inner| {
+        let (telemetry, ids) = (Arc::clone(&telemetry), Arc::clone(&ids));
+        Recorder { inner, cancelled: cancelled.clone(), telemetry, ids }
+    })
 }
 
-impl<S, B, R> Service<Request<B>> for Recorder<S>
+impl<S, C, B, R> Service<Request<B>> for Recorder<S, C>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    C: Fn(&Record) -> Response<R> + Clone,
     R: Body,
 {
     type Response = Response<RecordedBody<R>>;
     type Error = S::Error;
-    type Future = Recording<S::Future>;
+    type Future = Recording<S::Future, C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let id = request.headers().get(X_REQUEST_ID).filter(|id| ids::sane(id)).cloned();
+        let id = request.headers().get(X_REQUEST_ID).filter(|id| ids::sane(id)).map(ids::own);
         let id = id.unwrap_or_else(|| self.ids.next());
         let trace = self.telemetry.trace(request.headers());
         let record = Record::new(id, request.method().clone(), Instant::now()).traced(trace);
@@ -66,32 +72,47 @@ where
         // Before the layers below get to run: one may panic at once.
         let open = Open::new(Arc::clone(&record), Arc::clone(&self.telemetry));
         request.extensions_mut().insert(record);
-        Recording { inner: self.inner.call(request), open: Some(open) }
+        Recording { inner: Some(self.inner.call(request)), open: Some(open), cancelled: self.cancelled.clone() }
     }
 }
 
 pin_project! {
     /// The answer's head on its way.
     #[derive(Debug)]
-    pub struct Recording<F> {
+    pub struct Recording<F, C> {
+        // `None` once it was cancelled.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         open: Option<Open>,
+        cancelled: C,
     }
 }
 
-impl<F, R, E> Future for Recording<F>
+impl<F, C, R, E> Future for Recording<F, C>
 where
     F: Future<Output = Result<Response<R>, E>>,
+    C: Fn(&Record) -> Response<R>,
     R: Body,
 {
     type Output = Result<Response<RecordedBody<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        set_polling(this.open, true);
-        let answer = this.inner.poll(cx);
-        set_polling(this.open, false);
+        let mut this = self.project();
+        let mut answer = Poll::Pending;
+        if !this.open.as_ref().is_some_and(|open| open.record.is_cancelled())
+            && let Some(inner) = this.inner.as_mut().as_pin_mut()
+        {
+            set_polling(this.open, true);
+            answer = inner.poll(cx);
+            set_polling(this.open, false);
+        }
+        if answer.is_pending()
+            && let Some(Open { record, .. }) = this.open.as_ref().filter(|open| open.record.poll_cancelled(cx))
+        {
+            // With it everything that it waits for or holds is let go: a place, a key, the upstream.
+            this.inner.set(None);
+            answer = Poll::Ready(Ok((this.cancelled)(record)));
+        }
         let answer = ready!(answer);
         let mut open = this.open.take();
         let mut response = match answer {
@@ -167,6 +188,13 @@ mod tests {
         Response::builder().status(status).body(body).unwrap()
     }
 
+    fn cancelled(record: &Record) -> Answer {
+        assert!(record.is_cancelled());
+        let mut answer = full(499, "cancelled");
+        answer.extensions_mut().insert(Outcome::Cancelled);
+        answer
+    }
+
     /// Sends one request through the layer to a service that answers so.
     async fn call(
         telemetry: &Arc<Telemetry>,
@@ -179,7 +207,7 @@ mod tests {
             let answer = answer.lock().unwrap().take().unwrap();
             async move { Ok::<_, Infallible>(answer) }
         });
-        layer(Arc::clone(telemetry)).layer(inner).call(request).await.unwrap()
+        layer(Arc::clone(telemetry), cancelled).layer(inner).call(request).await.unwrap()
     }
 
     fn ask() -> Request<Empty<Bytes>> {
@@ -238,7 +266,8 @@ mod tests {
                 let answer = Response::builder().header(CONTENT_LENGTH, promised).body(body).unwrap();
                 async move { Ok::<_, Infallible>(answer) }
             });
-            let mut answer = layer(Arc::clone(&telemetry)).layer(inner).call(ask()).await.unwrap();
+            let none = |_: &Record| unreachable!("nobody cancels it");
+            let mut answer = layer(Arc::clone(&telemetry), none).layer(inner).call(ask()).await.unwrap();
             if !text.is_empty() {
                 answer.body_mut().frame().await.unwrap().unwrap();
             }
@@ -264,8 +293,8 @@ mod tests {
     async fn a_client_that_leaves_before_the_head_and_a_panic_are_recorded() {
         let telemetry = Telemetry::new(Instant::now());
         let never = service_fn(|_: Request<Empty<Bytes>>| std::future::pending::<Result<Answer, Infallible>>());
-        drop(layer(Arc::clone(&telemetry)).layer(never).call(ask()));
-        let mut broken = layer(Arc::clone(&telemetry)).layer(service_fn(|_: Request<Empty<Bytes>>| async {
+        drop(layer(Arc::clone(&telemetry), cancelled).layer(never).call(ask()));
+        let mut broken = layer(Arc::clone(&telemetry), cancelled).layer(service_fn(|_: Request<Empty<Bytes>>| async {
             let empty: [u8; 0] = [];
             Ok::<Answer, Infallible>(full(200 + u16::from(empty[empty.len()]), ""))
         }));
@@ -273,6 +302,30 @@ mod tests {
         assert!(futures_util::FutureExt::catch_unwind(panicked).await.is_err());
         assert_eq!(ended(&telemetry), [("client_gone", 1), ("panicked", 1)]);
         assert_eq!(telemetry.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_is_cancelled_at_once_and_lets_go_of_all_it_holds() {
+        let telemetry = Telemetry::new(Instant::now());
+        let held = Arc::new(());
+        let of_call = Arc::clone(&held);
+        let never = service_fn(move |_: Request<Empty<Bytes>>| {
+            let held = Arc::clone(&of_call);
+            async move {
+                let _held = held;
+                std::future::pending::<Result<Answer, Infallible>>().await
+            }
+        });
+        let request = Request::get("/").header(X_REQUEST_ID, "mine").body(Empty::new()).unwrap();
+        let mut waiting = std::pin::pin!(layer(Arc::clone(&telemetry), cancelled).layer(never).call(request));
+        assert!(futures_util::FutureExt::now_or_never(&mut waiting).is_none());
+        assert_eq!(Arc::strong_count(&held), 3);
+        assert!(telemetry.cancel("mine") && telemetry.cancel("mine") && !telemetry.cancel("another"));
+        let answer = waiting.await.unwrap();
+        assert_eq!((answer.status().as_u16(), Arc::strong_count(&held)), (499, 2));
+        answer.into_body().collect().await.unwrap();
+        assert_eq!(ended(&telemetry), [("cancelled", 1)]);
+        assert!(!telemetry.cancel("mine"), "it is over");
     }
 
     #[tokio::test]

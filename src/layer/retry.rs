@@ -86,7 +86,7 @@ where
                     }
                     Err(failure) => match story.failed(failure, &mut attempt) {
                         Ok(pause) => {
-                            attempt.call.record.add_wait(pause);
+                            attempt.call.record.add_pause(pause);
                             sleep(pause).await;
                         }
                         Err(end) => return *end,

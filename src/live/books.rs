@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::error::seconds;
+use crate::error::{Error, seconds};
 use crate::live::close::{Close, FAILED, GOING_AWAY, NO_CODE, NORMAL, RESTART};
 use crate::live::means::Limits;
 use crate::live::message::Told;
@@ -86,6 +86,10 @@ impl Books {
                 let most = seconds(limits.whole.unwrap_or_default());
                 let reason = format!("a session lasts at most {most} s (live.session_max_ms)");
                 (self.ended(Outcome::Ok, Close::new(GOING_AWAY, &reason)), away())
+            }
+            Ending::Cancelled => {
+                let close = Close::of(&Error::Cancelled);
+                (self.ended(Outcome::Cancelled, close), away())
             }
             Ending::Drained => (self.ended(Outcome::Ok, Close::new(RESTART, "geminate is restarting")), away()),
         }
@@ -170,8 +174,8 @@ impl Books {
 
     fn seen(&self, verdict: Verdict, message: &str) {
         let Some(lease) = &self.lease else { return };
-        let key = &lease.key().id;
-        self.eyes.telemetry.attempt(AttemptSeen { record: &self.record, key, verdict, status: None, message });
+        let (record, key, now) = (&*self.record, &lease.key().id, Instant::now());
+        self.eyes.telemetry.attempt(AttemptSeen { record, key, verdict, status: None, message, now });
     }
 }
 

@@ -50,6 +50,7 @@ impl Close {
         let code = match error {
             Error::Closed { code, reason } => return Self::new(*code, reason),
             Error::Draining => RESTART,
+            Error::Cancelled => GOING_AWAY,
             Error::Exhausted { fault: true, .. } => FAILED,
             error if error.retry_after().is_some() => CloseCode::Again.into(),
             error if error.status().is_client_error() => POLICY,

@@ -57,7 +57,7 @@ pub(super) async fn connect(
                 }
                 Err(failure) => match story.failed(failure, &mut attempt) {
                     Ok(pause) => {
-                        call.record.add_wait(pause);
+                        call.record.add_pause(pause);
                         sleep(pause).await;
                     }
                     Err(end) => return Err(end.err().unwrap_or(Error::StreamBroken("it did not begin"))),
@@ -82,8 +82,8 @@ pub(super) async fn connect_by_token(
     let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key)).cloned();
     let egress = key.as_ref().map_or(0, |key| key.egress());
     let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None, key: TOKEN.into() };
-    call.record.attempt(&target.key);
     let began = Instant::now();
+    call.record.attempt(&target.key, began);
     let opened = timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await;
     call.record.add_upstream(began.elapsed());
     match opened {
@@ -108,8 +108,8 @@ fn with_token(target: &PathAndQuery, token: &Secret) -> PathAndQuery {
 async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &Message) -> Result<Connected, Failure> {
     let mut lease = means.lease.obtain(attempt).await?;
     let call = &attempt.call;
-    call.record.attempt(&lease.key().id);
     let began = Instant::now();
+    call.record.attempt(&lease.key().id, began);
     let key = lease.key();
     let credential = Some(key.credential(Form::ApiKey));
     let target =

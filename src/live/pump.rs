@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::mem;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::live::close::Close;
 use crate::live::means::Limits;
 use crate::live::socket::{self, Message};
 use crate::phase::Phase;
+use crate::record::Record;
 
 /// After a side took no more: how long its own last word is waited for.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -48,6 +50,8 @@ pub(super) enum Ending {
     Long,
     /// The house goes down.
     Drained,
+    /// The operator ended it.
+    Cancelled,
 }
 
 /// When a session must be over.
@@ -58,12 +62,13 @@ pub(super) struct Clock {
     /// Milliseconds after `began`.
     last: AtomicU64,
     phase: watch::Receiver<Phase>,
+    record: Arc<Record>,
 }
 
 impl Clock {
-    /// From now on.
-    pub(super) fn new(limits: Limits, phase: watch::Receiver<Phase>) -> Self {
-        Self { limits, began: Instant::now(), last: AtomicU64::new(0), phase }
+    /// From now on, for the session of this record.
+    pub(super) fn new(limits: Limits, phase: watch::Receiver<Phase>, record: Arc<Record>) -> Self {
+        Self { limits, began: Instant::now(), last: AtomicU64::new(0), phase, record }
     }
 
     /// A message passed.
@@ -76,6 +81,11 @@ impl Clock {
         let deadline = Phase::drains(&mut self.phase.clone()).await;
         let left = deadline.saturating_duration_since(Instant::now());
         deadline - BEFORE_CUT.min(left / 4)
+    }
+
+    /// Ends when the operator wants the session to be over.
+    pub(super) async fn cancelled(&self) {
+        self.record.cancelled().await;
     }
 
     /// Ends when the house wants the session to be over.
@@ -104,6 +114,7 @@ impl Clock {
             () = whole => Ending::Long,
             () = idle => Ending::Idle,
             () = self.cut() => Ending::Drained,
+            () = self.cancelled() => Ending::Cancelled,
         }
     }
 }

@@ -79,12 +79,13 @@ impl Session {
         let Self { means, asked, phase } = self;
         let (record, who) = (Arc::clone(&asked.record), asked.client.clone());
         let mut client = socket::on(TokioIo::new(upgraded), Role::Server, means.limits.message_bytes).await;
-        let clock = Clock::new(means.limits, phase.clone());
+        let clock = Clock::new(means.limits, phase.clone(), Arc::clone(&record));
         // Boxed, so that a session under way does not carry what its beginning took.
         let begun = Box::pin(async {
             tokio::select! {
                 begun = begin(&means, asked, &mut client) => begun,
                 () = clock.cut() => Err(Unbegun::Refused(Error::Draining)),
+                () = clock.cancelled() => Err(Unbegun::Refused(Error::Cancelled)),
             }
         });
         let (connected, ahead) = match begun.await {
@@ -92,12 +93,12 @@ impl Session {
             Err(unbegun) => return turn_away(&record, client, unbegun).await,
         };
         let Connected { lease, key, socket: google, first } = connected;
+        let clock = Clock::new(means.limits, phase, Arc::clone(&record));
         let mut books = Books::new(means.lease.eyes.clone(), record, who.clone(), lease, key);
         let (to, from) = client.split();
         let mut client = Side { from, to, ahead };
         let (to, from) = google.split();
         let mut google = Side { from, to, ahead: VecDeque::from([first]) };
-        let clock = Clock::new(means.limits, phase);
         let seen = |message: &Message| books.read(message);
         let check = |message: &Message| checked(&means.lease.eyes.affinity, &who, message);
         let ending = pump::run(&mut client, &mut google, &clock, seen, check, go_away).await;

@@ -21,11 +21,13 @@ pub enum Outcome {
     ClientGone,
     /// A panic of geminate's own.
     Panicked,
+    /// The operator ended it.
+    Cancelled,
 }
 
 impl Outcome {
     /// How many there are, reasons apart.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Every name, at its [`Outcome::index`].
     pub const NAMES: [&str; Self::COUNT] = [
@@ -37,6 +39,7 @@ impl Outcome {
         "stream_unfinished",
         "client_gone",
         "panicked",
+        "cancelled",
     ];
 
     /// The label in metrics and logs.
@@ -55,6 +58,7 @@ impl Outcome {
             Self::StreamUnfinished => 5,
             Self::ClientGone => 6,
             Self::Panicked => 7,
+            Self::Cancelled => 8,
         }
     }
 
@@ -73,11 +77,11 @@ impl Outcome {
         }
     }
 
-    /// Whether the service did its duty: `None` where the caller alone decided the end.
+    /// Whether the service did its duty: `None` where somebody else decided the end, be it the caller or the operator.
     pub fn success(self, status: u16) -> Option<bool> {
         match self {
             Self::Ok => Some(true),
-            Self::CallerError | Self::ClientGone | Self::Refused("rate_limited") => None,
+            Self::CallerError | Self::ClientGone | Self::Cancelled | Self::Refused("rate_limited") => None,
             Self::Refused(_) if status < 500 && status != 429 => None,
             _ => Some(false),
         }
@@ -97,6 +101,7 @@ impl From<&Error> for Outcome {
             | Error::Closed { .. } => Self::UpstreamError,
             Error::StreamBroken(_) => Self::StreamBroken,
             Error::Panicked => Self::Panicked,
+            Error::Cancelled => Self::Cancelled,
             refusal => Self::Refused(refusal.name()),
         }
     }
@@ -127,12 +132,13 @@ mod tests {
         assert_eq!(Outcome::Refused("no_usable_key").success(503), Some(false));
         assert_eq!(Outcome::Refused("exhausted").success(429), Some(false));
         assert_eq!(Outcome::Panicked.success(500), Some(false));
+        assert_eq!(Outcome::from(&Error::Cancelled).success(Error::Cancelled.status().as_u16()), None);
     }
 
     #[test]
     fn names_stand_at_their_index() {
-        assert_eq!(Outcome::Panicked.name(), "panicked");
+        assert_eq!((Outcome::Panicked.name(), Outcome::Cancelled.name()), ("panicked", "cancelled"));
         assert_eq!(Outcome::Refused("x").name(), "refused");
-        assert_eq!(Outcome::NAMES.len(), Outcome::Panicked.index() + 1);
+        assert_eq!(Outcome::NAMES.len(), Outcome::Cancelled.index() + 1);
     }
 }

@@ -87,6 +87,8 @@ pub enum Ending {
     Broken(String),
     /// Nothing came for too long.
     Idle,
+    /// The operator ended it.
+    Cancelled,
 }
 
 impl Watch {
@@ -136,11 +138,20 @@ impl Watch {
             Ending::Whole => return Ok(self.end_in_order(now)),
             Ending::Broken(_) => "the upstream broke off",
             Ending::Idle => "the upstream fell silent",
+            Ending::Cancelled => {
+                self.record.outcome(Outcome::Cancelled);
+                self.give_up(now);
+                return self.last_words(Error::Cancelled);
+            }
         };
         let detail = if let Ending::Broken(detail) = ending { detail.as_str() } else { why };
         self.record.outcome(Outcome::StreamBroken);
         self.fail(Verdict::Broken, &Refusal::default(), detail, now);
-        let error = Error::StreamBroken(why);
+        self.last_words(Error::StreamBroken(why))
+    }
+
+    /// What an answer that is not whole ends with.
+    fn last_words(&mut self, error: Error) -> Result<Bytes, Error> {
         if !self.events {
             // A client must not take the half for the whole: the connection breaks here too.
             return Err(error);
@@ -163,7 +174,7 @@ impl Watch {
             let message = self.eyes.scrubber.scrub_str(refusal.summary()).into_owned();
             if refusal.is_the_caller_s() {
                 self.record.outcome(Outcome::CallerError);
-                self.seen(Verdict::Caller, &message);
+                self.seen(Verdict::Caller, &message, now);
             } else {
                 self.record.outcome(Outcome::StreamBroken);
                 self.fail(Verdict::Broken, &refusal, &message, now);
@@ -173,7 +184,7 @@ impl Watch {
             self.fail(Verdict::Unfinished, &Refusal::default(), "it ended without a finish reason", now);
         } else {
             self.record.outcome(Outcome::Ok);
-            self.seen(Verdict::Success, "");
+            self.seen(Verdict::Success, "", now);
         }
         Bytes::from(self.eyes.scrubber.mask(&std::mem::take(&mut self.withheld)).into_owned())
     }
@@ -191,22 +202,27 @@ impl Watch {
         let moment = Moment { now, wall: clock(), dice: 0.5 };
         self.lease.fail(verdict, refusal, moment);
         self.lease.note(verdict, message.to_owned(), moment.wall);
-        self.seen(verdict, message);
+        self.seen(verdict, message, now);
     }
 
-    fn seen(&self, verdict: Verdict, message: &str) {
+    /// What was seen is accounted, and the key is not to blame.
+    fn give_up(&mut self, now: Instant) {
+        self.account(now);
+        self.lease.abandon();
+        self.seen(Verdict::Abandoned, "", now);
+    }
+
+    fn seen(&self, verdict: Verdict, message: &str, now: Instant) {
         let (key, status) = (&self.lease.key().id, Some(self.status.as_u16()));
-        self.eyes.telemetry.attempt(AttemptSeen { record: &self.record, key, verdict, status, message });
+        self.eyes.telemetry.attempt(AttemptSeen { record: &self.record, key, verdict, status, message, now });
     }
 }
 
 impl Drop for Watch {
-    /// The client went away: what was seen is accounted, and the key is not to blame.
+    /// The client went away.
     fn drop(&mut self) {
         if !self.over {
-            self.account(Instant::now());
-            self.lease.abandon();
-            self.seen(Verdict::Abandoned, "");
+            self.give_up(Instant::now());
         }
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::endpoint::{Action, Surface};
-use crate::record::{Hedged, Outcome, Record, Remembered};
+use crate::record::{Closed, Hedged, Outcome, Record, Remembered};
 use crate::telemetry::meters::{Meters, OTHER, RequestLabels, TOKEN_KINDS};
+use crate::telemetry::shelf::Shelf;
 use crate::telemetry::tally::{Samples, Tally};
 use crate::telemetry::windows::{Lap, Window};
 use crate::usage::Usage;
@@ -31,6 +32,8 @@ pub(crate) struct Desk {
     pub(crate) fallbacks: Vec<FallbackCount>,
     /// The slice of time that runs, with its number.
     pub(crate) slice: (u64, Window),
+    /// The calls that ended lately.
+    pub(crate) shelf: Shelf,
     overhead: [Samples; 2],
     /// Where each model's counts are.
     places: HashMap<Arc<str>, usize>,
@@ -78,6 +81,7 @@ impl Desk {
             hedges: meters.hedges(),
             fallbacks: Vec::new(),
             slice: (0, Window::new()),
+            shelf: Shelf::default(),
             overhead: [Surface::Gemini, Surface::OpenAi].map(|surface| Samples::new(meters.overhead(surface.name()))),
             places: HashMap::new(),
             last: 0,
@@ -85,7 +89,8 @@ impl Desk {
     }
 
     /// Counts a call that is over.
-    pub(crate) fn finish(&mut self, record: &Record, outcome: Outcome, now: Instant, meters: &Meters) {
+    pub(crate) fn finish(&mut self, record: &Record, closed: Closed, now: Instant, meters: &Meters) {
+        let Closed { outcome, usage, .. } = closed;
         let total = now.saturating_duration_since(record.opened());
         let (first_byte, overhead) = (record.time_to_first_byte(), record.overhead());
         self.slice.1.record(Lap { total, first_byte, overhead, success: outcome.success(record.status()) });
@@ -112,7 +117,7 @@ impl Desk {
         let model = self.model(fallback.as_deref().or(record.model_asked()), answered, meters);
         model.requests += 1;
         model.ok += u64::from(outcome == Outcome::Ok);
-        for (tally, tokens) in model.tokens.iter_mut().zip(kinds(record.used())) {
+        for (tally, tokens) in model.tokens.iter_mut().zip(kinds(usage)) {
             tally.count += tokens;
         }
         let label = Arc::clone(&model.label);
@@ -269,11 +274,13 @@ mod tests {
         let now = Instant::now();
         let record = Record::new(HeaderValue::from_static("r"), Method::POST, now);
         record.model(model);
-        record.attempt(&"1".into());
+        record.attempt(&"1".into(), now);
         record.head(if outcome == Outcome::Ok { 200 } else { 404 }, true);
         record.chunk(100, now + Duration::from_millis(20));
         record.usage(Usage { prompt_tokens: 7, answer_tokens: 3, ..Usage::default() });
-        desk.finish(&record, outcome, now + Duration::from_millis(30), meters);
+        record.outcome(outcome);
+        let now = now + Duration::from_millis(30);
+        desk.finish(&record, record.close(now).unwrap(), now, meters);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod collector;
 #[path = "../../benches/yield/sim.rs"]
 mod sim;
 
+mod admin;
+mod admin_live;
 mod admission;
 mod affinity;
 mod separation;
@@ -47,6 +49,7 @@ mod quota;
 mod reload;
 mod retry;
 mod shares;
+mod sight;
 mod sharing;
 mod signatures;
 mod status;

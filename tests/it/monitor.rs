@@ -17,7 +17,7 @@ use geminate::monitor::access::Listener;
 use geminate::monitor::{Monitor, router};
 use geminate::pool::KeyPool;
 use geminate::pool::memory::Clocks;
-use geminate::record::Outcome;
+use geminate::record::{Outcome, Record};
 use geminate::settings::{self, Auth, Clients as Limits};
 use geminate::telemetry::{Telemetry, clock};
 use serde_json::Value;
@@ -53,7 +53,7 @@ fn open() -> (House, Arc<Telemetry>) {
         .route("/whole", on_get(|| async { "{}" }))
         .route("/nothing", on_get(|| async { StatusCode::NO_CONTENT }))
         .route("/wrong", on_get(|| async { (StatusCode::BAD_REQUEST, "no") }))
-        .layer(record::layer(Arc::clone(&telemetry)));
+        .layer(record::layer(Arc::clone(&telemetry), |_: &Record| StatusCode::SERVICE_UNAVAILABLE.into_response()));
     (House::open(settings(), calls.merge(router(Arc::new(monitor), Listener::Data, true))), telemetry)
 }
 

@@ -98,7 +98,7 @@ pub(super) async fn obtain(
     let (client, arrived, queue_max) = (call.client.id(), call.arrived, limits.queue_max);
     // Rare, so that it has no room in every call's future.
     let waited = Box::pin(wait(pool, &lane, Arrival { client, arrived, avoid, limit, queue_max })).await;
-    call.record.add_wait(began.elapsed());
+    call.record.add_wait_for_key(began.elapsed());
     waited
 }
 

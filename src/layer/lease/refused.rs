@@ -43,8 +43,9 @@ pub(super) async fn read(
     let failure = judge(eyes, call, answer).await;
     match (failure.verdict, failure.answered) {
         (verdict @ (Verdict::Caller | Verdict::Success), Some(answered)) => {
-            lease.pass(verdict, Instant::now());
-            told(eyes, call, &lease, verdict, answered.status, "");
+            let now = Instant::now();
+            lease.pass(verdict, now);
+            told(eyes, call, &lease, verdict, answered.status, "", now);
             Ok(reply(answered))
         }
         (_, answered) => Err((lease, Failure { answered, ..failure })),
@@ -114,15 +115,15 @@ pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, failure: Failur
         lease.pass(*verdict, now);
     }
     let status = answered.as_ref().map(|answered| answered.status);
-    told(eyes, call, &lease, *verdict, status.unwrap_or_default(), &summary);
+    told(eyes, call, &lease, *verdict, status.unwrap_or_default(), &summary, now);
     let with = Some((Arc::clone(lease.key()), Arc::clone(lease.lane())));
     Failure { with, ..failure }
 }
 
-fn told(eyes: &Eyes, call: &Call, lease: &Lease, verdict: Verdict, status: StatusCode, message: &str) {
+fn told(eyes: &Eyes, call: &Call, lease: &Lease, verdict: Verdict, status: StatusCode, message: &str, now: Instant) {
     let status = Some(status.as_u16()).filter(|status| *status != 200);
     let (record, key) = (&*call.record, &lease.key().id);
-    eyes.telemetry.attempt(AttemptSeen { record, key, verdict, status, message });
+    eyes.telemetry.attempt(AttemptSeen { record, key, verdict, status, message, now });
 }
 
 fn reply(answered: Answered) -> Response<Relay> {

@@ -15,6 +15,11 @@ pub(crate) fn sane(id: &HeaderValue) -> bool {
     (1..=ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
+/// The same without the buffer that it was read into, which would else live as long as the record.
+pub(crate) fn own(id: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(id.as_bytes()).unwrap_or_else(|_| id.clone())
+}
+
 /// Ids for calls that bring none: eight digits by chance, then a count.
 #[derive(Debug)]
 pub(crate) struct Ids {

@@ -223,7 +223,7 @@ mod tests {
         let record = || Record::new(HeaderValue::from_static("r"), Method::POST, Instant::now());
         assert_eq!(unpaid(&record()), [None, None]);
         let closed = record();
-        closed.close();
+        closed.close(Instant::now());
         assert_eq!(unpaid(&closed), [Some(spent), None]);
     }
 }

@@ -1,0 +1,71 @@
+//! What is counted and kept of calls, told without a listener.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use tokio::time::Instant;
+
+use crate::record::Record;
+use crate::telemetry::{AttemptSeen, Telemetry};
+use crate::verdict::Verdict;
+
+fn call(telemetry: &Telemetry, now: Instant) -> Arc<Record> {
+    let record = telemetry.open(Record::new(HeaderValue::from_static("r1"), Method::POST, now));
+    record.model("gemini-x");
+    record.attempt(&"1".into(), now);
+    record.head(200, false);
+    record
+}
+
+#[test]
+fn performance_forgets_what_is_older_than_its_span() {
+    let start = Instant::now();
+    let telemetry = Telemetry::new(start);
+    for second in 0..120 {
+        let now = start + Duration::from_secs(second);
+        telemetry.finish(&call(&telemetry, now), now + Duration::from_millis(100));
+    }
+    let now = start + Duration::from_mins(2);
+    let minute = telemetry.performance(Duration::from_mins(1), now);
+    // Five whole slices and the one that has just begun.
+    assert_eq!((minute.requests, minute.success_ratio), (50, Some(1.0)));
+    assert!((minute.requests_per_second - 1.0).abs() < 0.03, "{}", minute.requests_per_second);
+    assert_eq!(telemetry.performance(Duration::from_mins(5), now).requests, 120);
+    assert_eq!(telemetry.performance(Duration::from_mins(5), now + Duration::from_mins(10)).requests, 0);
+}
+
+#[test]
+fn threads_count_into_one_sum() {
+    let telemetry = Telemetry::new(Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    let record = call(&telemetry, Instant::now());
+                    telemetry.finish(&record, Instant::now());
+                    telemetry.finish(&record, Instant::now());
+                }
+            });
+        }
+    });
+    let counts = telemetry.counts();
+    assert_eq!((counts.requests, counts.outcomes["ok"], telemetry.in_flight()), (4000, 4000, 0));
+    assert_eq!(counts.models["gemini-x"].ok, 4000);
+    assert!(telemetry.render().contains("} 4000"));
+}
+
+#[test]
+fn only_failed_attempts_are_among_the_errors() {
+    let telemetry = Telemetry::new(Instant::now());
+    let (record, key) = (call(&telemetry, Instant::now()), Arc::from("1"));
+    for (verdict, status, message) in
+        [(Verdict::Success, 200, ""), (Verdict::Overloaded, 503, "busy"), (Verdict::Caller, 400, "bad")]
+    {
+        let status = Some(status);
+        telemetry.attempt(AttemptSeen { record: &record, key: &key, verdict, status, message, now: Instant::now() });
+    }
+    let errors = telemetry.failures(10);
+    assert_eq!((errors.len(), errors[0].class, &*errors[0].message), (1, "overloaded", "busy"));
+    assert_eq!(telemetry.counts().failed_by(|attempt| &attempt.key), [("1", 1)].into());
+}
