@@ -171,6 +171,8 @@ class Fake {
       const errors = Object.entries(given.weights ?? {}).flatMap(([name, weight]) => (world.keys.some((row) => row.id === name) ? range(`weights.${name}`, weight, 1, 1000) : [{ field: `weights.${name}`, detail: 'no such key' }]));
       if (errors.length) throw new Refusal(422, 'nothing was changed', { errors });
       const changed = world.keys.filter((row) => row.id in given.weights);
+      const foreign = changed.find((row) => !row.origin.editable);
+      if (foreign && !given.over_environment) throw new Refusal(409, `the key ${foreign.id} comes from ${foreign.origin.name}`);
       for (const row of changed) this.change(row, { weight: given.weights[row.id] });
       return json(answer, 200, { keys: changed });
     }
@@ -178,8 +180,11 @@ class Fake {
     const row = world.keys.find((one) => one.id === id);
     if (!row) throw new Refusal(404, 'no such key');
     if (method === 'PATCH') {
-      if (!row.origin.editable) throw new Refusal(409, `the key comes from ${row.origin.name}: change it there`);
-      const errors = [...range('weight', given.weight, 1, 1000), ...['rpm', 'tpm', 'rpd'].flatMap((name) => range(name, given[name], 0, 1e9)), ...unknown(given, ['id', 'weight', 'project', 'rpm', 'tpm', 'rpd', 'enabled'])];
+      if (!row.origin.editable) {
+        if (!given.over_environment || given.id) throw new Refusal(409, `the key comes from ${row.origin.name}: change it there, or send over_environment`);
+        row.origin.adjusted = 'config.toml:31';
+      }
+      const errors = [...range('weight', given.weight, 1, 1000), ...['rpm', 'tpm', 'rpd'].flatMap((name) => range(name, given[name], 0, 1e9)), ...unknown(given, ['id', 'weight', 'project', 'rpm', 'tpm', 'rpd', 'enabled', 'over_environment'])];
       if (errors.length) throw new Refusal(422, 'nothing was changed', { errors });
       if (given.id && given.id !== id && world.keys.some((one) => one.id === given.id)) throw new Refusal(409, 'another key has this id', { errors: [{ field: 'id', detail: 'taken' }] });
       return json(answer, 200, this.change(row, given));

@@ -155,13 +155,19 @@ export function page(stage, guarded) {
     await page.done();
   });
 
-  test('a key of the environment says where it comes from and cannot be changed', async () => {
+  test('a key of the environment says where it comes from, and is changed only when that is asked for', async () => {
     await state('trouble');
     const page = await stage.page({ path: 'keys/2' });
     await page.waitForSelector('dialog .note');
     check(/GEMINI_API_KEY/.test(await text(page, 'dialog .note')), 'its origin');
     check(await page.locator('[data-test=toggle]').isDisabled(), 'it cannot be disabled');
     check(!(await page.locator('[data-test=save-key]').count()), 'nothing can be saved');
+    await page.check('[data-test=over]');
+    check(await page.locator('#edit-id').isDisabled(), 'its name stays');
+    await page.fill('#edit-weight', '9');
+    await page.click('[data-test=save-key]');
+    await page.waitForFunction(() => /adjusted in config.toml:31/.test(document.querySelector('dialog .note').textContent));
+    same((await stage.api('GET', 'api/keys')).value.keys.find((one) => one.id === '2').configured_weight, 9, 'the weight in the file');
     await page.done();
   });
 
