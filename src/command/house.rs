@@ -48,6 +48,8 @@ pub(super) struct House {
     memory: StateFile,
     /// The index of resources.
     index: StateFile,
+    /// The last day's counts.
+    history: StateFile,
 }
 
 /// What is to be renewed.
@@ -107,6 +109,10 @@ impl House {
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
         let opened = |traces| self::traces(traces, &settings, &authorities, &scrubber, tasks);
         let telemetry = Telemetry::tracing(clocks.now, traces.as_ref().map(opened).transpose()?);
+        let history = StateFile::new(&settings.data_dir, "history.json");
+        if let Some(remembered) = history.load() {
+            telemetry.recall_history(&remembered);
+        }
         let affinity = Arc::new(
             Affinity::new(&settings.affinity)
                 .with_homes(Arc::clone(pool.homes()))
@@ -121,7 +127,7 @@ impl House {
         let eyes = Eyes { telemetry, affinity, scrubber };
         let shared = ArcSwap::from_pointee(Shared::new(Arc::new(settings), pool, clients, eyes, tasks));
         let rooms = Mutex::new(Rooms { egresses, authorities, upstreams: Vec::new(), stacks: Vec::new() });
-        Ok(Self { tasks: tasks.clone(), log, readiness, shared, rooms, memory, index })
+        Ok(Self { tasks: tasks.clone(), log, readiness, shared, rooms, memory, index, history })
     }
 
     /// The stack of the data listener, for one worker; to be called within its runtime.
@@ -190,6 +196,8 @@ impl House {
         self.until_stopped(async move { upkeep::save_on_change(&kept, &memory).await })?;
         let kept = Arc::clone(&pool);
         self.until_stopped(async move { upkeep::save_index(&kept, &affinity, &index).await })?;
+        let (telemetry, history) = (Arc::clone(&shared.eyes.telemetry), self.history.clone());
+        self.until_stopped(async move { upkeep::save_history(&telemetry, &history).await })?;
         let upstream = self.rooms().upstream(&shared).context("the upstream")?;
         let house = Arc::clone(self);
         let timeout = move || Duration::from_millis(house.shared().settings.pool.probe_timeout_ms);
@@ -201,6 +209,9 @@ impl House {
         let shared = self.shared();
         if let Err(error) = self.memory.save(&shared.pool.memory(Instant::now())) {
             warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
+        }
+        if let Err(error) = self.history.save(&shared.eyes.telemetry.history_memory()) {
+            warn!(%error, "DATA_DIR cannot be written: the history of the day will not survive a restart");
         }
         let affinity = &shared.eyes.affinity;
         if affinity.changes() > 0

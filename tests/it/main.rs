@@ -11,6 +11,8 @@ mod collector;
 mod sim;
 
 mod admin;
+mod admin_config;
+mod admin_keys;
 mod admin_live;
 mod admission;
 mod affinity;
