@@ -13,7 +13,7 @@ const DRAWERS: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "man
 const MACHINE: [&str; 3] = ["work", "root", "home"];
 
 /// One foreign system, one place: the modules (with all below them) that may name a crate.
-const PLACES: [(&str, &[&str]); 17] = [
+const PLACES: [(&str, &[&str]); 18] = [
     ("aho_corasick", &["scrub"]),
     ("clap", &["command"]),
     ("config", &["config"]),
@@ -28,6 +28,7 @@ const PLACES: [(&str, &[&str]); 17] = [
     // The body of an answer stays reqwest's from the upstream to the relay, so that no chunk is boxed twice.
     ("reqwest", &["upstream", "relay", "layer::lease", "command"]),
     ("rlimit", &["server", "command"]),
+    ("rustix", &["command"]),
     ("sd_notify", &["server", "tasks"]),
     ("tokio_tungstenite", &["live", "mock"]),
     ("tracing_subscriber", &["telemetry"]),
