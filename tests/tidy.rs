@@ -13,7 +13,7 @@ const DRAWERS: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "man
 const MACHINE: [&str; 3] = ["work", "root", "home"];
 
 /// One foreign system, one place: the modules (with all below them) that may name a crate.
-const PLACES: [(&str, &[&str]); 28] = [
+const PLACES: [(&str, &[&str]); 29] = [
     ("aho_corasick", &["scrub"]),
     ("async_trait", &["telemetry::traces"]),
     ("boxcar", &["pool"]),
@@ -36,6 +36,7 @@ const PLACES: [(&str, &[&str]); 28] = [
     // The body of an answer stays reqwest's from the upstream to the relay, so that no chunk is boxed twice.
     ("reqwest", &["upstream", "relay", "layer::lease", "command", "telemetry::traces"]),
     ("rlimit", &["server", "command"]),
+    ("rustix", &["command"]),
     ("similar", &["config"]),
     ("serde_path_to_error", &["admin"]),
     ("sd_notify", &["server", "tasks"]),

@@ -49,6 +49,7 @@ mod overload;
 mod prefix;
 mod quota;
 mod reload;
+mod report;
 mod retry;
 mod shares;
 mod sight;
@@ -60,6 +61,7 @@ mod streams;
 mod surfaces;
 #[cfg(feature = "otlp")]
 mod traces;
+mod top;
 mod transfers;
 mod uploads;
 mod verdicts;
