@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::pool::homes::Homes;
 use crate::pool::key::Key;
+use crate::pool::keys::Keys;
 use crate::reference::Reference;
 use crate::resource::Resource;
 use crate::settings;
@@ -233,9 +234,9 @@ impl Affinity {
     }
 
     /// What must survive a restart.
-    pub fn memory(&self, keys: &[Arc<Key>]) -> Memory {
+    pub fn memory(&self, keys: &Keys) -> Memory {
         let entry = |(resource, owner): (Arc<Resource>, Owner)| {
-            let key = keys.get(owner.key as usize)?;
+            let key = keys.get(owner.key)?;
             Some(Remembered {
                 name: resource.name().to_owned(),
                 key: key.digest.to_string(),
@@ -248,7 +249,7 @@ impl Affinity {
 
     /// Takes up what an earlier run remembered. What is past, and what belonged to keys that are gone, is dropped.
     /// `client` makes a client of its name.
-    pub fn recall(&self, memory: Memory, keys: &[Arc<Key>], now: Timestamp, client: impl Fn(&str) -> Client) {
+    pub fn recall(&self, memory: Memory, keys: &Keys, now: Timestamp, client: impl Fn(&str) -> Client) {
         let by_digest: std::collections::HashMap<String, &Arc<Key>> =
             keys.iter().map(|key| (key.digest.to_string(), key)).collect();
         for Remembered { name, key, client: made_by, until } in memory.resources {

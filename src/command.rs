@@ -7,13 +7,21 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod house;
+mod renewal;
 mod serve;
 mod check;
 mod demo;
 mod mock;
 mod health;
 mod token;
+mod words;
+mod figures;
+mod table;
+mod instance;
 mod keys;
+mod pages;
+mod status;
+mod load;
 
 /// What a process with a wrong configuration exits with: `EX_USAGE`.
 const EXIT_CONFIGURATION: u8 = 64;
@@ -53,8 +61,12 @@ enum Command {
     Mock(mock::Mock),
     /// Show the gateway at work without a key: a mocked Google, three keys, one flaky, light traffic
     Demo(demo::Demo),
+    /// Tell on one screen how the running gateway is: exit 0 if all is well
+    Status(status::Status),
     /// Ask Google about each key, or explain which key a model would get now
     Keys(keys::Keys),
+    /// Put load on an endpoint of the Gemini or the OpenAI API, and measure how it answers
+    Load(load::Load),
     /// Issue a token for a client, signed with JWT_SECRET or a private key
     Token(token::Token),
     /// Ask a running instance whether it takes traffic: exit 0 if so, else 1
@@ -72,6 +84,8 @@ pub fn run(line: Line) -> ExitCode {
         Command::Token(token) => token.run(from.as_deref()),
         Command::Keys(keys) => keys.run(from.as_deref()),
         Command::Health(health) => health.run(from.as_deref()),
+        Command::Status(status) => status.run(from.as_deref()),
+        Command::Load(load) => load.run(from.as_deref()),
     };
     done.unwrap_or_else(|error| fail(&error))
 }

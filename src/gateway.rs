@@ -83,9 +83,32 @@ impl Shared {
         let uploads = Arc::new(Uploads::new(public_url, Arc::clone(&pool), Arc::clone(&eyes.affinity)));
         Self { settings, pool, clients, eyes, places, answers, lists, budget, intake, uploads }
     }
-}
 
-impl Shared {
+    /// The same by other settings. What is not touched by them is kept with all that is in it: places and budgets that
+    /// are taken, rates, answers.
+    pub fn renewed(old: &Self, settings: Arc<Settings>, clients: Arc<Clients>, tasks: &Tasks) -> Self {
+        let (was, is) = (Arc::clone(&old.settings), Arc::clone(&settings));
+        let new = Self::new(settings, Arc::clone(&old.pool), clients, old.eyes.clone(), tasks);
+        let kept = |same: bool| if same { old } else { &new };
+        let of_answers = was.cache == is.cache
+            && was.models == is.models
+            && was.deadline == is.deadline
+            && was.upstream.base_url == is.upstream.base_url;
+        // What a file says may have changed where its name has not.
+        let of_files = is.auth.jwt.public_key_file.is_some() || is.auth.jwt.jwks_file.is_some();
+        let of_clients = was.auth == is.auth && was.clients == is.clients && !of_files;
+        let of_intake =
+            was.server == is.server && was.retry == is.retry && was.deadline == is.deadline && was.models == is.models;
+        Self {
+            places: Arc::clone(&kept(was.admit == is.admit).places),
+            answers: kept(of_answers).answers.clone(),
+            budget: Arc::clone(&kept(was.retry == is.retry).budget),
+            intake: Arc::clone(&kept(of_intake).intake),
+            clients: Arc::clone(&kept(of_clients).clients),
+            ..new.clone()
+        }
+    }
+
     fn retry(&self) -> retry::Means {
         let (budget, pool) = (Arc::clone(&self.budget), Arc::clone(&self.pool));
         let affinity = Arc::clone(&self.eyes.affinity);

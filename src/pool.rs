@@ -9,6 +9,7 @@ pub mod health;
 pub mod outage;
 pub mod homes;
 pub mod key;
+pub mod keys;
 pub mod ask;
 pub mod choose;
 pub mod memory;
@@ -24,14 +25,18 @@ pub mod first_bytes;
 pub mod twins;
 pub mod turns;
 pub mod scene;
+pub mod register;
 pub mod lane;
 pub mod lease;
 pub mod view;
 pub mod keypool;
+mod change;
 mod report;
 mod spare;
 pub mod explain;
 pub mod finding;
+#[cfg(test)]
+mod change_tests;
 #[cfg(test)]
 mod learning_tests;
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! One call while it runs: what is known of it from its arrival to its last byte.
 
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -16,18 +15,22 @@ use self::cancel::Cancel;
 use self::times::{Times, micros};
 use self::tries::Tries;
 
+pub use self::closed::Closed;
 pub use self::did::{Did, Fate};
 pub use self::hedged::Hedged;
 pub use self::outcome::Outcome;
 pub use self::remembered::Remembered;
+pub use self::trace::{Ended, Parent, TRACEPARENT, TRACESTATE, Trace, Traced};
 pub use self::tries::{Try, TryOver};
 
 mod hedged;
 mod outcome;
 mod remembered;
+mod closed;
 mod did;
 mod tries;
 mod cancel;
+mod trace;
 mod times;
 #[cfg(test)]
 mod tests;
@@ -52,17 +55,8 @@ pub struct Record {
     seat: OnceLock<(usize, usize)>,
     remembered: OnceLock<Remembered>,
     cancel: Cancel,
-}
-
-/// What a record that was just closed says of its call.
-#[derive(Clone, Copy, Debug)]
-pub struct Closed {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// What it cost.
-    pub usage: Usage,
-    /// What the record takes of memory.
-    pub bytes: usize,
+    /// Of a call that is traced.
+    trace: Option<Box<Trace>>,
 }
 
 /// What is written a few times a call and is no number.
@@ -94,7 +88,13 @@ impl Record {
             seat: OnceLock::new(),
             remembered: OnceLock::new(),
             cancel: Cancel::default(),
+            trace: None,
         }
+    }
+
+    /// The same, traced.
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Self { trace: trace.map(Box::new), ..self }
     }
 
     /// What the call asks for. The first parse stands.
@@ -135,16 +135,26 @@ impl Record {
         if !self.times.is_closed() {
             rare.tries.begin(key, self.times.since(now));
         }
+        drop(rare);
+        if let Some(trace) = &self.trace {
+            trace.began(key, self.fallback(), now);
+        }
     }
 
     /// An attempt is over. Where what was done about it will be found, if it failed.
     pub fn attempt_over(&self, over: &TryOver<'_>, now: Instant) -> Option<Arc<Fate>> {
+        if let Some(trace) = &self.trace {
+            trace.ended(over.key, Ended { at: now, verdict: over.verdict, status: over.status });
+        }
         self.rare().tries.end(over, self.times.since(now))
     }
 
     /// Of several attempts under way, that on the key with this id served; the others are given up.
     pub fn served_by(&self, key: &Arc<str>, now: Instant) {
         self.rare().tries.served(key, self.times.since(now));
+        if let Some(trace) = &self.trace {
+            trace.served(key, now);
+        }
     }
 
     /// A pause is made before the next attempt.
@@ -164,8 +174,7 @@ impl Record {
         self.times.add_upstream(spent);
     }
 
-    /// Time spent waiting that is not geminate's own work: for a place, for the client's body. Waits for a key and pauses
-    /// between attempts have words of their own.
+    /// Time spent waiting for a place or the client's body. Waits for a key and pauses have words of their own.
     pub fn add_wait(&self, spent: Duration) {
         self.times.add_wait(spent);
     }
@@ -224,6 +233,7 @@ impl Record {
         drop(rare);
         self.cancel.forget();
         let texts = self.id.len() + self.model_asked().map_or(0, str::len);
+        let of_tries = of_tries + self.trace.as_ref().map_or(0, |trace| trace.bytes());
         Some(Closed { outcome, usage, bytes: size_of::<Self>() + texts + of_tries })
     }
 
@@ -242,9 +252,9 @@ impl Record {
         self.cancel.poll(cx)
     }
 
-    /// Ends when the operator wants the call to end.
-    pub async fn cancelled(&self) {
-        poll_fn(|cx| if self.poll_cancelled(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    /// Where its trace is written, of a call that is traced.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// The call's id, as the client sees it.

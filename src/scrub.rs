@@ -1,11 +1,14 @@
 //! The scrubber: takes every known secret, and whatever looks like a key of Google's, out of text that leaves.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use arc_swap::ArcSwap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::secret::Secret;
+use crate::secret::{Digest, Secret};
 
 /// What stands where a secret stood.
 const MASK: &[u8] = b"[key]";
@@ -13,27 +16,41 @@ const MASK: &[u8] = b"[key]";
 const PREFIXES: [&str; 2] = ["AIza", "AQ."];
 /// Shorter than this after a prefix of Google's is prose, not a key.
 const PATTERN_BYTES_MIN: usize = 24;
+/// Secrets that are known at once.
+const KNOWN_MAX: usize = 50_000;
 /// A secret shorter than this is masked only where it stands alone: `k1` must not eat `task1`.
 const EMBEDDED_BYTES_MIN: usize = 8;
 
 /// Knows all secrets of the process, plain and URL-encoded. Made once, shared.
 #[derive(Debug)]
 pub struct Scrubber {
-    automaton: AhoCorasick,
+    automaton: ArcSwap<AhoCorasick>,
+    /// Every secret it was ever told of.
+    known: Mutex<Vec<Secret>>,
 }
 
 impl Scrubber {
     /// A scrubber for `secrets` and for the patterns of Google's keys.
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Result<Self, BuildError> {
-        let mut words: Vec<String> = PREFIXES.map(str::to_owned).into();
-        for secret in secrets {
-            let plain = secret.expose();
-            let encoded = utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string();
-            words.extend([plain.to_owned(), encoded.to_lowercase(), encoded]);
+        let known: Vec<Secret> = secrets.into_iter().cloned().collect();
+        Ok(Self { automaton: ArcSwap::from_pointee(automaton(&known)?), known: Mutex::new(known) })
+    }
+
+    /// Knows these as well from now on. What is configured no more stays known: it may still be on its way.
+    pub fn learn<'s>(&self, secrets: impl IntoIterator<Item = &'s Secret>) -> Result<(), BuildError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let digests: HashSet<Digest> = known.iter().map(Secret::digest).collect();
+        let fresh: Vec<Secret> =
+            secrets.into_iter().filter(|secret| !digests.contains(&secret.digest())).cloned().collect();
+        if fresh.is_empty() {
+            return Ok(());
         }
-        words.retain(|word| !word.is_empty());
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(words)?;
-        Ok(Self { automaton })
+        known.extend(fresh);
+        // The oldest go where keys come and go without end.
+        let beyond = known.len().saturating_sub(KNOWN_MAX);
+        known.drain(..beyond);
+        self.automaton.store(Arc::new(automaton(&known)?));
+        Ok(())
     }
 
     /// The bytes without secrets; borrowed when there were none.
@@ -49,7 +66,7 @@ impl Scrubber {
     fn replace<'t>(&self, text: &'t [u8], put: impl Fn(&mut Vec<u8>, usize)) -> Cow<'t, [u8]> {
         let mut clean = Vec::new();
         let mut kept = 0;
-        for found in self.automaton.find_iter(text) {
+        for found in self.automaton.load().find_iter(text) {
             let (start, mut end) = (found.start(), found.end());
             if start < kept {
                 continue;
@@ -80,6 +97,17 @@ impl Scrubber {
             Cow::Owned(clean) => Cow::Owned(String::from_utf8_lossy(&clean).into_owned()),
         }
     }
+}
+
+fn automaton(secrets: &[Secret]) -> Result<AhoCorasick, BuildError> {
+    let mut words: Vec<String> = PREFIXES.map(str::to_owned).into();
+    for secret in secrets {
+        let plain = secret.expose();
+        let encoded = utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string();
+        words.extend([plain.to_owned(), encoded.to_lowercase(), encoded]);
+    }
+    words.retain(|word| !word.is_empty());
+    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(words)
 }
 
 fn key_byte(byte: u8) -> bool {
@@ -122,6 +150,15 @@ mod tests {
         assert_eq!(scrubber.scrub_str(&standard), "api_key:[key]");
         assert_eq!(scrubber.scrub_str("'AQ.FakeFakeFakeFakeFakeFakeFake'"), "'[key]'");
         assert_eq!(scrubber.scrub_str("AIza is a prefix, AQ. too"), "AIza is a prefix, AQ. too");
+    }
+
+    #[test]
+    fn what_is_learnt_later_goes_too_and_what_was_known_still_does() {
+        let scrubber = scrubber(&["fake-key-0001"]);
+        let later = [Secret::new("fake-key-0002".into())];
+        assert_eq!(scrubber.scrub_str("fake-key-0002"), "fake-key-0002");
+        scrubber.learn(&later).unwrap();
+        assert_eq!(scrubber.scrub_str("fake-key-0001, fake-key-0002"), "[key], [key]");
     }
 
     #[test]

@@ -33,6 +33,13 @@ impl Secret {
     }
 }
 
+impl PartialEq for Secret {
+    /// In constant time.
+    fn eq(&self, other: &Self) -> bool {
+        self.digest().matches(&other.digest())
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")

@@ -19,12 +19,14 @@ use crate::tasks::Tasks;
 mod signal;
 mod listen;
 mod stack;
+mod renewed;
 mod activity;
 mod connection;
 mod worker;
 mod accept;
 
-pub use signal::{Stop, stops};
+pub use renewed::Renewed;
+pub use signal::{Stop, hangups, stops};
 pub use stack::Stack;
 pub use worker::Worker;
 

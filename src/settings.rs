@@ -15,10 +15,12 @@ mod text;
 mod choice;
 mod place;
 mod key;
+mod traces;
 
 pub use choice::{Algorithm, Format, Protocol};
 pub use key::{Key, KeyTable};
 pub use place::{Network, Origin, PublicUrl};
+pub use traces::{Batch, Sampler, Traces};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -27,7 +29,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// Everything that can be set. The keys of `[[keys]]` stand in it as written; [`Key`] is one made usable.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Everything kept on disk. Default `./data`.
@@ -190,7 +192,7 @@ section! {
 }
 
 /// `[clients]`: how much each client may ask; `[clients.NAME]` for one by its id.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Clients {
     /// Requests a minute for each client; 0 is no limit (`RATE_LIMIT_PER_MINUTE`).

@@ -1,38 +1,51 @@
 //! What operators see of the calls: metrics, the last minutes' percentiles, who is served now, what failed lately.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::record::{Hedged, Record, TryOver};
+use crate::record::{Hedged, Record, Trace, TryOver};
+use crate::usage::Usage;
 use crate::verdict::Verdict;
 
+use self::columns::Gauges;
 use self::desk::Desk;
 use self::errors::{Failures, cut};
+use self::history::History;
 use self::live::Live;
 use self::meters::Meters;
 use self::shard::Sharded;
+use self::traces::Traces;
 use self::wall::Wall;
 use self::windows::{Ring, SLICE};
 
-pub use self::errors::Failure;
+pub use self::columns::Points;
+pub use self::errors::{ErrorSeries, Failure};
 pub use self::filter::{Filter, statuses};
+pub use self::history::{Memory, Series, Span};
 pub use self::request::{Recent, Request};
 pub use self::summary::{AttemptCount, Counts, ModelSummary};
+pub use self::waste::Waste;
 pub use self::windows::{Performance, Quantiles};
 
 mod shard;
 mod live;
 mod windows;
+mod columns;
+mod history;
 mod errors;
 mod wall;
 mod shelf;
 mod filter;
 mod request;
+pub mod traces;
 mod tally;
 mod meters;
+mod waste;
 mod desk;
 mod summary;
 pub mod log;
@@ -52,6 +65,8 @@ pub struct Telemetry {
     desks: Sharded<Desk>,
     ring: Ring,
     failures: Failures,
+    history: History,
+    traces: Option<Traces>,
 }
 
 /// An attempt at the upstream that is over.
@@ -72,8 +87,13 @@ pub struct AttemptSeen<'a> {
 }
 
 impl Telemetry {
-    /// Begins to count at `now`.
+    /// Begins to count at `now`, and sends no traces.
     pub fn new(now: Instant) -> Arc<Self> {
+        Self::tracing(now, None)
+    }
+
+    /// Begins to count at `now`.
+    pub fn tracing(now: Instant, traces: Option<Traces>) -> Arc<Self> {
         let meters = Meters::new();
         let started_at = clock();
         Arc::new(Self {
@@ -85,7 +105,14 @@ impl Telemetry {
             meters,
             ring: Ring::default(),
             failures: Failures::default(),
+            history: History::default(),
+            traces,
         })
+    }
+
+    /// The trace of a call whose request has these headers; `None`: it is not traced.
+    pub fn trace(&self, headers: &HeaderMap) -> Option<Trace> {
+        self.traces.as_ref()?.begin(headers)
     }
 
     /// A call begins: from here to [`Telemetry::finish`] it is listed among the live ones.
@@ -111,6 +138,9 @@ impl Telemetry {
         // The oldest is let go when nobody is kept waiting.
         drop(gone);
         log::call(record, closed.outcome, now);
+        if let (Some(traces), Some(trace)) = (&self.traces, record.trace()) {
+            traces.finish(record, trace, closed.outcome, now);
+        }
     }
 
     /// An attempt is over: counts it, and keeps it among the last errors when it failed.
@@ -132,7 +162,7 @@ impl Telemetry {
                 message,
                 did: None,
             };
-            self.failures.push(failure, fate);
+            self.failures.push(failure, verdict, fate);
         }
     }
 
@@ -143,7 +173,11 @@ impl Telemetry {
 
     /// To be called every five seconds or so: without it the histograms grow without end.
     pub fn upkeep(&self) {
-        self.wall.look(Instant::now(), clock());
+        let (now, wall) = (Instant::now(), clock());
+        self.wall.look(now, wall);
+        self.history.see(Gauges { in_flight: self.in_flight(), streams: self.streams_open() });
+        self.note_history(now);
+        self.failures.refused(&self.refusals(), wall);
         self.flush();
         self.meters.upkeep();
     }
@@ -156,15 +190,49 @@ impl Telemetry {
 
     /// How the calls did that ended within the last `span`, at most five minutes, in steps of ten seconds.
     pub fn performance(&self, span: Duration, now: Instant) -> Performance {
-        let slice = self.slice(now);
-        for mut desk in self.desks.all() {
-            self.seal(&mut desk, slice);
-        }
+        let slice = self.seal_all(now);
         let up = now.saturating_duration_since(self.started);
         let slices = (span.as_secs() / SLICE.as_secs()).max(1);
         let from = (slice + 1).saturating_sub(slices);
         let covered = up.saturating_sub(SLICE * u32::try_from(from).unwrap_or(u32::MAX));
         Performance::of(&self.ring.sum(from, slice), covered)
+    }
+
+    /// What was counted in each step of the last hour or day, as far as the steps are over.
+    pub fn series(&self, span: Span, now: Instant) -> Series {
+        self.note_history(now);
+        self.history.series(span, self.wall.at(now))
+    }
+
+    /// What the next run should know of the last day.
+    pub fn history_memory(&self) -> Memory {
+        self.history.memory()
+    }
+
+    /// Goes on from what an earlier run left.
+    pub fn recall_history(&self, memory: &Memory) {
+        self.history.recall(memory, clock());
+    }
+
+    /// Failed attempts and refusals by minute of the last hour.
+    pub fn error_series(&self) -> ErrorSeries {
+        let wall = clock();
+        self.failures.refused(&self.refusals(), wall);
+        self.failures.series(wall)
+    }
+
+    /// What came to nothing since the start. Looks at no key and no model.
+    pub fn waste(&self) -> Waste {
+        Waste::sum(self.desks.all().map(|desk| desk.waste))
+    }
+
+    /// Tokens of all models since the start. Looks at no key.
+    pub fn tokens(&self) -> Usage {
+        let mut sum = Usage::default();
+        for desk in self.desks.all() {
+            desk.models.iter().for_each(|model| sum += model.usage());
+        }
+        sum
     }
 
     /// What was counted since the start.
@@ -216,6 +284,11 @@ impl Telemetry {
         !found.is_empty()
     }
 
+    /// The label of a model: once it answered, or at once where something else than a client's word says that it `exists`.
+    pub fn model_label(&self, name: &str, exists: bool) -> Option<Arc<str>> {
+        if exists { self.meters.admit_model(name) } else { self.meters.model(name) }
+    }
+
     /// The streams that are open now, the oldest first.
     pub fn streams(&self) -> Vec<Arc<Record>> {
         let mut streams = self.live.list(Record::streaming);
@@ -263,11 +336,41 @@ impl Telemetry {
     /// Tells the metrics what the desks have counted.
     fn flush(&self) {
         self.desks.all().for_each(|mut desk| desk.flush());
+        if let Some(traces) = &self.traces {
+            self.meters.spans(traces.spans());
+        }
     }
 
     /// The number of the slice of time that runs at `now`.
     fn slice(&self, now: Instant) -> u64 {
         self.uptime(now).as_secs() / SLICE.as_secs()
+    }
+
+    /// Refusals by reason since the start.
+    fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        let mut sum = BTreeMap::new();
+        for desk in self.desks.all() {
+            desk.refusals.iter().for_each(|tally| *sum.entry(tally.name).or_default() += tally.count);
+        }
+        sum
+    }
+
+    /// Takes the slices that are over into the history.
+    fn note_history(&self, now: Instant) {
+        let began = |slice: u64| {
+            let since = SLICE.saturating_mul(u32::try_from(slice).unwrap_or(u32::MAX));
+            self.wall.at(self.started + since)
+        };
+        self.history.take(&self.ring, self.seal_all(now), began);
+    }
+
+    /// Moves what all desks counted to the ring; the number of the slice that runs.
+    fn seal_all(&self, now: Instant) -> u64 {
+        let slice = self.slice(now);
+        for mut desk in self.desks.all() {
+            self.seal(&mut desk, slice);
+        }
+        slice
     }
 
     /// Moves what a desk counted in its slice to the ring, and lets it count in slice number `next`.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -37,18 +38,21 @@ const PROBE: &str = "/v1beta/models?pageSize=1";
 /// What a key is asked to see all that it may use, in pages as large as there are.
 const MODELS: &str = "/v1beta/models?pageSize=1000";
 
-/// The connections of one worker to the upstream.
+/// The connections of one worker to the upstream. Clones are the same connections.
 #[derive(Clone)]
-pub struct Upstream {
-    /// One for each way out.
-    ways: Arc<[Lanes]>,
+pub struct Upstream(Arc<ArcSwap<Ways>>);
+
+/// The ways out, as configured at one time.
+struct Ways {
+    /// One for each number.
+    http: Arc<[Lanes]>,
     /// The same for WebSockets, which begin as HTTP/1.1.
-    socket_ways: Arc<[Lanes]>,
-    targets: Arc<Targets>,
+    sockets: Arc<[Lanes]>,
+    targets: Targets,
 }
 
 /// The ways out that the keys ask for: which proxy each has.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Egresses {
     proxies: Vec<crate::secret::Secret>,
 }
@@ -84,25 +88,29 @@ impl Upstream {
         egresses: &Egresses,
         authorities: &[Certificate],
     ) -> Result<Self, Unusable> {
-        let ways = ways(settings, egresses, authorities)?;
-        let socket_ways = match settings.protocol {
-            Protocol::Http1 => Arc::clone(&ways),
-            Protocol::Http2 => self::ways(
-                &settings::Upstream { protocol: Protocol::Http1, ..settings.clone() },
-                egresses,
-                authorities,
-            )?,
+        let http = ways(settings, egresses, authorities)?;
+        let sockets = match settings.protocol {
+            Protocol::Http1 => Arc::clone(&http),
+            Protocol::Http2 => {
+                ways(&settings::Upstream { protocol: Protocol::Http1, ..settings.clone() }, egresses, authorities)?
+            }
         };
         let base = Url::parse(settings.base_url.as_str()).map_err(|error| Unusable::Client(error.to_string()))?;
-        Ok(Self { ways, socket_ways, targets: Arc::new(Targets::new(base)) })
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Ways { http, sockets, targets: Targets::new(base) }))))
+    }
+
+    /// What goes out from now on goes out by the ways of `other`. What is under way ends where it began.
+    pub fn renew(&self, other: &Self) {
+        self.0.store(other.0.load_full());
     }
 
     /// Sends the call with one credential of `key`, and returns with the answer's head.
     pub async fn send(&self, call: &Call, key: &Key, form: Form) -> Result<Response<Body>, Broken> {
-        let mut request = Request::new(call.method.clone(), self.targets.url(&call.endpoint.target));
+        let mut request = Request::new(call.method.clone(), self.0.load().targets.url(&call.endpoint.target));
         *request.headers_mut() = call.headers.clone();
         let (name, value) = key.credential(form);
         request.headers_mut().insert(name, value);
+        headers::trace(request.headers_mut(), &call.record, &key.id);
         *request.body_mut() = match &call.payload {
             Payload::Kept(bytes, _) if bytes.is_empty() && call.method == http::Method::GET => None,
             Payload::Kept(bytes, _) => Some(Body::from(bytes.clone())),
@@ -113,7 +121,7 @@ impl Upstream {
 
     /// Asks for the list of models: proves that a key lives and spends no quota.
     pub async fn probe(&self, key: &Key, limit: Duration) -> Result<Response<Body>, Broken> {
-        let mut request = Request::new(http::Method::GET, self.targets.url(&PathAndQuery::from_static(PROBE)));
+        let mut request = Request::new(http::Method::GET, self.0.load().targets.url(&PathAndQuery::from_static(PROBE)));
         let (name, value) = key.credential(Form::ApiKey);
         request.headers_mut().insert(name, value);
         *request.timeout_mut() = Some(limit);
@@ -132,7 +140,7 @@ impl Upstream {
         let token = page.map(|page| format!("&pageToken={}", utf8_percent_encode(page, NON_ALPHANUMERIC)));
         let target = format!("{MODELS}{}", token.unwrap_or_default()).parse();
         let target = target.map_err(|_| Broken::Interrupted("the next page has no address".to_owned()))?;
-        let mut request = Request::new(http::Method::GET, self.targets.fresh(&target));
+        let mut request = Request::new(http::Method::GET, self.0.load().targets.fresh(&target));
         let (name, value) = key.credential(form);
         request.headers_mut().insert(name, value);
         *request.timeout_mut() = Some(limit);
@@ -144,20 +152,25 @@ impl Upstream {
     pub async fn open(
         &self,
         target: &PathAndQuery,
-        headers: &HeaderMap,
+        mut headers: HeaderMap,
         handshake: &Handshake,
         egress: u32,
         credential: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Opened, Broken> {
-        let (client, _) = self.socket_ways.get(egress as usize).unwrap_or(&self.socket_ways[0]).take();
-        let mut headers = headers.clone();
+        let ways = self.0.load();
+        let (client, _) = ways.sockets.get(egress as usize).unwrap_or(&ways.sockets[0]).take();
         headers.extend(credential.map(|(name, value)| (Some(name), value)));
-        let opened = sockets::open(&client, self.targets.fresh(target), headers, handshake).await;
+        let url = ways.targets.fresh(target);
+        drop(ways);
+        let opened = sockets::open(&client, url, headers, handshake).await;
         opened.map_err(|error| broken(&error))
     }
 
     async fn execute(&self, key: &Key, request: Request) -> Result<Response<Body>, Broken> {
-        let (client, place) = self.ways.get(key.egress as usize).unwrap_or(&self.ways[0]).take();
+        let (client, place) = {
+            let ways = self.0.load();
+            ways.http.get(key.egress() as usize).unwrap_or(&ways.http[0]).take()
+        };
         match client.execute(request).await {
             Ok(answer) => Ok(lanes::hold(answer.into(), place)),
             Err(error) => Err(broken(&error)),
@@ -167,7 +180,7 @@ impl Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ways out", self.ways.len())
+        write!(f, "{} ways out", self.0.load().http.len())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What an answer cost in tokens, as Google reports it.
 
+use std::ops::AddAssign;
+
 use serde::Serialize;
 
 /// Token counts of one answer. Google's counts are cumulative within a stream: the last one stands.
@@ -17,7 +19,22 @@ pub struct Usage {
     pub tool_tokens: u64,
 }
 
+impl AddAssign for Usage {
+    fn add_assign(&mut self, more: Self) {
+        self.prompt_tokens += more.prompt_tokens;
+        self.cached_tokens += more.cached_tokens;
+        self.answer_tokens += more.answer_tokens;
+        self.thought_tokens += more.thought_tokens;
+        self.tool_tokens += more.tool_tokens;
+    }
+}
+
 impl Usage {
+    /// Of all kinds together; cached ones are among the prompt's.
+    pub const fn total(&self) -> u64 {
+        self.prompt_tokens + self.answer_tokens + self.thought_tokens + self.tool_tokens
+    }
+
     /// Whether Google reported nothing at all.
     pub fn is_zero(&self) -> bool {
         *self == Self::default()

@@ -13,26 +13,34 @@ const DRAWERS: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "man
 const MACHINE: [&str; 3] = ["work", "root", "home"];
 
 /// One foreign system, one place: the modules (with all below them) that may name a crate.
-const PLACES: [(&str, &[&str]); 20] = [
+const PLACES: [(&str, &[&str]); 28] = [
     ("aho_corasick", &["scrub"]),
+    ("async_trait", &["telemetry::traces"]),
+    ("boxcar", &["pool"]),
     ("clap", &["command"]),
     ("config", &["config"]),
     ("dotenvy", &["config"]),
     ("governor", &["client", "admin"]),
-    ("hdrhistogram", &["telemetry"]),
+    ("hdrhistogram", &["telemetry", "command"]),
     ("inferno", &["telemetry::profile"]),
     ("ipnet", &["settings"]),
     ("jsonwebtoken", &["client", "command::token"]),
     ("metrics", &["telemetry"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("moka", &["affinity", "client", "layer::remember"]),
+    ("opentelemetry", &["telemetry::traces"]),
+    ("opentelemetry_http", &["telemetry::traces"]),
+    ("opentelemetry_otlp", &["telemetry::traces"]),
+    ("opentelemetry_sdk", &["telemetry::traces"]),
     ("pprof", &["telemetry::profile"]),
     // The body of an answer stays reqwest's from the upstream to the relay, so that no chunk is boxed twice.
-    ("reqwest", &["upstream", "relay", "layer::lease", "command"]),
+    ("reqwest", &["upstream", "relay", "layer::lease", "command", "telemetry::traces"]),
     ("rlimit", &["server", "command"]),
+    ("similar", &["config"]),
     ("serde_path_to_error", &["admin"]),
     ("sd_notify", &["server", "tasks"]),
     ("tokio_tungstenite", &["live", "mock"]),
+    ("toml_edit", &["config"]),
     ("tracing_subscriber", &["telemetry"]),
     ("webpki_root_certs", &["upstream"]),
 ];

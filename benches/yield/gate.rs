@@ -119,7 +119,7 @@ impl Gate {
             }
             tried.push(key);
             if elsewhere {
-                shunned.push(pool.keys()[key as usize].project());
+                shunned.push(pool.keys()[key].project());
             }
             thrifty = verdict == Verdict::Overloaded;
             patient = !elsewhere || removes_its_key(verdict);

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 use crate::admin::problem::Problem;
 use crate::admin::room::COOKIE_NAME;
 use crate::admin::rows::Row;
-use crate::admin::{events, playground, process, profiles, requests, session, streams};
+use crate::admin::{events, history, playground, process, profiles, requests, session, streams};
 
 /// The document. A handler that is not named here fails the test that compares it with the routes.
 #[derive(OpenApi)]
@@ -27,6 +27,8 @@ use crate::admin::{events, playground, process, profiles, requests, session, str
         session::close,
         events::overview,
         events::live,
+        history::series,
+        history::errors,
         streams::list,
         streams::cancel,
         requests::list,

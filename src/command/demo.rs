@@ -53,12 +53,16 @@ impl Demo {
             // Nothing else of the real configuration: its keys have no business here, its tokens would shut us out.
             let kept: Vec<_> = KEPT.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))).collect();
             let kept = kept.iter().map(|(name, value)| (*name, value.as_str()));
-            let configuration = Sources::new(own.into_iter().chain(kept), None).configuration()?;
+            std::fs::create_dir_all(&scratch).context("no place for what the demo keeps")?;
+            let file = scratch.join("config.toml");
+            let sources = Sources::new(own.into_iter().chain(kept), Some((&file.to_string_lossy(), "")));
+            let again = sources.clone();
+            let read = Box::new(move || again.clone().with_text(&std::fs::read_to_string(&file).unwrap_or_default()));
             let tasks = Tasks::new();
             let world = Arc::new(world()?);
             tasks.spawn(crate::mock::serve(listener, world))?;
             let quiet = self.quiet;
-            let ran = serve::serve(configuration, |data, admin| {
+            let ran = serve::serve(sources, read, |data, admin| {
                 say(&format!(
                     "Google is mocked at {google}.\nTry: curl http://{data}/v1beta/models/{}:generateContent -d \
                      '{{\"contents\":[{{\"parts\":[{{\"text\":\"hello\"}}]}}]}}'\nSee: http://{admin}/monitor/full and \
@@ -79,12 +83,12 @@ impl Demo {
 }
 
 fn world() -> anyhow::Result<World> {
-    let keys = ["demo-key-steady", "demo-key-flaky", "demo-key-small"];
+    let keys = ["demo-key-steady", "demo-key-flaky", "demo-key-small@small"];
     let scripts = SCRIPTS.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
     let pace = (Duration::from_millis(250), Duration::from_millis(120));
     let base = Settings::with_keys(keys);
     let world = World::new(Settings { scripts, latency: pace.0, chunk_interval: pace.1, chunks: 6, ..base });
-    world.set_quota("demo-key-small", "*", SMALL_QUOTA.parse().map_err(anyhow::Error::msg)?);
+    world.set_quota("small", "*", SMALL_QUOTA.parse().map_err(anyhow::Error::msg)?);
     Ok(world)
 }
 
@@ -112,4 +116,34 @@ async fn ask(origin: String, client: u64) {
 #[expect(clippy::print_stdout, reason = "what the command was called for")]
 fn say(text: &str) {
     println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_small_key_meets_its_quota_and_the_steady_one_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let google = format!("http://{}", listener.local_addr().unwrap());
+        let serving = crate::mock::serve(listener, Arc::new(world().unwrap()));
+        let asking = async {
+            let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+            let mut refused = Vec::new();
+            for key in ["demo-key-steady", "demo-key-small"] {
+                // Quotas are of a minute by the wall: of so many requests some meet one, even if another minute begins.
+                for _ in 0..14 {
+                    let asked = http.post(format!("{google}/v1beta/models/{}:generateContent", MODELS[0]));
+                    let asked = asked.header("x-goog-api-key", key).body(r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#);
+                    let status = asked.send().await.unwrap().status();
+                    refused.extend((status == 429).then_some(key));
+                }
+            }
+            refused
+        };
+        tokio::select! {
+            () = serving => unreachable!("it serves until it is dropped"),
+            refused = asking => assert!(!refused.is_empty() && refused.iter().all(|key| *key == "demo-key-small"), "{refused:?}"),
+        }
+    }
 }

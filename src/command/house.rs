@@ -1,11 +1,12 @@
-//! The house: everything that is made once from the configuration, and the work that goes on beside the requests.
+//! The house: everything that is made from the configuration, and made again when it changes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use axum::Router;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::admin::{self, Lasting, Levers, Room};
@@ -15,55 +16,59 @@ use crate::config::Configuration;
 use crate::gateway::{self, Shared};
 use crate::monitor::access::Listener;
 use crate::monitor::{self, Monitor};
-use crate::pool::key::{Ceilings, Key, KeySpec};
+use crate::pool::KeyPool;
+use crate::pool::key::{Ceilings, KeySpec};
 use crate::pool::memory::{Clocks, Memory};
 use crate::pool::roster::Probing;
-use crate::pool::{KeyPool, Probe};
 use crate::readiness::Readiness;
-use crate::refusal::Refusal;
 use crate::relay::Eyes;
 use crate::scrub::Scrubber;
 use crate::secret::Secret;
-use crate::server::Stack;
+use crate::server::{Renewed, Stack};
 use crate::settings;
 use crate::state::StateFile;
 use crate::tasks::Tasks;
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{Telemetry, clock, profile};
 use crate::upstream::{Certificate, Egresses, Upstream, authorities};
-use crate::verdict::Verdict;
 
-/// How often histograms are drained.
-const UPKEEP: Duration = Duration::from_secs(5);
-/// How often the pool's memory is written, when it has changed.
-const SAVE: Duration = Duration::from_secs(1);
-/// The same where only what was used of a limit has: the end of a run writes it down in any case.
-const SAVE_USE: Duration = Duration::from_secs(15);
-/// The same for the index of resources.
-const SAVE_INDEX: Duration = Duration::from_secs(2);
-/// Writing it takes no more than one part of so many of the time.
-const SAVE_SHARE: u32 = 20;
-/// How often it is looked whether a dead key is due to be asked.
-const PROBES: Duration = Duration::from_millis(500);
+mod upkeep;
 
-/// Made once from the configuration.
+/// Keys whose weights are told at the start.
+const WEIGHTS_TOLD: usize = 20;
+
+/// Made once. What a change of the configuration makes anew is put in its place by `renewal`.
 pub(super) struct House {
-    shared: Shared,
-    monitor: Arc<Monitor>,
-    egresses: Egresses,
-    authorities: Arc<Vec<Certificate>>,
+    pub(super) tasks: Tasks,
+    readiness: Arc<Readiness>,
+    pub(super) shared: ArcSwap<Shared>,
+    rooms: Mutex<Rooms>,
     /// The pool's memory.
     memory: StateFile,
     /// The index of resources.
     index: StateFile,
 }
 
+/// What is to be renewed.
+pub(super) struct Rooms {
+    pub(super) egresses: Egresses,
+    pub(super) authorities: Arc<Vec<Certificate>>,
+    /// Everybody's connections.
+    pub(super) upstreams: Vec<Upstream>,
+    /// Puts another stack in the place of a worker's, or of the admin listener's.
+    pub(super) stacks: Vec<Renew>,
+}
+
+/// Renews one of the stacks.
+pub(super) type Renew = Box<dyn Fn(&Shared, &Arc<Monitor>) + Send>;
+
 /// Everything that could be printed and must not be.
-pub(super) fn scrubber(configuration: &Configuration) -> anyhow::Result<Arc<Scrubber>> {
-    let settings = &configuration.settings;
-    let auth = &settings.auth;
+pub(super) fn secrets(configuration: &Configuration) -> Vec<Secret> {
+    let auth = &configuration.settings.auth;
     let keys = configuration.keys.iter().flat_map(|key| [Some(&key.secret), key.proxy.as_ref()]).flatten();
-    let secrets: Vec<&Secret> = keys.chain(&auth.tokens).chain(&auth.admin_token).chain(&auth.jwt.secret).collect();
-    Ok(Arc::new(Scrubber::new(secrets)?))
+    let traces = configuration.traces.as_ref().map(settings::Traces::secrets).unwrap_or_default();
+    let known = keys.chain(&auth.tokens).chain(&auth.admin_token).chain(&auth.jwt.secret);
+    known.cloned().chain(traces).collect()
 }
 
 /// The configured keys, of which nothing is known yet, and their ways out.
@@ -86,22 +91,20 @@ impl House {
         readiness: Arc<Readiness>,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
-        let Configuration { settings, keys, clients, .. } = configuration;
+        let Configuration { settings, keys, clients, traces, .. } = configuration;
         let clocks = Clocks { now: Instant::now(), wall: clock() };
-        let probing = Probing {
-            first: Duration::from_millis(settings.pool.probe_after_ms),
-            most: Duration::from_millis(settings.pool.probe_after_max_ms),
-        };
         let (pool, egresses) = pool(&keys, clocks)?;
-        let pool = Arc::new(pool.with_probing(probing));
+        let pool = Arc::new(pool.with_probing(probing(&settings.pool)));
         let memory = memory(&settings);
         if let Some(remembered) = memory.load::<Memory>() {
             pool.recall(&remembered, clocks);
         }
-        let weights: Vec<String> = keys.iter().map(|key| key.weight.to_string()).collect();
-        info!("loaded {} keys (weights {})", keys.len(), weights.join(", "));
-        let telemetry = Telemetry::new(clocks.now);
+        let weights: Vec<String> = keys.iter().take(WEIGHTS_TOLD).map(|key| key.weight.to_string()).collect();
+        let more = if keys.len() > WEIGHTS_TOLD { ", .." } else { "" };
+        info!("loaded {} keys (weights {}{more})", keys.len(), weights.join(", "));
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
+        let opened = |traces| self::traces(traces, &settings, &authorities, &scrubber, tasks);
+        let telemetry = Telemetry::tracing(clocks.now, traces.as_ref().map(opened).transpose()?);
         let affinity = Arc::new(
             Affinity::new(&settings.affinity)
                 .with_homes(Arc::clone(pool.homes()))
@@ -111,176 +114,135 @@ impl House {
         if let Some(remembered) = index.load::<affinity::Memory>() {
             affinity.recall(remembered, pool.keys(), clocks.wall, |name| clients.named(name));
         }
-        let eyes = Eyes { telemetry: Arc::clone(&telemetry), affinity, scrubber };
-        let shared = Shared::new(Arc::new(settings), Arc::clone(&pool), Arc::clone(&clients), eyes, tasks);
+        // Whatever is wrong with a proxy is told now, not by the first worker.
+        Upstream::new(&settings.upstream, &egresses, &authorities)?;
+        let eyes = Eyes { telemetry, affinity, scrubber };
+        let shared = ArcSwap::from_pointee(Shared::new(Arc::new(settings), pool, clients, eyes, tasks));
+        let rooms = Mutex::new(Rooms { egresses, authorities, upstreams: Vec::new(), stacks: Vec::new() });
+        Ok(Self { tasks: tasks.clone(), readiness, shared, rooms, memory, index })
+    }
+
+    /// The stack of the data listener, for one worker; to be called within its runtime.
+    pub(super) fn data(&self) -> anyhow::Result<impl Stack + use<>> {
+        let mut rooms = self.rooms();
+        let upstream = rooms.upstream(&self.shared())?;
+        let stack = move |shared: &Shared, monitor: &Arc<Monitor>| {
+            let loopback = shared.settings.server.host.is_loopback();
+            let pages = monitor::router(Arc::clone(monitor), Listener::Data, loopback);
+            monitor::Front::new(pages, gateway::stack(shared, upstream.clone()))
+        };
+        Ok(self.renewed(&mut rooms, stack))
+    }
+
+    /// The stack of the admin listener; to be called within its runtime.
+    pub(super) fn admin(&self, levers: Levers) -> anyhow::Result<impl Stack + use<>> {
+        let lasting = Arc::new(Lasting::new(levers, self.tasks.clone())?);
+        let mut rooms = self.rooms();
+        let upstream = rooms.upstream(&self.shared())?;
+        let room = move |shared: &Shared, monitor: &Arc<Monitor>| -> Router {
+            admin::router(Arc::new(Room::new(shared, Arc::clone(monitor), upstream.clone(), &lasting)))
+        };
+        Ok(self.renewed(&mut rooms, room))
+    }
+
+    /// What `make` makes now, and makes again with every change.
+    fn renewed<S: Stack>(
+        &self,
+        rooms: &mut Rooms,
+        make: impl Fn(&Shared, &Arc<Monitor>) -> S + Send + 'static,
+    ) -> Renewed<S> {
+        let shared = self.shared();
+        let stack = Renewed::new(make(&shared, &self.monitor(&shared)));
+        let place = stack.clone();
+        rooms.stacks.push(Box::new(move |shared, monitor| place.renew(make(shared, monitor))));
+        stack
+    }
+
+    pub(super) fn monitor(&self, shared: &Shared) -> Arc<Monitor> {
         let auth = &shared.settings.auth;
-        let monitor = Arc::new(Monitor {
-            telemetry,
-            pool,
-            clients,
-            readiness,
+        Arc::new(Monitor {
+            telemetry: Arc::clone(&shared.eyes.telemetry),
+            pool: Arc::clone(&shared.pool),
+            clients: Arc::clone(&shared.clients),
+            readiness: Arc::clone(&self.readiness),
             affinity: Arc::clone(&shared.eyes.affinity),
             answers: shared.answers.clone(),
             aliases: Aliases::new(&shared.settings.models.aliases),
             tokens: !auth.tokens.is_empty() || auth.admin_token.is_some(),
             enabled: shared.settings.monitoring.enabled,
-        });
-        // Whatever is wrong with a proxy is told now, not by the first worker.
-        Upstream::new(&shared.settings.upstream, &egresses, &authorities)?;
-        Ok(Self { shared, monitor, egresses, authorities, memory, index })
-    }
-
-    /// The stack of the data listener, for one worker; to be called within its runtime.
-    pub(super) fn data(&self) -> anyhow::Result<impl Stack + use<>> {
-        let upstream = self.upstream()?;
-        let loopback = self.shared.settings.server.host.is_loopback();
-        let pages = monitor::router(Arc::clone(&self.monitor), Listener::Data, loopback);
-        Ok(monitor::Front::new(pages, gateway::stack(&self.shared, upstream)))
-    }
-
-    /// The router of the admin listener; to be called within its runtime.
-    pub(super) fn admin(&self, levers: Levers, tasks: &Tasks) -> anyhow::Result<Router> {
-        let lasting = Arc::new(Lasting::new(levers, tasks.clone())?);
-        let room = Room::new(&self.shared, Arc::clone(&self.monitor), self.upstream()?, &lasting);
-        Ok(admin::router(Arc::new(room)))
-    }
-
-    fn upstream(&self) -> anyhow::Result<Upstream> {
-        Upstream::new(&self.shared.settings.upstream, &self.egresses, &self.authorities).context("the upstream")
+        })
     }
 
     /// Starts the work beside the requests.
-    pub(super) fn start(&self, tasks: &Tasks) -> anyhow::Result<()> {
-        let telemetry = Arc::clone(&self.shared.eyes.telemetry);
-        until_stopped(tasks, async move {
-            let mut ticks = interval(UPKEEP);
-            loop {
-                ticks.tick().await;
-                telemetry.upkeep();
-            }
-        })?;
-        let settings = &self.shared.settings;
-        let (percent, kept) = (settings.monitoring.profile_cpu_percent, profile::Kept::new(&settings.data_dir));
-        until_stopped(tasks, profile::watch(move || percent, kept))?;
-        let (pool, memory) = (Arc::clone(&self.shared.pool), self.memory.clone());
-        until_stopped(tasks, async move { save_on_change(&pool, &memory).await })?;
-        let (pool, affinity) = (Arc::clone(&self.shared.pool), Arc::clone(&self.shared.eyes.affinity));
-        let index = self.index.clone();
-        until_stopped(tasks, async move { save_index(&pool, &affinity, &index).await })?;
-        let (pool, upstream) = (Arc::clone(&self.shared.pool), self.upstream()?);
-        let limits = self.shared.settings.pool.clone();
-        until_stopped(tasks, async move { probe_when_due(&pool, &upstream, &limits).await })
+    pub(super) fn start(self: &Arc<Self>) -> anyhow::Result<()> {
+        let shared = self.shared();
+        let (pool, affinity) = (Arc::clone(&shared.pool), Arc::clone(&shared.eyes.affinity));
+        self.until_stopped(upkeep::drain_histograms(Arc::clone(&shared.eyes.telemetry)))?;
+        let (memory, index) = (self.memory.clone(), self.index.clone());
+        let kept = Arc::clone(&pool);
+        self.until_stopped(async move { upkeep::save_on_change(&kept, &memory).await })?;
+        let kept = Arc::clone(&pool);
+        self.until_stopped(async move { upkeep::save_index(&kept, &affinity, &index).await })?;
+        let (house, kept) = (Arc::clone(self), profile::Kept::new(&shared.settings.data_dir));
+        let percent = move || house.shared().settings.monitoring.profile_cpu_percent;
+        self.until_stopped(profile::watch(percent, kept))?;
+        let upstream = self.rooms().upstream(&shared).context("the upstream")?;
+        let house = Arc::clone(self);
+        let timeout = move || Duration::from_millis(house.shared().settings.pool.probe_timeout_ms);
+        self.until_stopped(async move { upkeep::probe_when_due(&pool, &upstream, timeout).await })
     }
 
     /// Writes down what the next run should know.
     pub(super) fn remember(&self) {
-        if let Err(error) = self.memory.save(&self.shared.pool.memory(Instant::now())) {
+        let shared = self.shared();
+        if let Err(error) = self.memory.save(&shared.pool.memory(Instant::now())) {
             warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
         }
-        let affinity = &self.shared.eyes.affinity;
+        let affinity = &shared.eyes.affinity;
         if affinity.changes() > 0
-            && let Err(error) = self.index.save(&affinity.memory(self.shared.pool.keys()))
+            && let Err(error) = self.index.save(&affinity.memory(shared.pool.keys()))
         {
             warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
         }
     }
-}
 
-fn until_stopped(tasks: &Tasks, work: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
-    let stopping = tasks.clone();
-    Ok(tasks.spawn(async move {
-        tokio::select! {
-            () = work => {}
-            () = stopping.stopping() => {}
-        }
-    })?)
-}
-
-async fn save_on_change(pool: &KeyPool, file: &StateFile) {
-    let mut saved: Option<Memory> = None;
-    let (mut failing, mut at) = (false, Instant::now());
-    loop {
-        sleep(SAVE).await;
-        let memory = pool.memory(Instant::now());
-        let same = saved
-            .as_ref()
-            .is_some_and(|saved| *saved == memory || at.elapsed() < SAVE_USE && saved.lasting() == memory.lasting());
-        if same || saved.is_none() && memory.keys.is_empty() {
-            continue;
-        }
-        let (file, copy) = (file.clone(), memory.clone());
-        let written = tokio::task::spawn_blocking(move || file.save(&copy)).await;
-        match written {
-            Ok(Ok(())) => (saved, failing, at) = (Some(memory), false, Instant::now()),
-            Ok(Err(error)) if !failing => {
-                warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
-                failing = true;
+    pub(super) fn until_stopped(&self, work: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        let stopping = self.tasks.clone();
+        Ok(self.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stopping.stopping() => {}
             }
-            _ => {}
-        }
+        })?)
+    }
+
+    /// What is shared by all workers at present.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.shared.load_full()
+    }
+
+    pub(super) fn rooms(&self) -> MutexGuard<'_, Rooms> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The index may be large: it is written whole, beside everything else, and for a small part of the time.
-async fn save_index(pool: &Arc<KeyPool>, affinity: &Arc<Affinity>, file: &StateFile) {
-    let (mut saved, mut failing, mut pause) = (0, false, SAVE_INDEX);
-    loop {
-        sleep(pause).await;
-        let changes = affinity.changes();
-        if changes == saved {
-            continue;
-        }
-        let (file, pool, affinity) = (file.clone(), Arc::clone(pool), Arc::clone(affinity));
-        let began = Instant::now();
-        let written = tokio::task::spawn_blocking(move || file.save(&affinity.memory(pool.keys()))).await;
-        pause = SAVE_INDEX.max(began.elapsed() * SAVE_SHARE);
-        match written {
-            Ok(Ok(())) => (saved, failing) = (changes, false),
-            Ok(Err(error)) if !failing => {
-                warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
-                failing = true;
-            }
-            _ => {}
-        }
+impl Rooms {
+    /// Further connections to the upstream, which follow every change.
+    fn upstream(&mut self, shared: &Shared) -> anyhow::Result<Upstream> {
+        let upstream = Upstream::new(&shared.settings.upstream, &self.egresses, &self.authorities)?;
+        self.upstreams.push(upstream.clone());
+        Ok(upstream)
     }
 }
 
-/// Dead keys are asked whether they live by listing models, which spends no quota. One at a time.
-async fn probe_when_due(pool: &KeyPool, upstream: &Upstream, limits: &settings::Pool) {
-    let timeout = Duration::from_millis(limits.probe_timeout_ms);
-    let mut ticks = interval(PROBES);
-    loop {
-        ticks.tick().await;
-        for key in pool.due_probes(Instant::now()) {
-            let found = probe(upstream, &key, timeout).await;
-            info!(
-                "probed dead key #{}: {}",
-                key.id,
-                if found == Probe::Alive { "it serves again" } else { "still dead" }
-            );
-            pool.probed(&key, found, Instant::now());
-        }
+pub(super) fn probing(settings: &settings::Pool) -> Probing {
+    Probing {
+        first: Duration::from_millis(settings.probe_after_ms),
+        most: Duration::from_millis(settings.probe_after_max_ms),
     }
 }
 
-async fn probe(upstream: &Upstream, key: &Key, timeout: Duration) -> Probe {
-    let Ok(answer) = upstream.probe(key, timeout).await else { return Probe::Unclear };
-    let status = answer.status();
-    if status.is_success() {
-        return Probe::Alive;
-    }
-    let body = http_body_util::BodyExt::collect(http_body_util::Limited::new(answer.into_body(), 64 << 10)).await;
-    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    match Verdict::of_key(&Refusal::read(status.as_u16(), &body)) {
-        Verdict::KeyInvalid | Verdict::Unauthorized => Probe::Dead,
-        Verdict::Banned => Probe::Banned,
-        // It was let in, whatever else is wrong.
-        Verdict::Caller | Verdict::QuotaMinute | Verdict::QuotaDay | Verdict::QuotaBare => Probe::Alive,
-        _ => Probe::Unclear,
-    }
-}
-
-fn spec(key: &settings::Key, egresses: &mut Egresses) -> KeySpec {
+pub(super) fn spec(key: &settings::Key, egresses: &mut Egresses) -> KeySpec {
     KeySpec {
         id: Arc::clone(&key.id),
         secret: key.secret.clone(),
@@ -290,4 +252,19 @@ fn spec(key: &settings::Key, egresses: &mut Egresses) -> KeySpec {
         ceilings: Ceilings { rpm: key.rpm, tpm: key.tpm, rpd: key.rpd },
         enabled: key.enabled,
     }
+}
+
+/// Sends traces beside the requests, from now on and until the drain has ended them.
+fn traces(
+    traces: &settings::Traces,
+    settings: &settings::Settings,
+    authorities: &[Certificate],
+    scrubber: &Arc<Scrubber>,
+    tasks: &Tasks,
+) -> anyhow::Result<Traces> {
+    let (traces, sender) = Traces::new(traces, &settings.upstream.base_url, authorities, Arc::clone(scrubber))?;
+    let stopping = tasks.clone();
+    info!("traces are sent to the collector");
+    tasks.spawn(async move { sender.run(stopping.stopping()).await })?;
+    Ok(traces)
 }

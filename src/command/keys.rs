@@ -6,15 +6,14 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::command::house;
+use crate::command::{house, table};
 use crate::config::{Configuration, Sources};
 use crate::pool::KeyPool;
 use crate::pool::memory::{Clocks, Memory};
+use crate::scrub::Scrubber;
 use crate::telemetry::clock;
 use crate::upstream::Egresses;
 
-mod words;
-mod table;
 mod sharing;
 mod ask;
 mod check;
@@ -61,7 +60,7 @@ impl Keys {
     /// Prints what was asked for; the code tells how it stands.
     pub(super) fn run(self, config: Option<&Path>) -> anyhow::Result<ExitCode> {
         let configuration = Sources::of_process(config).configuration()?;
-        let scrubber = house::scrubber(&configuration)?;
+        let scrubber = Scrubber::new(&house::secrets(&configuration))?;
         let clocks = Clocks { now: tokio::time::Instant::now(), wall: clock() };
         let (pool, egresses, note) = remembered(&configuration, clocks)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

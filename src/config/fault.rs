@@ -15,8 +15,18 @@ impl Fault {
         Self { at: at.to_owned(), what: what.to_owned() }
     }
 
+    /// The variable's name, or the file's name and line.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// What is wrong, and what is allowed.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// The line of the file, to tell faults in its order.
-    pub(super) fn line(&self) -> Option<usize> {
+    pub fn line(&self) -> Option<usize> {
         self.at.rsplit_once(':').and_then(|(_, line)| line.parse().ok())
     }
 }

@@ -1,12 +1,13 @@
 //! Leaves: single settings with the place they come from, out of the file and out of variables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::fault::Fault;
+use crate::config::otel;
 use crate::config::shape::{self, Shape};
 
 /// The well-known variables and the field each one sets.
@@ -48,7 +49,8 @@ pub(super) struct Leaf {
 
 /// Whether a variable is one of ours.
 pub(super) fn ours(name: &str) -> bool {
-    name.starts_with(PREFIX) || name.starts_with("GEMINI_API_KEY") || FLAT.iter().any(|(flat, _)| *flat == name)
+    let begins = [PREFIX, "GEMINI_API_KEY", otel::PREFIX].iter().any(|prefix| name.starts_with(prefix));
+    begins || FLAT.iter().any(|(flat, _)| *flat == name)
 }
 
 /// Where `path` was set, the last source first; the variable to set it by when it was not.
@@ -56,6 +58,31 @@ pub(super) fn origin(leaves: &[Leaf], path: &str) -> String {
     let set = leaves.iter().rev().find(|leaf| leaf.path.join(".") == path).map(|leaf| leaf.at.clone());
     let flat = || FLAT.iter().find(|(_, flat)| *flat == path).map(|(name, _)| (*name).to_owned());
     set.or_else(flat).unwrap_or_else(|| path.to_owned())
+}
+
+/// The fields that a variable sets, by its name, and those that the file sets, with what it says; `[[keys]]` apart.
+pub(super) fn by_source(leaves: &[Leaf]) -> (BTreeMap<String, String>, BTreeMap<String, Value>) {
+    let (mut environment, mut written) = (BTreeMap::new(), BTreeMap::new());
+    for leaf in leaves.iter().filter(|leaf| leaf.path.first().is_none_or(|section| section != "keys")) {
+        let path: Vec<_> = leaf.path.iter().map(String::as_str).collect();
+        if ours(&leaf.at) {
+            environment.insert(leaf.path.join("."), leaf.at.clone());
+        } else {
+            let value =
+                if shape::secret(&path) { Value::from("[secret]") } else { leaf.value.clone().unwrap_or_default() };
+            written.insert(leaf.path.join("."), value);
+        }
+    }
+    (environment, written)
+}
+
+/// Where each `[[keys]]` begins, by position.
+pub(super) fn places_of_keys(leaves: &[Leaf]) -> HashMap<usize, &str> {
+    let place = |leaf: &'_ Leaf| match &leaf.path[..] {
+        [keys, n] if keys == "keys" => n.parse().ok(),
+        _ => None,
+    };
+    leaves.iter().filter_map(|leaf| Some((place(leaf)?, leaf.at.as_str()))).collect()
 }
 
 /// The leaves of `variables`, the flat names last, so that they win.
@@ -89,7 +116,8 @@ pub(super) fn of_variables(variables: &BTreeMap<String, String>, faults: &mut Ve
 pub(super) fn of_file(name: &str, text: &str, faults: &mut Vec<Fault>) -> Vec<Leaf> {
     let before = faults.len();
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { name, text, leaves: Vec::new(), faults };
+    let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut reader = Reader { name, ends, leaves: Vec::new(), faults };
     for error in &errors {
         let at = reader.at(error.span().map_or(0, |span| span.start));
         // The message alone: the error's own text quotes the line, which may hold a secret.
@@ -103,15 +131,15 @@ pub(super) fn of_file(name: &str, text: &str, faults: &mut Vec<Fault>) -> Vec<Le
 
 struct Reader<'r> {
     name: &'r str,
-    text: &'r str,
+    /// Where each line ends.
+    ends: Vec<usize>,
     leaves: Vec<Leaf>,
     faults: &'r mut Vec<Fault>,
 }
 
 impl Reader<'_> {
     fn at(&self, offset: usize) -> String {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        format!("{}:{}", self.name, before.matches('\n').count() + 1)
+        format!("{}:{}", self.name, self.ends.partition_point(|end| *end < offset) + 1)
     }
 
     fn table(&mut self, table: &DeTable<'_>, path: &[String]) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::alias::is_name;
 use crate::client::Clients;
 use crate::config::fault::Fault;
+use crate::config::keys::Source;
 use crate::config::leaf::{self, Leaf};
 use crate::settings::{Algorithm, Key, Settings};
 
@@ -155,6 +156,12 @@ pub(super) fn warnings(settings: &Settings, keys: &[Key]) -> Vec<String> {
         warnings.push(format!("{off} of {} keys are not enabled", keys.len()));
     }
     warnings
+}
+
+/// A key of the environment that the file adjusts: never silently.
+pub(super) fn adjusted(source: &Source) -> Option<String> {
+    let at = source.adjusted.as_ref()?;
+    Some(format!("{at} adjusts a key of {}", source.name))
 }
 
 fn read(path: &Path) -> Result<String, String> {

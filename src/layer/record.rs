@@ -66,7 +66,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = request.headers().get(X_REQUEST_ID).filter(|id| ids::sane(id)).map(ids::own);
         let id = id.unwrap_or_else(|| self.ids.next());
-        let record = self.telemetry.open(Record::new(id, request.method().clone(), Instant::now()));
+        let trace = self.telemetry.trace(request.headers());
+        let record = Record::new(id, request.method().clone(), Instant::now()).traced(trace);
+        let record = self.telemetry.open(record);
         // Before the layers below get to run: one may panic at once.
         let open = Open::new(Arc::clone(&record), Arc::clone(&self.telemetry));
         request.extensions_mut().insert(record);

@@ -20,7 +20,7 @@ use crate::pool::key::{Form, Key};
 use crate::pool::lease::Lease;
 use crate::resource::Resource;
 use crate::secret::Secret;
-use crate::upstream::{Broken, Handshake, Opened};
+use crate::upstream::{Broken, Handshake, Opened, headers};
 use crate::verdict::Verdict;
 
 /// What stands in the place of a key's id where none is used.
@@ -79,11 +79,11 @@ pub(super) async fn connect_by_token(
 ) -> Result<Connected, Error> {
     // By the way out of the key that made it.
     let owner = Resource::of_value(token.expose()).and_then(|token| means.lease.eyes.affinity.owner(&token));
-    let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key as usize)).cloned();
-    let egress = key.as_ref().map_or(0, |key| key.egress);
-    let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None };
+    let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key)).cloned();
+    let egress = key.as_ref().map_or(0, |key| key.egress());
+    let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None, key: TOKEN.into() };
     let began = Instant::now();
-    call.record.attempt(&TOKEN.into(), began);
+    call.record.attempt(&target.key, began);
     let opened = timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await;
     call.record.add_upstream(began.elapsed());
     match opened {
@@ -112,7 +112,8 @@ async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &M
     call.record.attempt(&lease.key().id, began);
     let key = lease.key();
     let credential = Some(key.credential(Form::ApiKey));
-    let target = Target { path: call.endpoint.target.clone(), egress: key.egress, credential };
+    let target =
+        Target { path: call.endpoint.target.clone(), egress: key.egress(), credential, key: Arc::clone(&key.id) };
     let opened = begin(means, call, target, handshake, setup).await;
     call.record.add_upstream(began.elapsed());
     match opened {
@@ -132,6 +133,8 @@ struct Target {
     egress: u32,
     /// `None`: it stands in the path.
     credential: Option<(HeaderName, HeaderValue)>,
+    /// The id of the key whose attempt it is.
+    key: Arc<str>,
 }
 
 /// One attempt, up to Google's first message.
@@ -143,8 +146,10 @@ async fn begin(
     setup: &Message,
 ) -> Result<(GoogleSocket, Message), Box<Failure>> {
     let lease_means = &means.lease;
-    let Target { path, egress, credential } = target;
-    let opened = lease_means.upstream.open(&path, &call.headers, handshake, egress, credential);
+    let Target { path, egress, credential, key } = target;
+    let mut headers = call.headers.clone();
+    headers::trace(&mut headers, &call.record, &key);
+    let opened = lease_means.upstream.open(&path, headers, handshake, egress, credential);
     let clean = |why: String| lease_means.eyes.scrubber.scrub_str(&why).into_owned();
     let io = match opened.await {
         Ok(Opened::Socket(io)) => io,

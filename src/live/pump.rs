@@ -1,11 +1,12 @@
 //! The pump: messages both ways, each sent on before the next is read, until one side ends or the time is over.
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -85,7 +86,7 @@ impl Clock {
 
     /// Ends when the operator wants the session to be over.
     pub(super) async fn cancelled(&self) {
-        self.record.cancelled().await;
+        poll_fn(|cx| if self.record.poll_cancelled(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Ends when the house wants the session to be over.

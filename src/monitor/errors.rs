@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::telemetry::{Counts, Failure, Telemetry};
+use crate::telemetry::{Counts, ErrorSeries, Failure, Telemetry};
 
 /// Failed attempts since the start, and the last ones in full. Most were tried again with success: clients saw few.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Errors {
     total: u64,
     by_class: BTreeMap<String, u64>,
     by_key: BTreeMap<String, u64>,
     by_model: BTreeMap<String, u64>,
     refusals: BTreeMap<&'static str, u64>,
+    series: ErrorSeries,
     last: Vec<Failure>,
 }
 
@@ -30,6 +31,7 @@ impl Errors {
             by_key: owned(by_key),
             by_model: owned(counts.failed_by(|attempt| &attempt.model)),
             refusals: counts.refusals.clone(),
+            series: telemetry.error_series(),
             last: telemetry.failures(limit),
         }
     }

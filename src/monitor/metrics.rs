@@ -7,10 +7,13 @@ use tokio::time::Instant;
 use crate::affinity::Affinity;
 use crate::layer::remember::Answers;
 use crate::monitor::prometheus::Page;
-use crate::pool::view::PoolView;
+use crate::pool::view::{KeyView, PoolView};
 use crate::readiness::Readiness;
 use crate::telemetry::process::Process;
 use crate::telemetry::{Counts, Telemetry};
+
+/// Series of a day's use: a key and a model. Those of the first keys are shown.
+const DAYS_MAX: usize = 10_000;
 
 /// The JSON form.
 #[derive(Debug, Serialize)]
@@ -138,6 +141,7 @@ pub(crate) fn text(
     page.one("geminate_accept_failures_total", "counter", failed, Some(readiness.accept_failed()));
     prefixes(&mut page, affinity);
     keys(&mut page, view);
+    days(&mut page, telemetry, view);
     process(&mut page, Process::now(), telemetry.started_at());
     page.text()
 }
@@ -166,11 +170,42 @@ fn keys(page: &mut Page, view: &PoolView) {
     }
 }
 
+/// What each key's project used of Google's day, and may use, where that is known. Keys that are out for good have none.
+fn days(page: &mut Page, telemetry: &Telemetry, view: &PoolView) {
+    let mut days = Vec::new();
+    for key in view.keys.iter().filter(|key| !matches!(key.state, "dead" | "disabled")) {
+        for learnt in &key.learnt {
+            let Some(max) = learnt.day_requests_max else { continue };
+            // A ceiling of the operator's holds for whatever name a client makes up; a limit of Google's is of a real model.
+            let Some(model) = telemetry.model_label(&learnt.model, learnt.limits.rpd.is_some()) else { continue };
+            days.push((key, model, learnt.day_requests, max));
+        }
+    }
+    days.truncate(DAYS_MAX);
+    page.family(
+        "geminate_key_day_requests",
+        "gauge",
+        "Requests of Google's day on the key's project, of those made here",
+    );
+    for (key, model, used, _) in &days {
+        page.sample("geminate_key_day_requests", &of_day(key, model), used);
+    }
+    page.family("geminate_key_day_requests_max", "gauge", "Requests that Google's day may take, where that is known");
+    for (key, model, _, max) in &days {
+        page.sample("geminate_key_day_requests_max", &of_day(key, model), max);
+    }
+}
+
+fn of_day<'l>(key: &'l KeyView, model: &'l str) -> [(&'static str, &'l str); 3] {
+    [("key", &key.id), ("project", &key.project), ("model", model)]
+}
+
 fn process(page: &mut Page, process: Process, started_at: Timestamp) {
-    let Process { resident_memory_bytes, cpu_seconds, open_fds, max_fds, threads } = process;
+    let Process { resident_memory_bytes, memory_limit_bytes, cpu_seconds, open_fds, max_fds, threads } = process;
     page.one("process_cpu_seconds_total", "counter", "CPU time taken, user and system", cpu_seconds);
     for (name, help, value) in [
         ("process_resident_memory_bytes", "Memory that is resident", resident_memory_bytes),
+        ("process_memory_limit_bytes", "Memory that the control groups allow", memory_limit_bytes),
         ("process_open_fds", "File descriptors open", open_fds),
         ("process_max_fds", "File descriptors allowed", max_fds),
         ("process_threads", "Threads", threads),

@@ -80,6 +80,12 @@ impl Budgets {
         self.place(project).get_or_insert_with(|| Box::new(Windows::new(Ceilings::default(), clocks, now)))
     }
 
+    /// The operator's ceilings of a project have changed.
+    pub fn bound(&mut self, project: u32, ceilings: Ceilings, now: Instant) {
+        self.limited |= ceilings != Ceilings::default();
+        self.windows(project, now).bound(ceilings);
+    }
+
     /// All windows there are.
     pub fn all(&self) -> impl Iterator<Item = (u32, &Windows)> {
         (0..).zip(&self.windows).filter_map(|(project, windows)| Some((project, windows.as_deref()?)))

@@ -3,16 +3,36 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// For each project as configured, the one under which it is known by now: itself, until Google says otherwise.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Homes {
-    homes: Box<[AtomicU32]>,
+    homes: boxcar::Vec<AtomicU32>,
     moved: AtomicBool,
 }
 
 impl Homes {
     /// So many projects, each a home of its own.
     pub fn new(projects: u32) -> Self {
-        Self { homes: (0..projects).map(AtomicU32::new).collect(), moved: AtomicBool::new(false) }
+        let homes = Self::default();
+        (0..projects).for_each(|_| {
+            homes.add();
+        });
+        homes
+    }
+
+    /// A project more, which is a home of its own.
+    pub fn add(&self) -> u32 {
+        let at = self.homes.push_with(|at| AtomicU32::new(u32::try_from(at).unwrap_or(u32::MAX)));
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    /// How many projects there are, homes or not.
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.homes.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The home of a project.
@@ -22,26 +42,26 @@ impl Homes {
 
     /// All projects that are known under `home`.
     pub fn members(&self, home: u32) -> impl Iterator<Item = u32> {
-        let all = u32::try_from(self.homes.len()).unwrap_or(u32::MAX);
+        let all = self.len();
         let range = if self.moved.load(Relaxed) { 0..all } else { home..home.saturating_add(1).min(all) };
         range.filter(move |project| self.of(*project) == home)
     }
 
     /// How many different ones there are.
     pub fn count(&self) -> usize {
-        (0..).zip(&self.homes).filter(|(project, home)| home.load(Relaxed) == *project).count()
+        self.homes.iter().filter(|(project, home)| home.load(Relaxed) as usize == *project).count()
     }
 
     /// Those that moved, and where to.
     pub fn moved(&self) -> impl Iterator<Item = (u32, u32)> {
         let any = self.moved.load(Relaxed);
-        let all = (0..).zip(&self.homes).take_while(move |_| any).map(|(project, home)| (project, home.load(Relaxed)));
+        let all = (0..self.len()).take_while(move |_| any).map(|project| (project, self.of(project)));
         all.filter(|(project, home)| project != home)
     }
 
     /// All that is known under `from` is known under `into` from now on.
     pub fn merge(&self, from: u32, into: u32) {
-        for home in self.homes.iter().filter(|home| home.load(Relaxed) == from) {
+        for (_, home) in self.homes.iter().filter(|(_, home)| home.load(Relaxed) == from) {
             home.store(into, Relaxed);
         }
         self.moved.store(true, Relaxed);

@@ -69,13 +69,11 @@ pub struct Key {
     pub id: Arc<str>,
     /// Its place in the pool.
     pub index: u32,
-    /// As configured.
-    pub weight: u32,
+    weight: AtomicU32,
     /// The place of its project in the pool, as configured.
-    configured: u32,
+    configured: AtomicU32,
     homes: Arc<Homes>,
-    /// As configured.
-    pub egress: u32,
+    egress: AtomicU32,
     /// By which it is remembered on disk.
     pub digest: Digest,
     /// The last four characters.
@@ -130,10 +128,10 @@ impl Key {
         Ok(Self {
             id: Arc::clone(&spec.id),
             index,
-            weight: spec.weight,
-            configured: project,
+            weight: AtomicU32::new(spec.weight),
+            configured: AtomicU32::new(project),
             homes: Arc::clone(homes),
-            egress: spec.egress,
+            egress: AtomicU32::new(spec.egress),
             digest: spec.secret.digest(),
             tail: spec.secret.tail().into(),
             header,
@@ -145,9 +143,37 @@ impl Key {
         })
     }
 
+    /// The same key at a place of its own.
+    #[must_use]
+    pub fn placed(self, index: u32, project: u32) -> Self {
+        Self { index, configured: AtomicU32::new(project), ..self }
+    }
+
     /// The place of its project in the pool, by all that is known of it so far.
     pub fn project(&self) -> u32 {
-        self.homes.of(self.configured)
+        self.homes.of(self.configured_project())
+    }
+
+    /// The place of its project in the pool, as configured.
+    pub fn configured_project(&self) -> u32 {
+        self.configured.load(Relaxed)
+    }
+
+    /// Its share against the others', as configured.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
+    }
+
+    /// Which way out it takes, as configured.
+    pub fn egress(&self) -> u32 {
+        self.egress.load(Relaxed)
+    }
+
+    /// What is configured of it has changed: all but its id and the key itself.
+    pub fn change(&self, spec: &KeySpec, project: u32) {
+        self.weight.store(spec.weight, Relaxed);
+        self.configured.store(project, Relaxed);
+        self.egress.store(spec.egress, Relaxed);
     }
 
     /// The form that `surface` wants: Google's own routes the header, its compatible endpoint Bearer, unless the key

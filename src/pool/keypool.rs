@@ -1,25 +1,26 @@
 //! The key pool: the one door to all keys.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::InvalidHeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::pool::ask::{Avoid, Only};
 use crate::pool::budgets::Budgets;
 use crate::pool::homes::Homes;
-use crate::pool::key::{Ceilings, Key, KeySpec};
-use crate::pool::lane::{Keys, Lane};
+use crate::pool::key::Key;
+use crate::pool::keys::Keys;
+use crate::pool::lane::Lane;
 use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
-use crate::pool::roster::{Life, Probing, Project, Rest, Roster, SharedRoster};
+use crate::pool::register::Register;
+use crate::pool::roster::{Life, Probing, Rest, Roster};
 use crate::pool::scene::Scene;
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
@@ -32,11 +33,10 @@ const OVERFLOW: &str = "other";
 pub struct KeyPool {
     pub(crate) keys: Arc<Keys>,
     pub(crate) scene: Arc<Scene>,
-    ceilings: HashMap<u32, Ceilings>,
     /// Read by every call, so that looking writes nothing that threads share; a new lane is a new map.
-    lanes: ArcSwap<HashMap<Arc<str>, Arc<SharedLane>>>,
-    /// Held by whoever adds a lane.
-    adding: Mutex<()>,
+    pub(crate) lanes: ArcSwap<HashMap<Arc<str>, Arc<SharedLane>>>,
+    /// Held by whoever adds a lane, or changes the keys.
+    pub(crate) register: Mutex<Register>,
     pub(crate) started: Clocks,
 }
 
@@ -50,48 +50,6 @@ pub enum Choice {
 }
 
 impl KeyPool {
-    /// A pool in which all enabled keys are alive. Fails on a key that cannot stand in a header.
-    pub fn new(specs: &[KeySpec], clocks: Clocks) -> Result<Self, InvalidHeaderValue> {
-        let mut projects: Vec<Project> = Vec::new();
-        let mut by_name: HashMap<Arc<str>, u32> = HashMap::new();
-        let labels = specs.iter().filter_map(|spec| spec.project.as_ref());
-        let shared = labels.clone().count() - labels.collect::<HashSet<_>>().len();
-        let homes = Arc::new(Homes::new(u32::try_from(specs.len() - shared).unwrap_or(u32::MAX)));
-        let mut keys = Keys { list: Vec::new(), by_project: Vec::new(), homes: Arc::clone(&homes) };
-        let mut ceilings: HashMap<u32, Ceilings> = HashMap::new();
-        for (index, spec) in (0..).zip(specs) {
-            let fresh = u32::try_from(projects.len()).unwrap_or(u32::MAX);
-            let project = match &spec.project {
-                Some(label) => *by_name.entry(Arc::clone(label)).or_insert(fresh),
-                None => fresh,
-            };
-            if project == fresh {
-                let name = spec.project.as_ref().unwrap_or(&spec.id);
-                projects.push(Project::new(Arc::clone(name)));
-                keys.by_project.push(Vec::new());
-            }
-            keys.by_project[project as usize].push(index);
-            keys.list.push(Arc::new(Key::new(spec, index, project, &homes)?));
-            if spec.ceilings != Ceilings::default() {
-                let known = ceilings.entry(project).or_default();
-                *known = known.lower(spec.ceilings);
-            }
-        }
-        let disabled: Vec<bool> = specs.iter().map(|spec| !spec.enabled).collect();
-        let egresses = specs.iter().map(|spec| spec.egress as usize + 1).max().unwrap_or(1);
-        let roster = Arc::new(SharedRoster::new(Roster::new(&disabled, projects, egresses)));
-        let scene =
-            Arc::new(Scene { roster, storms: Mutex::default(), twins: Mutex::default(), grounding: false.into() });
-        Ok(Self {
-            keys: Arc::new(keys),
-            scene,
-            ceilings,
-            lanes: ArcSwap::default(),
-            adding: Mutex::new(()),
-            started: clocks,
-        })
-    }
-
     /// Asks dead keys by `probing`.
     #[must_use]
     pub fn with_probing(self, probing: Probing) -> Self {
@@ -99,12 +57,17 @@ impl KeyPool {
         self
     }
 
+    /// From the next death on.
+    pub fn probe_by(&self, probing: Probing) {
+        self.scene.roster.lock().probing = probing;
+    }
+
     /// The lane of a model; the empty name is for calls that name none.
     pub fn lane(&self, model: &str, now: Instant) -> Arc<SharedLane> {
         if let Some(lane) = self.lanes.load().get(model) {
             return Arc::clone(lane);
         }
-        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let register = self.register.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lanes.load_full();
         // Nothing is lost with a lane that nobody holds beside the map, where no key rests and no limit was learnt.
         let taught = |lane: &Lane| lane.rests().next().is_some() || lane.budgets().has_learnt();
@@ -117,7 +80,7 @@ impl KeyPool {
         let kept = known.iter().filter(|(_, lane)| !full || !spare(lane));
         let mut lanes: HashMap<_, _> = kept.map(|(name, lane)| (Arc::clone(name), Arc::clone(lane))).collect();
         let name: Arc<str> = name.into();
-        let lane = self.fresh_lane(now);
+        let lane = self.lane_of(&register, now);
         let (scene, keys) = (Arc::clone(&self.scene), Arc::clone(&self.keys));
         let lane = Arc::new(SharedLane::new(Arc::clone(&name), scene, keys, lane));
         lanes.insert(name, Arc::clone(&lane));
@@ -127,7 +90,11 @@ impl KeyPool {
 
     /// A lane in which nothing is held against any key. It is not among the pool's own.
     pub(crate) fn fresh_lane(&self, now: Instant) -> Lane {
-        let ceilings = self.ceilings.iter().map(|(project, ceilings)| (*project, ceilings));
+        self.lane_of(&self.register.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    fn lane_of(&self, register: &Register, now: Instant) -> Lane {
+        let ceilings = register.ceilings.iter().map(|(project, ceilings)| (*project, ceilings));
         let budgets = Budgets::new(ceilings, self.started, now);
         Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), budgets, now)
     }
@@ -158,7 +125,7 @@ impl KeyPool {
     /// The key at `index` and no other, whatever it rests for: to go on with what it began spends no quota. A dead one
     /// serves nothing.
     pub fn seize(&self, shared: Arc<SharedLane>, index: u32, now: Instant) -> Choice {
-        let dead = self.keys.list.get(index as usize).is_none_or(|key| self.is_dead(key));
+        let dead = self.keys.get(index).is_none_or(|key| self.is_dead(key));
         if dead {
             let only = Avoid { only: Some(Only::Key(index)), ..Avoid::default() };
             let outage = shared.lock().outage(only, now);
@@ -171,7 +138,7 @@ impl KeyPool {
     /// day.
     pub fn is_fresh(&self, project: u32, now: Instant) -> bool {
         let serves = |roster: &Roster| {
-            self.keys.list.iter().any(|key| key.project() == project && roster.blocked(key, now).is_none())
+            self.keys.iter().any(|key| key.project() == project && roster.blocked(key, now).is_none())
         };
         serves(&self.scene.roster.lock()) && !self.spent(now).contains(&project)
     }
@@ -200,9 +167,9 @@ impl KeyPool {
         self.lanes.load().values().map(Arc::clone).collect()
     }
 
-    /// All keys, in order of configuration.
-    pub fn keys(&self) -> &[Arc<Key>] {
-        &self.keys.list
+    /// All keys: those that take part, in order of configuration, and by their place those that did.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Which of the projects turned out to be one.
@@ -212,13 +179,13 @@ impl KeyPool {
 
     /// How many projects the keys are of, as configured.
     pub fn projects(&self) -> u32 {
-        u32::try_from(self.keys.by_project.len()).unwrap_or(u32::MAX)
+        self.keys.homes.len()
     }
 
     /// Whether a key could serve now, by what holds whatever the model.
     pub fn can_serve(&self, now: Instant) -> bool {
         let roster = self.scene.roster.lock();
-        self.keys.list.iter().any(|key| roster.blocked(key, now).is_none())
+        self.keys.iter().any(|key| roster.blocked(key, now).is_none())
     }
 
     /// Whether any project may be out of its quota of grounded requests: a cheap look before [`Self::grounding_spent`].
@@ -238,7 +205,7 @@ impl KeyPool {
     /// Dead keys that are due to be asked whether they live. Each is handed out once per rest.
     pub fn due_probes(&self, now: Instant) -> Vec<Arc<Key>> {
         let due = self.scene.roster.lock().due_probes(now);
-        due.into_iter().map(|index| Arc::clone(&self.keys.list[index as usize])).collect()
+        due.into_iter().map(|index| Arc::clone(&self.keys[index])).collect()
     }
 
     /// When the next dead key is due.

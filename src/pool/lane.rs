@@ -11,8 +11,8 @@ use crate::pool::ask::{Avoid, Taken};
 use crate::pool::budgets::Budgets;
 use crate::pool::choose::Schedule;
 use crate::pool::health::{Health, LEVELS};
-use crate::pool::homes::Homes;
 use crate::pool::key::Key;
+use crate::pool::keys::Keys;
 use crate::pool::limits::Full;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
@@ -25,24 +25,6 @@ const TRIAL_HINT: Duration = Duration::from_secs(1);
 
 /// After this many overloads in a row, they are passed on without another try until one call succeeds.
 const OVERLOADS_MAX: u32 = 10;
-
-/// The keys of the pool and which of them share a project.
-#[derive(Debug)]
-pub struct Keys {
-    /// In order of configuration.
-    pub list: Vec<Arc<Key>>,
-    /// The keys of each project as configured, by index.
-    pub by_project: Vec<Vec<u32>>,
-    /// Which of these are one.
-    pub homes: Arc<Homes>,
-}
-
-impl Keys {
-    /// The keys of a project.
-    pub fn of_project(&self, project: u32) -> impl Iterator<Item = u32> {
-        self.homes.members(project).flat_map(|member| self.by_project[member as usize].iter().copied())
-    }
-}
 
 /// One model's view of the pool. Lives under a lock of its own; a clone is one to think aloud in.
 #[derive(Clone, Debug)]
@@ -113,7 +95,7 @@ impl Lane {
         if epoch != self.epoch {
             self.epoch = epoch;
             self.move_home(now);
-            (0..).take(self.keys.list.len()).for_each(|index| self.evaluate(index, &roster, now));
+            self.keys.places().for_each(|index| self.evaluate(index, &roster, now));
         }
     }
 
@@ -138,13 +120,13 @@ impl Lane {
         loop {
             let Self { keys, schedule, .. } = self;
             // Borrowed, not cloned: a count shared by all threads costs more than the choice.
-            let key = |index: u32| &keys.list[index as usize];
+            let key = |index: u32| &keys[index];
             let load = |index: u32| key(index).in_flight();
             let elsewhere = |index: u32| avoid.allows(key(index)) && !small.contains(&key(index).project());
             let untried = |index: u32| elsewhere(index) && !avoid.keys.contains(&index);
             let left = |index: u32| self.budgets.of(key(index).project()).map_or(1.0, |windows| windows.day_share(now));
             let most = avoid.thrifty.then(|| {
-                let open = (0..).zip(&keys.list).map(|(index, _)| index).filter(|index| schedule.weight(*index) > 0);
+                let open = keys.places().filter(|index| schedule.weight(*index) > 0);
                 open.filter(|index| untried(*index)).map(left).fold(0.0, f64::max)
             });
             let fresh = |index: u32| untried(index) && most.is_none_or(|most| left(index) >= most);
@@ -234,10 +216,18 @@ impl Lane {
         self.look_at_project(project, now);
     }
 
+    /// What is held against a key is held against another one: the same under another name.
+    pub fn hand_over(&mut self, from: u32, to: u32) {
+        if let Some(standing) = self.standings.remove(&from) {
+            let trial = if let Trial::Taken(_) = standing.trial { Trial::Open } else { standing.trial };
+            self.standings.insert(to, Standing { trial, ..standing });
+        }
+    }
+
     /// Every key rests for this model.
     pub fn rest_all(&mut self, rest: Rest, now: Instant) {
         let keys = Arc::clone(&self.keys);
-        for key in &keys.list {
+        for key in keys.iter() {
             self.judge(key, now, |standing| standing.rest_until(rest));
         }
     }
@@ -275,7 +265,7 @@ impl Lane {
         let mut outage = Outage::default();
         let tokens = self.budgets.estimate(avoid.bytes);
         let owners = Avoid { projects: &[], ..avoid };
-        for key in self.keys.list.iter().filter(|key| owners.allows(key)) {
+        for key in self.keys.iter().filter(|key| owners.allows(key)) {
             if avoid.allows(key) {
                 let small = || Some((Reason::Budget, Some(self.budgets.of(key.project())?.wait(tokens, now)?)));
                 if let Some((reason, until)) = self.blocked(key, &roster, now).or_else(small) {
@@ -295,7 +285,7 @@ impl Lane {
     pub fn room(&self, avoid: Avoid<'_>, n: usize, now: Instant) -> Option<Instant> {
         let roster = self.roster.lock();
         let mut places: Vec<(u32, Instant)> = Vec::new();
-        for key in self.keys.list.iter().filter(|key| avoid.allows(key)) {
+        for key in self.keys.iter().filter(|key| avoid.allows(key)) {
             match self.blocked(key, &roster, now) {
                 Some((_, None)) => {}
                 until => places.push((key.project(), until.and_then(|(_, until)| until).unwrap_or(now))),
@@ -359,7 +349,7 @@ impl Lane {
 
     /// Enters the key into the schedule, or takes it out and notes when to look again.
     fn evaluate(&mut self, index: u32, roster: &Roster, now: Instant) {
-        let key = Arc::clone(&self.keys.list[index as usize]);
+        let key = Arc::clone(&self.keys[index]);
         if let Some(standing) = self.standings.get_mut(&index) {
             standing.wake(now);
         }
@@ -377,7 +367,7 @@ impl Lane {
             Some((Reason::Trial, _)) => (0, None),
             Some((_, until)) => (0, until),
             None => {
-                (key.weight * self.trust(key.project(), health, now), (health < LEVELS).then(|| now + Health::step()))
+                (key.weight() * self.trust(key.project(), health, now), (health < LEVELS).then(|| now + Health::step()))
             }
         };
         self.schedule.set(index, weight);

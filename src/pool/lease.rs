@@ -14,7 +14,8 @@ use crate::pool::ask::Taken;
 use crate::pool::first_bytes::FirstBytes;
 use crate::pool::health::ladder;
 use crate::pool::key::{Key, LastError};
-use crate::pool::lane::{Keys, Lane};
+use crate::pool::keys::Keys;
+use crate::pool::lane::Lane;
 use crate::pool::reason::Reason;
 use crate::pool::roster::Rest;
 use crate::pool::scene::{Moment, Scene};
@@ -146,7 +147,7 @@ impl Lease {
 
     /// The key.
     pub fn key(&self) -> &Arc<Key> {
-        &self.lane.keys.list[self.index as usize]
+        &self.lane.keys[self.index]
     }
 
     /// The lane it was chosen for.
@@ -160,7 +161,7 @@ impl Lease {
         if self.key().ailing.load(Relaxed) {
             let well = self.lane.scene.roster.change(|roster| {
                 roster.succeeded(self.key(), now);
-                roster.connected(self.key().egress);
+                roster.connected(self.key().egress());
                 roster.is_well(self.key())
             });
             self.key().ailing.store(!well, Relaxed);
@@ -248,7 +249,7 @@ impl Lease {
             }),
             Verdict::Connect => {
                 key.ailing.store(true, Relaxed);
-                self.lane.scene.roster.change_if(|roster| roster.disconnected(key.egress, began, now));
+                self.lane.scene.roster.change_if(|roster| roster.disconnected(key.egress(), began, now));
             }
             Verdict::Success
             | Verdict::Empty

@@ -82,6 +82,13 @@ impl Windows {
         }
     }
 
+    /// The operator's ceilings have changed.
+    pub fn bound(&mut self, ceilings: Ceilings) {
+        if self.ceilings != ceilings {
+            (self.ceilings, self.full) = (ceilings, None);
+        }
+    }
+
     /// Takes a request of about so many input tokens out of the budget, or says when there is room again.
     pub fn take(&mut self, tokens: u64, now: Instant) -> Result<(), Full> {
         self.turn(now);

@@ -93,8 +93,8 @@ impl KeyPool {
             state,
             reason: blocked.map(|(reason, _)| reason.name()).or(cooling.first().map(|c| c.reason)),
             returns_at: returns.or(cooling.iter().filter_map(|c| c.until).min()),
-            configured_weight: key.weight,
-            effective_weight: if out { 0.0 } else { f64::from(key.weight) * f64::from(health) },
+            configured_weight: key.weight(),
+            effective_weight: if out { 0.0 } else { f64::from(key.weight()) * f64::from(health) },
             expected_share: 0.0,
             actual_share: 0.0,
             in_flight: key.in_flight(),
@@ -117,7 +117,7 @@ impl KeyPool {
     /// What must survive a restart. The same rests give the same memory, whenever it is asked for.
     pub fn memory(&self, now: Instant) -> Memory {
         let clocks = self.started;
-        let mut memories: Vec<KeyMemory> = self.keys().iter().map(|_| KeyMemory::default()).collect();
+        let mut memories: Vec<KeyMemory> = self.keys().places().map(|_| KeyMemory::default()).collect();
         let ahead = |rest: &Rest| (rest.until > now).then(|| clocks.wall_at(rest.until));
         for lane in self.lanes_by_name() {
             for (key, project, rest) in lane.lock().rests() {
@@ -142,7 +142,8 @@ impl KeyPool {
             }
         }
         let roster = self.scene.roster.lock();
-        for (key, memory) in self.keys().iter().zip(&mut memories) {
+        for key in self.keys().iter() {
+            let memory = &mut memories[key.index as usize];
             match roster.life(key) {
                 Life::Dead(Reason::Disabled, _) | Life::Alive => {}
                 Life::Dead(reason, at) => memory.dead = Some((reason, at.map(|at| clocks.wall_at(at)))),
@@ -153,13 +154,13 @@ impl KeyPool {
             memory.consumer = consumer.as_deref().map(str::to_owned);
             memory.project_off = off.and_then(|rest| Some((rest.reason, ahead(&rest)?)));
         }
-        let named = self.keys().iter().zip(memories).filter(|(_, memory)| !memory.is_empty());
-        Memory { keys: named.map(|(key, memory)| (key.digest.to_string(), memory)).collect() }
+        let known = |key: &Arc<Key>| (key.digest.to_string(), std::mem::take(&mut memories[key.index as usize]));
+        Memory { keys: self.keys().iter().map(known).filter(|(_, memory)| !memory.is_empty()).collect() }
     }
 
     /// Takes up what an earlier run remembered. Keys that are unknown by now, and times that are past, are ignored.
     pub fn recall(&self, memory: &Memory, clocks: Clocks) {
-        for key in self.keys() {
+        for key in self.keys().iter() {
             let Some(known) = memory.keys.get(&key.digest.to_string()) else { continue };
             let rest = |(reason, until)| Some(Rest { reason, until: clocks.instant_at(until)? });
             let dead = known
@@ -204,7 +205,7 @@ impl KeyPool {
 }
 
 fn limits_view(lane: &SharedLane, windows: &Windows, now: Instant) -> LearntView {
-    let Room { minute, minute_max, day, .. } = windows.clone().room(now);
+    let Room { minute, minute_max, day, day_max } = windows.clone().room(now);
     LearntView {
         model: Arc::clone(&lane.model),
         limits: windows.learnt(),
@@ -213,5 +214,6 @@ fn limits_view(lane: &SharedLane, windows: &Windows, now: Instant) -> LearntView
         minute_requests: minute.requests,
         minute_tokens: minute.tokens,
         day_requests: day,
+        day_requests_max: day_max,
     }
 }

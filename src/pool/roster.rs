@@ -178,12 +178,38 @@ pub struct Roster {
     egresses: Vec<Egress>,
 }
 
+impl Default for Roster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Roster {
-    /// All alive, but for `disabled` keys.
-    pub fn new(disabled: &[bool], projects: Vec<Project>, egresses: usize) -> Self {
-        let life = |off: &bool| if *off { Life::Dead(Reason::Disabled, None) } else { Life::Alive };
-        let keys = disabled.iter().map(|off| Standing { life: life(off), strikes: Strikes::default() }).collect();
-        Self { probing: Probing::default(), keys, projects, egresses: vec![Egress::default(); egresses.max(1)] }
+    /// Nobody is on it.
+    pub fn new() -> Self {
+        Self { probing: Probing::default(), keys: Vec::new(), projects: Vec::new(), egresses: vec![Egress::default()] }
+    }
+
+    /// One key more, alive; what is held against its `former` self is held against it.
+    pub fn enter(&mut self, former: Option<u32>) {
+        let fresh = Standing { life: Life::Alive, strikes: Strikes::default() };
+        self.keys.push(former.map_or(fresh, |former| self.keys[former as usize]));
+    }
+
+    /// Whether the key takes part. One that does again begins anew.
+    pub fn enable(&mut self, index: u32, enabled: bool) {
+        let standing = &mut self.keys[index as usize];
+        let disabled = matches!(standing.life, Life::Dead(Reason::Disabled, _));
+        if disabled == enabled {
+            let life = if enabled { Life::Alive } else { Life::Dead(Reason::Disabled, None) };
+            *standing = Standing { life, strikes: Strikes::default() };
+        }
+    }
+
+    /// There is a way out of this number.
+    pub fn open_egress(&mut self, egress: u32) {
+        let ways = self.egresses.len().max(egress as usize + 1);
+        self.egresses.resize(ways, Egress::default());
     }
 
     /// The state of a key.
@@ -198,7 +224,7 @@ impl Roster {
             Life::Off(rest) => Some(rest),
             Life::Alive => None,
         };
-        let rests = [off, self.projects[key.project() as usize].off, self.egresses[key.egress as usize].off];
+        let rests = [off, self.projects[key.project() as usize].off, self.egresses[key.egress() as usize].off];
         let longest = rests.into_iter().flatten().filter(|rest| rest.until > now).max_by_key(|rest| rest.until)?;
         Some((longest.reason, Some(longest.until)))
     }

@@ -18,7 +18,7 @@ impl KeyPool {
         if shared.waits() > 0 {
             return None;
         }
-        let keys = &self.keys.list;
+        let keys: Vec<&Arc<Key>> = self.keys.iter().collect();
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -32,10 +32,10 @@ impl KeyPool {
                 return None;
             }
             let roster = self.scene.roster.lock();
-            let known = |key: &&Arc<Key>| tried.contains(&key.index) || shunned.contains(&key.project());
+            let known = |key: &&&Arc<Key>| tried.contains(&key.index) || shunned.contains(&key.project());
             for key in keys[from..].iter().chain(&keys[..from]).filter(|key| !known(key)) {
                 let (weight, _, blocked) = lane.look(key, &roster, now);
-                let well = blocked.is_none() && weight * 2 >= key.weight * LEVELS;
+                let well = blocked.is_none() && weight * 2 >= key.weight() * LEVELS;
                 let room = lane.budgets_mut().of_mut(key.project()).map(|windows| windows.room(now));
                 if well && room.is_none_or(|room| is_half_left(&room)) {
                     return Some(key.project());

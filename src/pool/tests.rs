@@ -302,9 +302,9 @@ proptest! {
         let mut next = Stage::of(&["p", "p", "q"]);
         next.started = Clocks { now: next.now, wall };
         next.pool.recall(&read, next.started);
-        for (place, key) in stage.pool.keys().iter().enumerate() {
-            let (old, new) = (stage.key(place), next.key(place));
-            prop_assert_eq!(stage.pool.is_dead(key), next.pool.is_dead(&next.pool.keys()[place]));
+        for key in stage.pool.keys().iter() {
+            let (old, new) = (stage.key(key.index as usize), next.key(key.index as usize));
+            prop_assert_eq!(stage.pool.is_dead(key), next.pool.is_dead(&next.pool.keys()[key.index]));
             let lasting = |view: &KeyView| view.cooling.iter().filter(|c| !matches!(c.reason, "trial" | "budget")).map(|c| (Arc::clone(&c.model), c.reason)).collect::<Vec<_>>();
             prop_assert_eq!(lasting(&old), lasting(&new));
             if matches!(old.state, "off" | "dead") {

@@ -95,6 +95,8 @@ pub struct LearntView {
     pub minute_tokens: u64,
     /// Requests of Google's day, as far as this gateway made them.
     pub day_requests: u64,
+    /// Requests that the day may take, as far as that is known: the lower of Google's limit and the operator's ceiling.
+    pub day_requests_max: Option<u64>,
 }
 
 /// One model.

@@ -1,4 +1,4 @@
-//! What tells the house to stop: SIGTERM and SIGINT.
+//! What tells the house to stop, SIGTERM and SIGINT, and what tells it to look again, SIGHUP.
 
 use futures_util::{Stream, stream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +28,12 @@ impl Stop {
             Self::Terminate => 143,
         }
     }
+}
+
+/// Each SIGHUP that comes from now on: the configuration is to be read again.
+pub fn hangups() -> std::io::Result<impl Stream<Item = ()> + Unpin> {
+    let hangup = signal(SignalKind::hangup())?;
+    Ok(Box::pin(stream::unfold(hangup, |mut hangup| async { hangup.recv().await.map(|()| ((), hangup)) })))
 }
 
 /// Each signal to stop that comes from now on.

@@ -10,7 +10,7 @@ use crate::secret::Secret;
 use crate::settings::text::mask;
 
 /// A key that can be used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Key {
     /// The name in logs, metrics and `x-geminate-key`: `1`, `2`, .. by position where none was given.
     pub id: Arc<str>,
@@ -33,7 +33,7 @@ pub struct Key {
 }
 
 /// `[[keys]]`: exactly one of `key_env`, `key_file` and `key`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyTable {
     /// The environment variable that holds the key.

@@ -4,7 +4,7 @@
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty = $default:expr $(, in $bounds:expr)?;)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize, Serialize)]
+        #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct $name {
             $($(#[$meta])* pub $field: $type,)*

@@ -10,6 +10,7 @@ use crate::record::{Closed, Hedged, Outcome, Record, Remembered};
 use crate::telemetry::meters::{Meters, OTHER, RequestLabels, TOKEN_KINDS};
 use crate::telemetry::shelf::Shelf;
 use crate::telemetry::tally::{Samples, Tally};
+use crate::telemetry::waste::Waste;
 use crate::telemetry::windows::{Lap, Window};
 use crate::usage::Usage;
 use crate::verdict::Verdict;
@@ -32,6 +33,7 @@ pub(crate) struct Desk {
     pub(crate) fallbacks: Vec<FallbackCount>,
     /// The slice of time that runs, with its number.
     pub(crate) slice: (u64, Window),
+    pub(crate) waste: Waste,
     /// The calls that ended lately.
     pub(crate) shelf: Shelf,
     overhead: [Samples; 2],
@@ -81,6 +83,7 @@ impl Desk {
             hedges: meters.hedges(),
             fallbacks: Vec::new(),
             slice: (0, Window::new()),
+            waste: Waste::default(),
             shelf: Shelf::default(),
             overhead: [Surface::Gemini, Surface::OpenAi].map(|surface| Samples::new(meters.overhead(surface.name()))),
             places: HashMap::new(),
@@ -93,7 +96,11 @@ impl Desk {
         let Closed { outcome, usage, .. } = closed;
         let total = now.saturating_duration_since(record.opened());
         let (first_byte, overhead) = (record.time_to_first_byte(), record.overhead());
-        self.slice.1.record(Lap { total, first_byte, overhead, success: outcome.success(record.status()) });
+        let (success, refused) = (outcome.success(record.status()), outcome.reason().is_some());
+        self.slice.1.record(Lap { total, first_byte, overhead, success, refused, tokens: usage });
+        if matches!(outcome, Outcome::StreamBroken | Outcome::StreamUnfinished) {
+            self.waste.tokens_of_failed_streams += usage.total();
+        }
         self.outcomes[outcome.index()] += 1;
         if let Some(reason) = outcome.reason() {
             let found = |tally: &Tally| tally.name == reason;
@@ -141,6 +148,9 @@ impl Desk {
 
     /// Counts an attempt that is over.
     pub(crate) fn attempt(&mut self, key: &Arc<str>, model: Option<&str>, verdict: Verdict, meters: &Meters) {
+        self.slice.1.attempted(verdict.is_failure());
+        self.waste.attempts += 1;
+        self.waste.wasted_attempts += u64::from(verdict.is_failure());
         let model = self.model(model, verdict.is_success(), meters);
         let known = model.attempts.get_mut(key).and_then(|of_key| of_key.iter_mut().find(|(of, _)| *of == verdict));
         if let Some((_, tally)) = known {

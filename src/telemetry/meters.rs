@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use crate::record::{Hedged, Remembered};
 use crate::telemetry::tally::Tally;
+use crate::telemetry::traces::Spans;
 
 /// The label of every model that was not admitted, and of every key beyond the bound.
 pub(crate) const OTHER: &str = "other";
@@ -17,6 +18,9 @@ const MODELS_MAX: usize = 128;
 const MODEL_BYTES_MAX: usize = 96;
 /// Series of attempts: key, model and verdict.
 const ATTEMPT_SERIES_MAX: usize = 20_000;
+
+/// Refusals that are there from the start, at 0: what alarms watch must not appear as 1 out of nothing.
+const WATCHED: [&str; 4] = ["exhausted", "no_usable_key", "line_full", "busy"];
 
 /// Seconds; language models answer within minutes.
 const LATENCY_BUCKETS: [f64; 16] =
@@ -34,11 +38,13 @@ const FALLBACKS: &str = "geminate_fallbacks_total";
 const HEDGES: &str = "geminate_hedges_total";
 const CHUNKS: &str = "geminate_stream_chunks_total";
 const BYTES: &str = "geminate_stream_bytes_total";
+const SPANS: &str = "geminate_spans_exported_total";
+const SPANS_DROPPED: &str = "geminate_spans_dropped_total";
 const DURATION: &str = "geminate_request_duration_seconds";
 const FIRST_BYTE: &str = "geminate_first_byte_seconds";
 const OVERHEAD: &str = "geminate_overhead_seconds";
 
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 11] = [
     (REQUESTS, "Requests that ended, by how they ended"),
     (ATTEMPTS, "Attempts at the upstream, by key, model and verdict"),
     (TOKENS, "Tokens the upstream reported"),
@@ -48,6 +54,8 @@ const COUNTERS: [(&str, &str); 9] = [
     (HEDGES, "Second attempts that were made beside slow ones, by how they ended"),
     (CHUNKS, "Pieces of streamed answers that were passed on"),
     (BYTES, "Bytes of streamed answers that were passed on"),
+    (SPANS, "Spans of traces that the collector took"),
+    (SPANS_DROPPED, "Spans of traces that were dropped, by reason"),
 ];
 const HISTOGRAMS: [(&str, &str, &[f64]); 3] = [
     (DURATION, "Seconds from a request's arrival to its answer's last byte", &LATENCY_BUCKETS),
@@ -83,7 +91,9 @@ impl Meters {
             recorder.describe_histogram(name.into(), None, help.into());
         }
         let handle = recorder.handle();
-        Self { recorder, handle, models: RwLock::default(), attempts: Mutex::default() }
+        let meters = Self { recorder, handle, models: RwLock::default(), attempts: Mutex::default() };
+        WATCHED.iter().for_each(|reason| meters.refusals(reason).increment(0));
+        meters
     }
 
     /// All of it in Prometheus' text form.
@@ -198,6 +208,14 @@ impl Meters {
     /// Pieces and bytes of streams.
     pub(crate) fn streamed(&self) -> [Tally; 2] {
         [CHUNKS, BYTES].map(|name| Tally::new(name, self.counter(name, Vec::new())))
+    }
+
+    /// What became of the spans of traces since the start.
+    pub(crate) fn spans(&self, spans: Spans) {
+        self.counter(SPANS, Vec::new()).absolute(spans.exported);
+        for (reason, count) in [("queue_full", spans.queue_full), ("not_delivered", spans.not_delivered)] {
+            self.counter(SPANS_DROPPED, vec![Label::from_static_parts("reason", reason)]).absolute(count);
+        }
     }
 
     fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {

@@ -1,6 +1,7 @@
 //! What this process takes of the machine, as /proc says.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,11 +9,16 @@ use serde::Serialize;
 /// Clock ticks a second in /proc; Linux has had no other value for user space since 2.6.
 const TICKS: u64 = 100;
 
+/// Where the control groups are.
+const GROUPS: &str = "/sys/fs/cgroup";
+
 /// What the process takes now. `None` where the system does not say.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Process {
     /// Memory that is resident.
     pub resident_memory_bytes: Option<u64>,
+    /// The least that the control groups it is in allow it; `None` without such a limit.
+    pub memory_limit_bytes: Option<u64>,
     /// CPU time taken since the start, in user and system mode.
     pub cpu_seconds: Option<f64>,
     /// File descriptors open.
@@ -30,6 +36,7 @@ impl Process {
         let field = |name: &str| number(status.as_deref()?, name);
         Self {
             resident_memory_bytes: field("VmRSS:").map(|kib| kib * 1024),
+            memory_limit_bytes: read("cgroup").and_then(|groups| memory_limit(Path::new(GROUPS), &groups)),
             threads: field("Threads:"),
             cpu_seconds: cpu_seconds(),
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as u64),
@@ -59,6 +66,14 @@ fn cpu(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 1000 / TICKS))
 }
 
+/// The least limit of memory on the way from the process's group up to `root`. A group without a limit says `max`.
+fn memory_limit(root: &Path, groups: &str) -> Option<u64> {
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let own = root.join(own);
+    let ways = own.ancestors().take_while(|group| group.starts_with(root));
+    ways.filter_map(|group| fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok()).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +84,22 @@ mod tests {
         assert!(seen.resident_memory_bytes.unwrap() > 100_000);
         assert!(seen.open_fds.unwrap() >= 3 && seen.max_fds.unwrap() > 3);
         assert!(seen.threads.unwrap() >= 1 && seen.cpu_seconds.is_some());
+    }
+
+    #[test]
+    fn the_narrowest_of_the_groups_limits_counts() {
+        let root = std::env::temp_dir().join(format!("geminate-groups-{}", std::process::id()));
+        let of = |groups: &str| memory_limit(&root, groups);
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        assert_eq!(of("0::/a/b\n"), None, "nobody says anything");
+        for (group, limit) in [("a", "1048576\n"), ("a/b", "max\n")] {
+            fs::write(root.join(group).join("memory.max"), limit).unwrap();
+        }
+        assert_eq!(of("1:cpu:/x\n0::/a/b\n"), Some(1_048_576));
+        fs::write(root.join("a/b/memory.max"), "4096").unwrap();
+        assert_eq!(of("0::/a/b\n"), Some(4096));
+        assert_eq!((of("0::/\n"), of("5:memory:/a\n"), of("")), (None, None, None));
+        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

@@ -93,8 +93,8 @@ impl Counts {
                 let model = sum.models.entry(Arc::clone(label)).or_default();
                 model.requests += counts.requests;
                 model.ok += counts.ok;
-                add(&mut model.tokens, &counts.usage());
-                add(&mut sum.tokens, &counts.usage());
+                model.tokens += counts.usage();
+                sum.tokens += counts.usage();
                 for (key, tallies) in &counts.attempts {
                     for (verdict, tally) in tallies {
                         let name = (Arc::clone(key), Arc::clone(label), *verdict);
@@ -116,13 +116,4 @@ impl Counts {
         }
         by
     }
-}
-
-/// Adds `more` to `sum`.
-fn add(sum: &mut Usage, more: &Usage) {
-    sum.prompt_tokens += more.prompt_tokens;
-    sum.cached_tokens += more.cached_tokens;
-    sum.answer_tokens += more.answer_tokens;
-    sum.thought_tokens += more.thought_tokens;
-    sum.tool_tokens += more.tool_tokens;
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
-use crate::record::Record;
-use crate::telemetry::{AttemptSeen, Filter, Telemetry};
+use crate::record::{Outcome, Record};
+use crate::telemetry::{AttemptSeen, Filter, Span, Telemetry};
+use crate::usage::Usage;
 use crate::verdict::Verdict;
 
 fn call(telemetry: &Telemetry, now: Instant) -> Arc<Record> {
@@ -68,4 +69,56 @@ fn only_failed_attempts_are_among_the_errors() {
     let errors = telemetry.failures(10);
     assert_eq!((errors.len(), errors[0].class, &*errors[0].message), (1, "overloaded", "busy"));
     assert_eq!(telemetry.counts().failed_by(|attempt| &attempt.key), [("1", 1)].into());
+}
+
+#[test]
+fn what_threads_counted_is_in_the_steps_of_the_hour() {
+    let start = Instant::now();
+    let telemetry = Telemetry::new(start);
+    for second in 0..40 {
+        let now = start + Duration::from_secs(second);
+        let (record, key) = (call(&telemetry, now), Arc::from("1"));
+        let verdict = if second < 10 { Verdict::Overloaded } else { Verdict::Success };
+        telemetry.attempt(AttemptSeen { record: &record, key: &key, verdict, status: None, message: "", now });
+        telemetry.finish(&record, now + Duration::from_millis(100));
+    }
+    let points = telemetry.series(Span::Hour, start + Duration::from_secs(40)).points;
+    let sum = |column: &[Option<u32>]| column.iter().flatten().sum::<u32>();
+    assert_eq!((sum(&points.requests), sum(&points.ok), sum(&points.attempts), sum(&points.wasted)), (40, 40, 40, 10));
+    assert_eq!(points.requests.iter().flatten().count(), 4);
+    let waste = telemetry.waste();
+    assert_eq!((waste.attempts, waste.wasted_attempts, waste.wasted_share), (40, 10, Some(0.25)));
+}
+
+#[test]
+fn tokens_of_streams_that_broke_are_waste() {
+    let telemetry = Telemetry::new(Instant::now());
+    for outcome in [Outcome::Ok, Outcome::StreamBroken, Outcome::StreamUnfinished, Outcome::ClientGone] {
+        let record = call(&telemetry, Instant::now());
+        record.usage(Usage { prompt_tokens: 10, cached_tokens: 5, answer_tokens: 2, ..Usage::default() });
+        record.outcome(outcome);
+        telemetry.finish(&record, Instant::now());
+    }
+    assert_eq!(telemetry.waste().tokens_of_failed_streams, 24);
+    assert_eq!(telemetry.tokens().prompt_tokens, 40);
+}
+
+#[test]
+fn a_call_is_found_by_its_id_the_newest_first() {
+    let start = Instant::now();
+    let telemetry = Telemetry::new(start);
+    for second in 0..3 {
+        let now = start + Duration::from_secs(second);
+        telemetry.finish(&call(&telemetry, now), now + Duration::from_millis(100 * (second + 1)));
+    }
+    let now = start + Duration::from_secs(9);
+    let found = telemetry.find("r1", now).unwrap();
+    assert_eq!((found.total_ms.round(), found.outcome), (300.0, Some("ok")));
+    let running = call(&telemetry, start + Duration::from_secs(5));
+    let found = telemetry.find("r1", now).unwrap();
+    assert_eq!((found.total_ms.round(), found.outcome), (4000.0, None));
+    assert!(telemetry.cancel("r1") && running.is_cancelled());
+    let recent = telemetry.recent(&Filter { limit: 2, ..Filter::default() }, now);
+    assert_eq!((recent.total, recent.requests.len()), (3, 2));
+    assert!(recent.requests[0].at > recent.requests[1].at);
 }

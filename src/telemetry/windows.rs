@@ -7,6 +7,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::usage::Usage;
+
 /// The length of a slice.
 pub(crate) const SLICE: Duration = Duration::from_secs(10);
 /// How far back the slices reach: five minutes and the one that runs.
@@ -21,14 +23,24 @@ pub(crate) struct Lap {
     pub(crate) first_byte: Option<Duration>,
     pub(crate) overhead: Option<Duration>,
     pub(crate) success: Option<bool>,
+    /// Whether geminate itself refused it.
+    pub(crate) refused: bool,
+    pub(crate) tokens: Usage,
 }
 
 /// Calls that ended within one slice, or within several that were added up.
 #[derive(Debug)]
 pub(crate) struct Window {
-    calls: u64,
-    good: u64,
+    pub(crate) calls: u64,
+    pub(crate) good: u64,
     bad: u64,
+    /// Of the bad ones, those that geminate did not refuse itself.
+    pub(crate) failed: u64,
+    pub(crate) refused: u64,
+    pub(crate) attempts: u64,
+    /// Attempts that failed.
+    pub(crate) wasted: u64,
+    pub(crate) tokens: Usage,
     total: Histogram<u32>,
     first_byte: Histogram<u32>,
     overhead: Histogram<u32>,
@@ -38,7 +50,19 @@ impl Window {
     pub(crate) fn new() -> Self {
         // Two digits: 12 KB each.
         let histogram = || Histogram::new_with_bounds(1, MICROS_MAX, 2).expect("the bounds are in order");
-        Self { calls: 0, good: 0, bad: 0, total: histogram(), first_byte: histogram(), overhead: histogram() }
+        Self {
+            calls: 0,
+            good: 0,
+            bad: 0,
+            failed: 0,
+            refused: 0,
+            attempts: 0,
+            wasted: 0,
+            tokens: Usage::default(),
+            total: histogram(),
+            first_byte: histogram(),
+            overhead: histogram(),
+        }
     }
 
     /// Counts a call.
@@ -46,9 +70,14 @@ impl Window {
         self.calls += 1;
         match lap.success {
             Some(true) => self.good += 1,
-            Some(false) => self.bad += 1,
+            Some(false) => {
+                self.bad += 1;
+                self.failed += u64::from(!lap.refused);
+            }
             None => {}
         }
+        self.refused += u64::from(lap.refused);
+        self.tokens += lap.tokens;
         self.total.saturating_record(micros(lap.total));
         if let Some(first_byte) = lap.first_byte {
             self.first_byte.saturating_record(micros(first_byte));
@@ -58,11 +87,32 @@ impl Window {
         }
     }
 
+    /// Counts an attempt.
+    pub(crate) fn attempted(&mut self, failed: bool) {
+        self.attempts += 1;
+        self.wasted += u64::from(failed);
+    }
+
+    /// From arrival to the last byte.
+    pub(crate) fn total(&self) -> Quantiles {
+        Quantiles::of(&self.total)
+    }
+
+    /// From arrival to the first byte.
+    pub(crate) fn first_byte(&self) -> Quantiles {
+        Quantiles::of(&self.first_byte)
+    }
+
     /// Adds `other`'s calls to these.
     pub(crate) fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.good += other.good;
         self.bad += other.bad;
+        self.failed += other.failed;
+        self.refused += other.refused;
+        self.attempts += other.attempts;
+        self.wasted += other.wasted;
+        self.tokens += other.tokens;
         for (mine, theirs) in [
             (&mut self.total, &other.total),
             (&mut self.first_byte, &other.first_byte),
@@ -75,14 +125,15 @@ impl Window {
 
     /// Forgets every call, for use again.
     pub(crate) fn clear(&mut self) {
-        (self.calls, self.good, self.bad) = (0, 0, 0);
+        (self.calls, self.good, self.bad, self.failed, self.refused) = (0, 0, 0, 0, 0);
+        (self.attempts, self.wasted, self.tokens) = (0, 0, Usage::default());
         self.total.reset();
         self.first_byte.reset();
         self.overhead.reset();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls == 0
+        self.calls == 0 && self.attempts == 0
     }
 }
 
@@ -210,7 +261,14 @@ mod tests {
 
     fn lap(ms: u64, success: Option<bool>) -> Lap {
         let total = Duration::from_millis(ms);
-        Lap { total, first_byte: Some(total / 2), overhead: Some(Duration::from_micros(40)), success }
+        Lap {
+            total,
+            first_byte: Some(total / 2),
+            overhead: Some(Duration::from_micros(40)),
+            success,
+            refused: false,
+            tokens: Usage::default(),
+        }
     }
 
     #[test]

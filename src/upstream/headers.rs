@@ -3,6 +3,8 @@
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::record::{Record, TRACEPARENT, TRACESTATE};
+
 /// What of a request goes up: content, conditions, and who speaks; Google's client headers, OpenAI's, and tracing. Not
 /// `accept-encoding`: answers are read in passing, so they are asked for as they are.
 fn goes_up(name: &str) -> bool {
@@ -70,6 +72,19 @@ pub fn up(headers: &HeaderMap) -> HeaderMap {
     }
     stop(&mut clean, headers.get_all(CONNECTION).iter());
     clean
+}
+
+/// Of a call that is traced, the attempt's own place in the trace, in the place of the client's. Of another the client's
+/// word stands as it is.
+pub fn trace(headers: &mut HeaderMap, record: &Record, key: &str) {
+    let Some(trace) = record.trace() else { return };
+    headers.insert(TRACEPARENT, trace.traceparent(key));
+    // It belongs to the client's `traceparent`, and says nothing where that was none.
+    headers.remove(TRACESTATE);
+    let state = trace.parent().and_then(|parent| parent.state.as_deref());
+    if let Some(state) = state.and_then(|state| HeaderValue::from_str(state).ok()) {
+        headers.insert(TRACESTATE, state);
+    }
 }
 
 /// The headers of an answer that go down: most of what Google sends.

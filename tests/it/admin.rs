@@ -379,3 +379,24 @@ async fn an_operator_ends_a_stream_and_finds_it_among_the_requests_with_its_atte
     }
     assert_eq!(problem(admin(&gate, Method::GET, "/api/requests/nobody")).await.0, 404);
 }
+
+#[tokio::test]
+async fn errors_and_the_last_hour_are_told_in_steps() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("ADMIN_TOKEN", ADMIN)]).await;
+    play(&world, &[&format!("key={K1} fault=overloaded times=1")]);
+    gate.generate("hello").await.text().await.unwrap();
+    let errors = json_of(admin(&gate, Method::GET, "/api/errors?limit=5").send().await.unwrap()).await;
+    assert_eq!((&errors["by_class"]["overloaded"], &errors["by_key"]["1"]), (&1.into(), &1.into()), "{errors}");
+    assert_eq!((&errors["last"][0]["class"], &errors["last"][0]["key"]), (&"overloaded".into(), &"1".into()));
+    assert!(errors["last"][0]["did"].is_string() && errors["series"]["classes"]["overloaded"].is_array(), "{errors}");
+    for (span, step) in [("", 10), ("?span=hour", 10), ("?span=day", 300)] {
+        let series = json_of(admin(&gate, Method::GET, &format!("/api/series{span}")).send().await.unwrap()).await;
+        assert_eq!(series["step_seconds"], step, "{series}");
+        assert_eq!(
+            series["points"]["at"].as_array().map(Vec::len),
+            series["points"]["p95_ms"].as_array().map(Vec::len)
+        );
+    }
+    assert_eq!(problem(admin(&gate, Method::GET, "/api/series?span=week")).await.0, 422);
+    assert_eq!(problem(admin(&gate, Method::GET, "/api/errors?limit=x")).await.0, 422);
+}

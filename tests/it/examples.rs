@@ -90,6 +90,16 @@ fn the_example_environment_holds_every_variable_at_its_default() {
         "HTTPS_PROXY",
         "NO_PROXY",
         "SSL_CERT_FILE",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_SDK_DISABLED",
     ] {
         assert!(full.iter().any(|(shown, _)| shown == name), "{name}");
     }

@@ -5,6 +5,8 @@ mod house;
 mod world;
 mod stage;
 mod sender;
+#[cfg(feature = "otlp")]
+mod collector;
 #[path = "../../benches/yield/sim.rs"]
 mod sim;
 
@@ -32,6 +34,7 @@ mod keys_check;
 mod keys_explain;
 mod leaks;
 mod line;
+mod load;
 mod live;
 mod live_ends;
 mod live_owners;
@@ -43,13 +46,18 @@ mod openai;
 mod overload;
 mod prefix;
 mod quota;
+mod reload;
 mod retry;
 mod shares;
 mod sight;
+mod sight_ends;
 mod sharing;
 mod signatures;
+mod status;
 mod streams;
 mod surfaces;
+#[cfg(feature = "otlp")]
+mod traces;
 mod transfers;
 mod uploads;
 mod verdicts;

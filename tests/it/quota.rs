@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::stage::{
     AT_ONCE, K1, K2, K3, K4, NO_RETRIES, calls_of, key, play, reasons, returns_in, states, told, with_config,
 };
-use crate::world::{MODEL, header, prompt, with_keys, with_keys_and};
+use crate::world::{MODEL, TOKEN, header, prompt, with_keys, with_keys_and};
 
 fn cooling(reason: &str) -> (String, String) {
     ("cooling".to_owned(), reason.to_owned())
@@ -204,4 +204,35 @@ async fn an_operators_ceiling_is_kept_without_asking_google() {
     assert_eq!((status, reasons(&refusal)), (429, &json!({"budget": "2"})));
     assert_eq!((calls_of(&world, K1).len(), calls_of(&world, K2).len()), (2, 1));
     assert_eq!(key(&gate, 0).await["outcomes"], json!({"success": 2}), "no strike");
+}
+
+#[tokio::test]
+async fn prometheus_sees_what_each_key_used_of_the_day_and_no_name_that_a_client_made_up() {
+    let keys = format!(
+        "[[keys]]\nkey = \"{K1}\"\nid = \"ours\"\nproject = \"p\"\nrpd = 5\n[[keys]]\nkey = \"{K2}\"\nid = \"theirs\"\n\
+         project = \"q\"\n[[keys]]\nkey = \"{K3}\"\nid = \"off\"\nrpd = 5\nenabled = false\n"
+    );
+    let (world, gate) = with_config(&[K1, &format!("{K2}@small"), K3], &keys, &[AT_ONCE]).await;
+    world.set_quota("small", "*", Quota { rpd: Some(1), ..Quota::default() });
+    for _ in 0..4 {
+        assert_eq!(gate.generate("hello").await.status(), 200);
+    }
+    let _unknown = gate.post("/v1beta/models/made-up:generateContent", &prompt("hello")).await;
+    let (ours, theirs) = (calls_of(&world, K1), calls_of(&world, K2));
+    let of_model = ours.iter().filter(|call| call.model == MODEL).count();
+    assert!(of_model >= 3 && theirs.len() >= 2, "{of_model} {}", theirs.len());
+    let page = gate.http.get(format!("http://{}/metrics", gate.admin)).bearer_auth(TOKEN).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    for line in [
+        format!("geminate_key_day_requests{{key=\"ours\",project=\"p\",model=\"{MODEL}\"}} {of_model}"),
+        format!("geminate_key_day_requests_max{{key=\"ours\",project=\"p\",model=\"{MODEL}\"}} 5"),
+        format!("geminate_key_day_requests_max{{key=\"theirs\",project=\"q\",model=\"{MODEL}\"}} 1"),
+    ] {
+        assert!(page.lines().any(|seen| seen == line), "{line} is not in\n{page}");
+    }
+    let spent = format!("geminate_key_day_requests{{key=\"theirs\",project=\"q\",model=\"{MODEL}\"}} ");
+    let spent = page.lines().find_map(|line| line.strip_prefix(&spent)).unwrap();
+    assert!(spent.parse::<u64>().unwrap() >= 1, "all that Google granted is used: {spent}");
+    let days = page.lines().filter(|line| line.starts_with("geminate_key_day_requests"));
+    assert_eq!(days.filter(|line| line.contains("made-up") || line.contains("\"off\"")).count(), 0, "{page}");
 }

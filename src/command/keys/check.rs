@@ -97,7 +97,7 @@ pub(super) async fn ask_all(
     let authorities = authorities(settings.upstream.ca_file.as_deref()).map_err(fault)?;
     let upstream = &Upstream::new(&settings.upstream, egresses, &authorities).map_err(fault)?;
     let limit = Duration::from_millis(settings.pool.probe_timeout_ms);
-    let asked = configuration.keys.iter().zip(pool.keys()).map(|(configured, key)| async move {
+    let asked = configuration.keys.iter().zip(pool.keys().iter()).map(|(configured, key)| async move {
         if configured.enabled { ask(upstream, key, scrubber, limit).await } else { Asked::not(Finding::Disabled) }
     });
     Ok(futures_util::stream::iter(asked).buffered(ASKED_AT_ONCE).collect().await)

@@ -1,25 +1,15 @@
 //! `geminate keys explain`: the running gateway's word on a choice, or what its memory says of it.
 
-use std::time::Duration;
-
-use anyhow::{anyhow, bail};
-use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 
 use crate::alias::{Aliases, is_name};
-use crate::command::health::reached_at;
-use crate::command::keys::table::{Colour, Row, Table};
-use crate::command::keys::words;
+use crate::command::instance::Instance;
+use crate::command::table::{Colour, Row, Table};
+use crate::command::words;
 use crate::config::Configuration;
 use crate::pool::KeyPool;
 use crate::pool::explain::{Chance, Explanation, KeyExplained};
 use crate::pool::memory::Clocks;
-use crate::upstream::causes;
-
-/// The time that the gateway's answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of it: ten thousand keys take less.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// What is told, and by whom.
 #[derive(Debug, Serialize)]
@@ -58,29 +48,10 @@ pub(super) async fn ask(
 }
 
 async fn of_gateway(configuration: &Configuration, asked: &str) -> anyhow::Result<Explanation> {
-    let settings = &configuration.settings;
-    let (server, auth) = (&settings.server, &settings.auth);
-    if server.admin_port == 0 {
-        bail!("ADMIN_PORT is 0, so that nobody knows where it is");
-    }
-    let at = reached_at(server.admin_host, server.admin_port);
+    let instance = Instance::new(&configuration.settings, None)?;
     // A name that was let through needs no escape but for the slash that may stand in it.
-    let url = format!("http://{at}/monitor/keys?explain={}&limit=10000", asked.replace('/', "%2F"));
-    // No proxy: the question is about this machine. No certificates: none is to be loaded for plain HTTP.
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE);
-    let mut request = client.redirect(reqwest::redirect::Policy::none()).build()?.get(url);
-    if let Some(token) = auth.admin_token.as_ref().or(auth.tokens.first()) {
-        request = request.bearer_auth(token.expose());
-    }
-    let answer = request.send().await.map_err(|error| anyhow!("no answer at {at}: {}", causes(&error)))?;
-    let answer: http::Response<reqwest::Body> = answer.into();
-    let status = answer.status();
-    if !status.is_success() {
-        bail!("{at} answers {status}");
-    }
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-    let body = body.map_err(|_| anyhow!("the answer of {at} does not come whole"))?.to_bytes();
-    serde_json::from_slice(&body).map_err(|_| anyhow!("what answers at {at} is no such gateway"))
+    let path = format!("/monitor/keys?explain={}&limit=10000", asked.replace('/', "%2F"));
+    Ok(instance.look(&path).await?)
 }
 
 impl Told {

@@ -1,8 +1,8 @@
 //! The report of `geminate keys check` as people read it.
 
 use crate::command::keys::check::{Found, Report, Resting};
-use crate::command::keys::table::{Colour, Row, Table};
-use crate::command::keys::words;
+use crate::command::table::{Colour, Row, Table};
+use crate::command::words;
 use crate::pool::finding::Finding;
 
 /// Names that a line shows before it only counts them.

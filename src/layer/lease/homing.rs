@@ -33,7 +33,7 @@ pub(super) fn home(
         prefixes.is_over(&lane.model, project, share, now)
     };
     // A key that was tried would be taken again where its project has no other.
-    let tried = |project: u32| avoid.keys.iter().any(|index| pool.keys()[*index as usize].project() == project);
+    let tried = |project: u32| avoid.keys.iter().any(|index| pool.keys()[*index].project() == project);
     let homes: Vec<u32> = prefixes.homes(prefix).into_iter().map(|project| pool.homes().of(project)).collect();
     let mut fit = homes.iter().copied().filter(|project| !tried(*project) && !over(*project));
     let kept = fit.find_map(|project| chosen(Avoid { only: Some(Only::Project(project)), ..avoid }));

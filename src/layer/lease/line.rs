@@ -244,7 +244,7 @@ fn unspent(pool: &KeyPool, attempt: &Attempt, lane: &Arc<SharedLane>, shunned: &
         return None;
     }
     // A lease that is taken and not used would count as an attempt: what was tried is ruled out beforehand.
-    let tried = attempt.tried.iter().map(|index| pool.keys()[*index as usize].project());
+    let tried = attempt.tried.iter().map(|index| pool.keys()[*index].project());
     let projects: Vec<u32> = shunned.iter().chain(&spent).copied().chain(tried).collect();
     match pool.select(Arc::clone(lane), Avoid { projects: &projects, ..Avoid::default() }, now) {
         Choice::Lease(lease) => Some(lease),

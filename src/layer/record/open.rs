@@ -48,7 +48,9 @@ impl Drop for Open {
             self.record.outcome(Outcome::Panicked);
         }
         if !self.whole {
-            self.record.outcome_unless_known(Outcome::ClientGone);
+            // A client that takes nothing is not told that its call was cancelled: its connection is cut some time later.
+            let gone = if self.record.is_cancelled() { Outcome::Cancelled } else { Outcome::ClientGone };
+            self.record.outcome_unless_known(gone);
         }
         self.telemetry.finish(&self.record, Instant::now());
     }

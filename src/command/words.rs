@@ -50,13 +50,15 @@ fn told(at: Timestamp, now: Timestamp, zone: TimeZone) -> String {
     format!("in {} ({clock})", span(left))
 }
 
-fn span(left: Duration) -> String {
+/// `48 s`, `12 min`, `5 h 12 min`, `9 days 4 h`; begun seconds and minutes count.
+pub(super) fn span(left: Duration) -> String {
     let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
     let minutes = seconds.div_ceil(60);
     match seconds {
         0..120 => format!("{seconds} s"),
         _ if minutes < 120 => format!("{minutes} min"),
-        _ => format!("{} h {} min", minutes / 60, minutes % 60),
+        _ if minutes < 2 * 24 * 60 => format!("{} h {} min", minutes / 60, minutes % 60),
+        _ => format!("{} days {} h", minutes / (24 * 60), minutes / 60 % 24),
     }
 }
 
@@ -89,6 +91,7 @@ mod tests {
             ("2026-11-25T14:12:00Z", "in 12 min (14:12 UTC)"),
             ("2026-11-25T19:12:00Z", "in 5 h 12 min (19:12 UTC)"),
             ("2026-11-25T13:00:00Z", "in 0 s (13:00:00 UTC)"),
+            ("2026-11-28T15:30:00Z", "in 3 days 1 h (15:30 UTC)"),
         ] {
             assert_eq!(told(at.parse().unwrap(), now, TimeZone::UTC), words);
         }

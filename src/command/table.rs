@@ -20,6 +20,11 @@ impl Colour {
             Self::Grey => "90",
         }
     }
+
+    /// The word in this colour.
+    pub(super) fn paint(self, word: &str) -> String {
+        format!("\u{1b}[{}m{word}\u{1b}[0m", self.code())
+    }
 }
 
 /// Whether standard output is a terminal whose owner has not ruled colours out.
@@ -72,7 +77,7 @@ fn line(cells: &[String], widths: &[usize], coloured: Option<(usize, Colour)>) -
     let cell = |(n, (cell, width)): (usize, (&String, &usize))| {
         let blank = " ".repeat(width - cell.chars().count() + 2);
         match coloured.filter(|(at, _)| *at == n) {
-            Some((_, colour)) => format!("\u{1b}[{}m{cell}\u{1b}[0m{blank}", colour.code()),
+            Some((_, colour)) => colour.paint(cell) + &blank,
             None => format!("{cell}{blank}"),
         }
     };

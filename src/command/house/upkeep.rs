@@ -1,0 +1,123 @@
+//! The work beside the requests: what is kept on disk, and who is asked whether he lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, interval, sleep};
+use tracing::{info, warn};
+
+use crate::affinity::Affinity;
+use crate::pool::key::Key;
+use crate::pool::memory::Memory;
+use crate::pool::{KeyPool, Probe};
+use crate::refusal::Refusal;
+use crate::state::StateFile;
+use crate::telemetry::Telemetry;
+use crate::upstream::Upstream;
+use crate::verdict::Verdict;
+
+/// How often histograms are drained.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How often the pool's memory is written, when it has changed.
+const SAVE: Duration = Duration::from_secs(1);
+/// The same where only what was used of a limit has: the end of a run writes it down in any case.
+const SAVE_USE: Duration = Duration::from_secs(15);
+/// The same for the index of resources.
+const SAVE_INDEX: Duration = Duration::from_secs(2);
+/// Writing it takes no more than one part of so many of the time.
+const SAVE_SHARE: u32 = 20;
+/// How often it is looked whether a dead key is due to be asked.
+const PROBES: Duration = Duration::from_millis(500);
+
+/// Drains the histograms, again and again.
+pub(super) async fn drain_histograms(telemetry: Arc<Telemetry>) {
+    let mut ticks = interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        telemetry.upkeep();
+    }
+}
+
+/// Writes down what the pool knows, when it has changed.
+pub(super) async fn save_on_change(pool: &KeyPool, file: &StateFile) {
+    let mut saved: Option<Memory> = None;
+    let (mut failing, mut at) = (false, Instant::now());
+    loop {
+        sleep(SAVE).await;
+        let memory = pool.memory(Instant::now());
+        let same = saved
+            .as_ref()
+            .is_some_and(|saved| *saved == memory || at.elapsed() < SAVE_USE && saved.lasting() == memory.lasting());
+        if same || saved.is_none() && memory.keys.is_empty() {
+            continue;
+        }
+        let (file, copy) = (file.clone(), memory.clone());
+        let written = tokio::task::spawn_blocking(move || file.save(&copy)).await;
+        match written {
+            Ok(Ok(())) => (saved, failing, at) = (Some(memory), false, Instant::now()),
+            Ok(Err(error)) if !failing => {
+                warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
+                failing = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The index may be large: it is written whole, beside everything else, and for a small part of the time.
+pub(super) async fn save_index(pool: &Arc<KeyPool>, affinity: &Arc<Affinity>, file: &StateFile) {
+    let (mut saved, mut failing, mut pause) = (0, false, SAVE_INDEX);
+    loop {
+        sleep(pause).await;
+        let changes = affinity.changes();
+        if changes == saved {
+            continue;
+        }
+        let (file, pool, affinity) = (file.clone(), Arc::clone(pool), Arc::clone(affinity));
+        let began = Instant::now();
+        let written = tokio::task::spawn_blocking(move || file.save(&affinity.memory(pool.keys()))).await;
+        pause = SAVE_INDEX.max(began.elapsed() * SAVE_SHARE);
+        match written {
+            Ok(Ok(())) => (saved, failing) = (changes, false),
+            Ok(Err(error)) if !failing => {
+                warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
+                failing = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Dead keys are asked whether they live by listing models, which spends no quota. One at a time.
+pub(super) async fn probe_when_due(pool: &KeyPool, upstream: &Upstream, timeout: impl Fn() -> Duration) {
+    let mut ticks = interval(PROBES);
+    loop {
+        ticks.tick().await;
+        for key in pool.due_probes(Instant::now()) {
+            let found = probe(upstream, &key, timeout()).await;
+            info!(
+                "probed dead key #{}: {}",
+                key.id,
+                if found == Probe::Alive { "it serves again" } else { "still dead" }
+            );
+            pool.probed(&key, found, Instant::now());
+        }
+    }
+}
+
+async fn probe(upstream: &Upstream, key: &Key, timeout: Duration) -> Probe {
+    let Ok(answer) = upstream.probe(key, timeout).await else { return Probe::Unclear };
+    let status = answer.status();
+    if status.is_success() {
+        return Probe::Alive;
+    }
+    let body = http_body_util::BodyExt::collect(http_body_util::Limited::new(answer.into_body(), 64 << 10)).await;
+    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    match Verdict::of_key(&Refusal::read(status.as_u16(), &body)) {
+        Verdict::KeyInvalid | Verdict::Unauthorized => Probe::Dead,
+        Verdict::Banned => Probe::Banned,
+        // It was let in, whatever else is wrong.
+        Verdict::Caller | Verdict::QuotaMinute | Verdict::QuotaDay | Verdict::QuotaBare => Probe::Alive,
+        _ => Probe::Unclear,
+    }
+}

@@ -1,0 +1,106 @@
+//! How a pool gets its keys: those it begins with, and others while it runs.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use http::header::InvalidHeaderValue;
+use tokio::time::Instant;
+
+use crate::pool::key::{Ceilings, Key, KeySpec};
+use crate::pool::keypool::KeyPool;
+use crate::pool::memory::Clocks;
+use crate::pool::roster::{Roster, SharedRoster};
+use crate::pool::scene::Scene;
+use crate::secret::Digest;
+
+/// A key of the new list: the one that is there, or a new one.
+enum Entry {
+    Stays(u32),
+    New(Box<Key>),
+}
+
+impl KeyPool {
+    /// A pool in which all enabled keys are alive. Fails on a key that cannot stand in a header.
+    pub fn new(specs: &[KeySpec], clocks: Clocks) -> Result<Self, InvalidHeaderValue> {
+        let roster = Arc::new(SharedRoster::new(Roster::new()));
+        let scene =
+            Arc::new(Scene { roster, storms: Mutex::default(), twins: Mutex::default(), grounding: false.into() });
+        let pool = Self {
+            keys: Arc::default(),
+            scene,
+            lanes: ArcSwap::default(),
+            register: Mutex::default(),
+            started: clocks,
+        };
+        pool.take_up(specs, clocks.now)?;
+        Ok(pool)
+    }
+
+    /// Takes up a list of keys in the place of the one that was. A key that stays keeps its place, its state and all
+    /// that was learnt; so does one that gets another id, but for its counts. One that is gone finishes what it carries
+    /// and is chosen no more. Whoever waits looks again. Fails, and changes nothing, on a key that cannot stand in a
+    /// header.
+    pub fn take_up(&self, specs: &[KeySpec], now: Instant) -> Result<(), InvalidHeaderValue> {
+        let mut register = self.register.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known: HashMap<Digest, Vec<u32>> = HashMap::new();
+        for index in self.keys.places() {
+            known.entry(self.keys[index].digest).or_default().push(index);
+        }
+        let mut entries = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let places = known.get(&spec.secret.digest()).map(Vec::as_slice).unwrap_or_default();
+            let same = places.iter().find(|index| self.keys[**index].id == spec.id);
+            let entry = match same {
+                Some(index) => Entry::Stays(*index),
+                // Whatever is wrong with it is known before anything changes.
+                None => Entry::New(Box::new(Key::new(spec, 0, 0, &self.keys.homes)?)),
+            };
+            entries.push((entry, places.last().copied(), spec));
+        }
+        let mut moved: Vec<(u32, u32)> = Vec::new();
+        let before: Vec<u32> = register.ceilings.drain().map(|(project, _)| project).collect();
+        self.scene.roster.change(|roster| {
+            let mut order = Vec::with_capacity(entries.len());
+            for (entry, former, spec) in entries {
+                let project = register.project(spec, roster, &self.keys);
+                let index = match entry {
+                    Entry::Stays(index) => {
+                        self.keys[index].change(spec, project);
+                        index
+                    }
+                    Entry::New(key) => {
+                        roster.enter(former);
+                        let index = self.keys.add(|index| key.placed(index, project));
+                        moved.extend(former.map(|former| (former, index)));
+                        index
+                    }
+                };
+                roster.enable(index, spec.enabled);
+                roster.open_egress(spec.egress);
+                order.push(index);
+                let home = self.keys.homes.of(project);
+                if spec.ceilings != Ceilings::default() {
+                    let ceilings = register.ceilings.entry(home).or_default();
+                    *ceilings = ceilings.lower(spec.ceilings);
+                }
+            }
+            let present: HashSet<u32> = order.iter().copied().collect();
+            for index in self.keys.places().filter(|index| !present.contains(index)) {
+                roster.enable(index, false);
+            }
+            self.keys.show(order);
+        });
+        for lane in self.lanes() {
+            lane.change(|lane| {
+                moved.iter().for_each(|(from, to)| lane.hand_over(*from, *to));
+                for project in before.iter().chain(register.ceilings.keys()) {
+                    let ceilings = register.ceilings.get(project).copied().unwrap_or_default();
+                    lane.budgets_mut().bound(*project, ceilings, now);
+                }
+                lane.refresh(now);
+            });
+        }
+        Ok(())
+    }
+}
