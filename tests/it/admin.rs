@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stage::{K1, K2, play, told};
+use crate::stage::{K1, K2, play, told, with_config};
 use crate::world::{Gate, MODEL, TOKEN, header, json_of, prompt, with_keys, with_keys_and};
 
 /// The operator's token of these tests.
@@ -399,4 +399,28 @@ async fn errors_and_the_last_hour_are_told_in_steps() {
     }
     assert_eq!(problem(admin(&gate, Method::GET, "/api/series?span=week")).await.0, 422);
     assert_eq!(problem(admin(&gate, Method::GET, "/api/errors?limit=x")).await.0, 422);
+}
+
+#[tokio::test]
+async fn another_admin_token_ends_what_the_old_one_opened() {
+    let file = |token: &str| format!("[auth]\nadmin_token = \"{token}\"\n");
+    let (_world, gate) = with_config(&[K1], &file("fake-token-first"), &[("GEMINI_API_KEY", K1)]).await;
+    let look = |token: &str| bare(&gate, Method::GET, "/api/overview").bearer_auth(token).send();
+    let login = json!({ "token": "fake-token-first" }).to_string();
+    let login = bare(&gate, Method::POST, "/api/session").header("content-type", "application/json").body(login);
+    let set = header(&login.send().await.unwrap(), "set-cookie");
+    let in_session = |path: &str| {
+        let cookie = set.split(';').next().unwrap().to_owned();
+        bare(&gate, Method::GET, path).header("cookie", cookie).send()
+    };
+    let mut live = in_session("/api/live").await.unwrap();
+    assert!(live.chunk().await.unwrap().is_some());
+    std::fs::write(gate.dir.path().join("config.toml"), file("fake-token-second")).unwrap();
+    gate.signal("HUP");
+    gate.logged(|line| line["message"] == "took up a new configuration").await;
+    assert_eq!(look("fake-token-second").await.unwrap().status(), 200);
+    assert_eq!(look("fake-token-first").await.unwrap().status(), 401);
+    assert_eq!(in_session("/api/overview").await.unwrap().status(), 401);
+    let ends = async { while live.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(crate::house::PATIENCE, ends).await.expect("it went on to hear");
 }
