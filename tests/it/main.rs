@@ -12,6 +12,7 @@ mod sim;
 
 mod admin;
 mod admin_live;
+mod admin_work;
 mod admission;
 mod affinity;
 mod separation;
