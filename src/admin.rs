@@ -34,6 +34,8 @@ mod events;
 mod streams;
 mod requests;
 mod history;
+mod config;
+mod keys;
 mod process;
 mod profiles;
 mod playground;
@@ -60,6 +62,18 @@ fn routes() -> Vec<Route> {
         (M::GET, "/api/live", on(MethodFilter::GET, events::live)),
         (M::GET, "/api/streams", on(MethodFilter::GET, streams::list)),
         (M::DELETE, "/api/streams/{id}", on(MethodFilter::DELETE, streams::cancel)),
+        (M::GET, "/api/keys", on(MethodFilter::GET, keys::list)),
+        (M::POST, "/api/keys", on(MethodFilter::POST, keys::add)),
+        (M::PATCH, "/api/keys", on(MethodFilter::PATCH, keys::weigh)),
+        (M::PATCH, "/api/keys/{id}", on(MethodFilter::PATCH, keys::alter)),
+        (M::DELETE, "/api/keys/{id}", on(MethodFilter::DELETE, keys::remove)),
+        (M::POST, "/api/keys/{id}/reset", on(MethodFilter::POST, keys::reset)),
+        (M::POST, "/api/keys/{id}/test", on(MethodFilter::POST, keys::test)),
+        (M::GET, "/api/config", on(MethodFilter::GET, config::look)),
+        (M::PUT, "/api/config", on(MethodFilter::PUT, config::put)),
+        (M::GET, "/api/config/history", on(MethodFilter::GET, config::history)),
+        (M::POST, "/api/config/rollback", on(MethodFilter::POST, config::rollback)),
+        (M::POST, "/api/reload", on(MethodFilter::POST, config::reload)),
         (M::GET, "/api/requests", on(MethodFilter::GET, requests::list)),
         (M::GET, "/api/requests/{id}", on(MethodFilter::GET, requests::one)),
         (M::GET, "/api/errors", on(MethodFilter::GET, history::errors)),

@@ -103,7 +103,7 @@ impl Changes {
         let view = room.view();
         let overview = serde_json::to_string(&room.overview(&view)).unwrap_or_default();
         let mut events = event("overview", &overview);
-        if let Some(keys) = self.keys(&rows(view)) {
+        if let Some(keys) = self.keys(&rows(view, &room.running().configuration)) {
             events.push_str(&event("keys", &keys));
         }
         events
@@ -147,6 +147,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::config::Sources;
     use crate::pool::KeyPool;
     use crate::pool::key::{Ceilings, KeySpec};
     use crate::pool::memory::Clocks;
@@ -164,7 +165,9 @@ mod tests {
             enabled: *enabled,
         };
         let clocks = Clocks { now: Instant::now(), wall: clock() };
-        rows(KeyPool::new(&ids.iter().map(spec).collect::<Vec<_>>(), clocks).unwrap().view(clocks))
+        let configuration = Sources::new([("GEMINI_API_KEY", "fake-key-0001")], None).configuration().unwrap();
+        let pool = KeyPool::new(&ids.iter().map(spec).collect::<Vec<_>>(), clocks).unwrap();
+        rows(pool.view(clocks), &configuration)
     }
 
     fn ids(event: Option<String>) -> Value {

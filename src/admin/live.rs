@@ -18,6 +18,12 @@ pub(crate) struct Live {
     ticking: Mutex<bool>,
 }
 
+impl Default for Live {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What a new listener gets.
 pub(crate) struct Listener {
     /// What is sent from now on.

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 use crate::admin::problem::Problem;
 use crate::admin::room::COOKIE_NAME;
 use crate::admin::rows::Row;
-use crate::admin::{events, history, playground, process, profiles, requests, session, streams};
+use crate::admin::{config, events, history, keys, playground, process, profiles, requests, session, streams};
 
 /// The document. A handler that is not named here fails the test that compares it with the routes.
 #[derive(OpenApi)]
@@ -31,6 +31,18 @@ use crate::admin::{events, history, playground, process, profiles, requests, ses
         history::errors,
         streams::list,
         streams::cancel,
+        keys::list,
+        keys::add,
+        keys::weigh,
+        keys::alter,
+        keys::remove,
+        keys::reset,
+        keys::test,
+        config::look,
+        config::put,
+        config::history,
+        config::rollback,
+        config::reload,
         requests::list,
         requests::one,
         process::look,

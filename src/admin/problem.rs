@@ -34,6 +34,9 @@ pub(crate) struct Problem {
 pub(crate) struct Wrong {
     /// Its name, with those of the fields that it stands in before it, dots between them.
     field: String,
+    /// The line of the text that it stands in, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
     /// What is wrong with it.
     detail: String,
 }
@@ -55,7 +58,15 @@ impl Problem {
     pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
         let (field, detail) = (field.into(), detail.into());
         let whole = Self::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{field}: {detail}"));
-        Self { errors: vec![Wrong { field, detail }], ..whole }
+        Self { errors: vec![Wrong { field, line: None, detail }], ..whole }
+    }
+
+    /// 422, because of what is wrong with a configuration: field, line and detail of each.
+    pub(crate) fn faults(faults: impl IntoIterator<Item = (String, Option<usize>, String)>) -> Self {
+        let wrong = |(field, line, detail)| Wrong { field, line, detail };
+        let errors: Vec<Wrong> = faults.into_iter().map(wrong).collect();
+        let told: Vec<String> = errors.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.detail)).collect();
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, told.join("; ")) }
     }
 
     /// 404: `what` is not there.

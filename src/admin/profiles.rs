@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
-use crate::telemetry::profile::{self, Entry, Form, NoProfile};
+use crate::telemetry::profile::{self, Form, NoProfile, Profile};
 
 /// Seconds of a profile, unless another number is asked for.
 const SECONDS: u64 = 10;
@@ -62,7 +62,7 @@ pub(crate) struct Profiles {
     /// `monitoring.profile_cpu_percent`; 0 takes none.
     threshold_percent: u32,
     /// The newest first.
-    profiles: Vec<Entry>,
+    profiles: Vec<Profile>,
 }
 
 /// Samples the process for a while, on all its threads, and says where the CPU time went.

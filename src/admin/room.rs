@@ -22,11 +22,13 @@ use crate::admin::live::Live;
 use crate::admin::overview::{Now, Overview, Seen};
 use crate::admin::sessions::Sessions;
 use crate::client::{Clients, DASHBOARD, Presented};
+use crate::config::book::{Desk, Running};
 use crate::gateway::{self, Shared};
 use crate::layer::admit::Places;
 use crate::monitor::Monitor;
 use crate::pool::memory::Clocks;
 use crate::pool::view::PoolView;
+use crate::scrub::Scrubber;
 use crate::secret::{Digest, Secret};
 use crate::tasks::Tasks;
 use crate::telemetry::profile::Kept;
@@ -43,6 +45,8 @@ pub struct Levers {
     pub log: log::Filter,
     /// The drain.
     pub drain: Drain,
+    /// The configuration.
+    pub desk: Desk,
 }
 
 /// What stays the same however the configuration changes. Made once.
@@ -86,6 +90,9 @@ pub struct Room {
     pub(crate) lasting: Arc<Lasting>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) places: Arc<Places>,
+    pub(crate) scrubber: Arc<Scrubber>,
+    pub(crate) upstream: Upstream,
+    pub(crate) probe_timeout: Duration,
     /// Whether only this machine reaches the listener.
     pub(crate) loopback: bool,
     /// The host of the public URL.
@@ -114,7 +121,7 @@ impl Room {
     /// A room over what the workers share; `upstream` is that of the runtime it is used in.
     pub fn new(shared: &Shared, monitor: Arc<Monitor>, upstream: Upstream, lasting: &Arc<Lasting>) -> Self {
         let clients = Arc::new(Clients::of_one(DASHBOARD, &lasting.credential));
-        let gateway = gateway::stack(&Shared { clients, ..shared.clone() }, upstream);
+        let gateway = gateway::stack(&Shared { clients, ..shared.clone() }, upstream.clone());
         let settings = &shared.settings;
         let public = settings.server.public_url.as_ref().and_then(|url| url.as_str().parse::<Uri>().ok());
         *lasting.admin.lock().unwrap_or_else(PoisonError::into_inner) = monitor.clients.admin();
@@ -122,6 +129,9 @@ impl Room {
             lasting: Arc::clone(lasting),
             monitor,
             places: Arc::clone(&shared.places),
+            scrubber: Arc::clone(&shared.eyes.scrubber),
+            upstream,
+            probe_timeout: Duration::from_millis(settings.pool.probe_timeout_ms),
             loopback: settings.server.admin_host.is_loopback(),
             named: public.and_then(|url| url.host().map(str::to_owned)),
             profiles: Kept::new(&settings.data_dir),
@@ -166,6 +176,11 @@ impl Room {
         }
         self.lasting.guesses.wrong(address, now);
         Token::Wrong
+    }
+
+    /// What keys are configured.
+    pub(crate) fn running(&self) -> Arc<Running> {
+        self.lasting.levers.desk.running()
     }
 
     /// The keys, now.

@@ -29,7 +29,7 @@ use crate::settings;
 use crate::state::StateFile;
 use crate::tasks::Tasks;
 use crate::telemetry::traces::Traces;
-use crate::telemetry::{Telemetry, clock, profile};
+use crate::telemetry::{Telemetry, clock, log, profile};
 use crate::upstream::{Certificate, Egresses, Upstream, authorities};
 
 mod upkeep;
@@ -40,6 +40,7 @@ const WEIGHTS_TOLD: usize = 20;
 /// Made once. What a change of the configuration makes anew is put in its place by `renewal`.
 pub(super) struct House {
     pub(super) tasks: Tasks,
+    pub(super) log: log::Filter,
     readiness: Arc<Readiness>,
     pub(super) shared: ArcSwap<Shared>,
     rooms: Mutex<Rooms>,
@@ -88,6 +89,7 @@ impl House {
     pub(super) fn new(
         configuration: Configuration,
         scrubber: Arc<Scrubber>,
+        log: log::Filter,
         readiness: Arc<Readiness>,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
@@ -119,7 +121,7 @@ impl House {
         let eyes = Eyes { telemetry, affinity, scrubber };
         let shared = ArcSwap::from_pointee(Shared::new(Arc::new(settings), pool, clients, eyes, tasks));
         let rooms = Mutex::new(Rooms { egresses, authorities, upstreams: Vec::new(), stacks: Vec::new() });
-        Ok(Self { tasks: tasks.clone(), readiness, shared, rooms, memory, index })
+        Ok(Self { tasks: tasks.clone(), log, readiness, shared, rooms, memory, index })
     }
 
     /// The stack of the data listener, for one worker; to be called within its runtime.
@@ -136,13 +138,14 @@ impl House {
 
     /// The stack of the admin listener; to be called within its runtime.
     pub(super) fn admin(&self, levers: Levers) -> anyhow::Result<impl Stack + use<>> {
-        let lasting = Arc::new(Lasting::new(levers, self.tasks.clone())?);
+        let shared = self.shared();
         let mut rooms = self.rooms();
-        let upstream = rooms.upstream(&self.shared())?;
-        let room = move |shared: &Shared, monitor: &Arc<Monitor>| -> Router {
+        let upstream = rooms.upstream(&shared)?;
+        let lasting = Arc::new(Lasting::new(levers, self.tasks.clone())?);
+        let stack = move |shared: &Shared, monitor: &Arc<Monitor>| -> Router {
             admin::router(Arc::new(Room::new(shared, Arc::clone(monitor), upstream.clone(), &lasting)))
         };
-        Ok(self.renewed(&mut rooms, room))
+        Ok(self.renewed(&mut rooms, stack))
     }
 
     /// What `make` makes now, and makes again with every change.
@@ -178,6 +181,10 @@ impl House {
         let shared = self.shared();
         let (pool, affinity) = (Arc::clone(&shared.pool), Arc::clone(&shared.eyes.affinity));
         self.until_stopped(upkeep::drain_histograms(Arc::clone(&shared.eyes.telemetry)))?;
+        let kept = profile::Kept::new(&shared.settings.data_dir);
+        let house = Arc::clone(self);
+        let percent = move || house.shared().settings.monitoring.profile_cpu_percent;
+        self.until_stopped(profile::watch(percent, kept))?;
         let (memory, index) = (self.memory.clone(), self.index.clone());
         let kept = Arc::clone(&pool);
         self.until_stopped(async move { upkeep::save_on_change(&kept, &memory).await })?;

@@ -45,21 +45,21 @@ pub(super) async fn serve(
     for warning in &configuration.warnings {
         warn!("{warning}");
     }
+    let (drain, drains) = Drain::new();
     let (signals, hangups) =
         (stops().context("signals cannot be received")?, hangups().context("SIGHUP cannot be received")?);
-    let (drain, drains) = Drain::new();
     let stops = stream::select(signals, drains.map(|()| Stop::Terminate));
     let (readiness, tasks) = (Arc::new(Readiness::default()), Tasks::new());
     let server = Server::bind(configuration.settings.server.clone(), Arc::clone(&readiness), tasks.clone())?;
     let history = StateFile::new(&configuration.settings.data_dir, "configurations.json");
-    let (book, _desk) = Book::new(sources, read, configuration.clone(), Arc::clone(&scrubber), history);
-    let house = Arc::new(House::new(configuration, scrubber, readiness, &tasks)?);
+    let (book, desk) = Book::new(sources, read, configuration.clone(), Arc::clone(&scrubber), history);
+    let house = Arc::new(House::new(configuration, scrubber, log.clone(), readiness, &tasks)?);
     house.start()?;
     house.follow(book, hangups)?;
     let (data, admin) = (server.data_address()?, server.admin_address()?);
     info!(%data, %admin, "listening");
     bound(data, admin)?;
-    let (admin, workers) = (house.admin(Levers { log, drain })?, Arc::clone(&house));
+    let (admin, workers) = (house.admin(Levers { log, drain, desk })?, Arc::clone(&house));
     let cut = server.run(move |_| workers.data(), admin, stops).await?;
     house.remember();
     Ok(cut.map_or(ExitCode::SUCCESS, |stop| ExitCode::from(stop.exit_code())))

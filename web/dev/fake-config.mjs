@@ -76,7 +76,13 @@ export class FakeConfig {
       const last = path.pop();
       path.reduce((node, part) => (node[part] ??= {}), effective)[last] = value.replace(/"/g, '');
     }
-    return { version: this.version, path: '/etc/geminate/config.toml', exists: true, toml: this.toml, effective, environment: [{ field: 'keys', variable: 'GEMINI_API_KEY' }, { field: 'log.level', variable: 'LOG_LEVEL' }], needs_restart: RESTART };
+    return { version: this.version, path: '/etc/geminate/config.toml', exists: true, toml: this.toml, effective, environment: [{ field: 'keys', variable: 'GEMINI_API_KEY' }, { field: 'log.level', variable: 'LOG_LEVEL' }], needs_restart: this.waiting(), warnings: [] };
+  }
+
+  /** Fields that were changed since the start and count from the next one on. */
+  waiting() {
+    const [first, last] = [fields(FIRST).found, fields(this.toml).found];
+    return RESTART.filter((name) => first.get(name)?.value !== last.get(name)?.value);
   }
 
   judge(toml) {

@@ -1,6 +1,7 @@
 // A fake of geminate's admin API, for work on the dashboard and for its tests: `node dev/fake.mjs --port 9191
 // --state trouble --token secret`. It serves the built dashboard too, under the same policy as the binary.
 // `POST /fake/state {"state"}`, `/fake/fail {"path","status","times","problem"}`, `/fake/delay {"ms"}`,
+// `/mock/script` with a line as the mock takes it makes the playground's next answer stumble (overloaded) or stall;
 // `/fake/cut {"refuse"}` (ends all live streams) and `/fake/config {"toml"}` (another writer) change it while it runs.
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -31,6 +32,8 @@ class Fake {
     this.wrong = 0;
     this.listeners = new Set();
     this.failures = [];
+    this.scripts = [];
+    this.stalled = new Map();
     this.delay = 0;
     this.refuse = false;
     this.level = 'info';
@@ -61,6 +64,10 @@ class Fake {
   async answer(request, answer) {
     const url = new URL(request.url, 'http://fake');
     const body = await read(request);
+    if (url.pathname === '/mock/script') {
+      this.scripts.push(body);
+      return json(answer, 200, { queued: 1 });
+    }
     if (url.pathname.startsWith('/fake/')) return this.control(url.pathname.slice(6), body, answer);
     if (!url.pathname.startsWith('/api/') && !url.pathname.startsWith('/debug/')) return page(url.pathname, request, answer);
     if (this.delay) await new Promise((done) => setTimeout(done, this.delay));
@@ -164,6 +171,8 @@ class Fake {
       const errors = Object.entries(given.weights ?? {}).flatMap(([name, weight]) => (world.keys.some((row) => row.id === name) ? range(`weights.${name}`, weight, 1, 1000) : [{ field: `weights.${name}`, detail: 'no such key' }]));
       if (errors.length) throw new Refusal(422, 'nothing was changed', { errors });
       const changed = world.keys.filter((row) => row.id in given.weights);
+      const foreign = changed.find((row) => !row.origin.editable);
+      if (foreign && !given.over_environment) throw new Refusal(409, `the key ${foreign.id} comes from ${foreign.origin.name}`);
       for (const row of changed) this.change(row, { weight: given.weights[row.id] });
       return json(answer, 200, { keys: changed });
     }
@@ -171,8 +180,11 @@ class Fake {
     const row = world.keys.find((one) => one.id === id);
     if (!row) throw new Refusal(404, 'no such key');
     if (method === 'PATCH') {
-      if (!row.origin.editable) throw new Refusal(409, `the key comes from ${row.origin.name}: change it there`);
-      const errors = [...range('weight', given.weight, 1, 1000), ...['rpm', 'tpm', 'rpd'].flatMap((name) => range(name, given[name], 0, 1e9)), ...unknown(given, ['id', 'weight', 'project', 'rpm', 'tpm', 'rpd', 'enabled'])];
+      if (!row.origin.editable) {
+        if (!given.over_environment || given.id) throw new Refusal(409, `the key comes from ${row.origin.name}: change it there, or send over_environment`);
+        row.origin.adjusted = 'config.toml:31';
+      }
+      const errors = [...range('weight', given.weight, 1, 1000), ...['rpm', 'tpm', 'rpd'].flatMap((name) => range(name, given[name], 0, 1e9)), ...unknown(given, ['id', 'weight', 'project', 'rpm', 'tpm', 'rpd', 'enabled', 'over_environment'])];
       if (errors.length) throw new Refusal(422, 'nothing was changed', { errors });
       if (given.id && given.id !== id && world.keys.some((one) => one.id === given.id)) throw new Refusal(409, 'another key has this id', { errors: [{ field: 'id', detail: 'taken' }] });
       return json(answer, 200, this.change(row, given));
@@ -248,6 +260,7 @@ class Fake {
     if (method === 'DELETE') {
       if (!world.streams.some((row) => row.id === id)) throw new Refusal(404, 'it has ended');
       world.streams = world.streams.filter((row) => row.id !== id);
+      this.stalled.get(id)?.();
       return empty(answer);
     }
     const list = world.streams.map(({ born, ...row }) => ({ ...row, age_ms: Date.now() - born })).sort((a, b) => b.age_ms - a.age_ms);
@@ -258,11 +271,12 @@ class Fake {
     if (!given.model || !given.prompt) throw new Refusal(422, 'nothing was asked', { errors: [{ field: given.model ? 'prompt' : 'model', detail: 'is missing' }] });
     const id = this.world.id();
     const ended = { ...this.world.request(Date.now()), id, client: 'dashboard', model: given.model, streaming: true, outcome: null, status: 200 };
-    ended.attempts = [
-      { key: this.world.keys[0]?.id ?? '1', began_ms: 3, took_ms: 80, verdict: 'overloaded', status: 503, waited_ms: 0, message: 'The model is overloaded.' },
-      { key: this.world.keys[1]?.id ?? '2', began_ms: 2183, took_ms: 2017, verdict: 'success', status: 200, waited_ms: 0 },
-    ];
-    Object.assign(ended, { key: ended.attempts[1].key, first_byte_ms: 2603, total_ms: 4200, waited_ms: 2100 });
+    const script = this.scripts.shift() ?? (this.world.state === 'trouble' ? 'overloaded' : '');
+    const stumble = { key: this.world.keys[0]?.id ?? '1', began_ms: 3, took_ms: 80, verdict: 'overloaded', status: 503, waited_ms: 0, paused_ms: 0, message: 'The model is overloaded.', did: 'switched_key' };
+    const success = { key: this.world.keys[1]?.id ?? '2', began_ms: 2183, took_ms: 2017, verdict: 'success', status: 200, waited_ms: 0, paused_ms: 2100 };
+    ended.attempts = script.includes('overloaded') ? [stumble, success] : [{ ...success, began_ms: 3, paused_ms: 0 }];
+    const began = ended.attempts.at(-1).began_ms;
+    Object.assign(ended, { key: success.key, first_byte_ms: began + 420, total_ms: began + 2017, waited_ms: began - 3 });
     this.played = ended;
     if (!this.world.overview().keys.usable) {
       ended.outcome = 'refused';
@@ -273,6 +287,13 @@ class Fake {
     for (let at = 0; at < words.length && !answer.destroyed; at += 3) {
       const text = `${words.slice(at, at + 3).join(' ')} `;
       const parts = at === 0 ? [{ text: 'The user wants an answer.', thought: true }, { text }] : [{ text }];
+      if (at === 3 && script.includes('stall')) {
+        this.world.streams.push({ id, client: 'dashboard', model: given.model, key: ended.key, route: 'streamGenerateContent', streaming: true, born: Date.now(), idle_ms: 0, bytes: 300, chunks: 1, attempts: 1, tokens: {} });
+        await new Promise((done) => this.stalled.set(id, done));
+        ended.outcome = 'cancelled';
+        this.world.requests.unshift(ended);
+        return answer.end('data: {"error":{"code":503,"message":"the operator cancelled this request","status":"UNAVAILABLE"}}\r\n\r\n');
+      }
       answer.write(`data: ${JSON.stringify({ candidates: [{ content: { role: 'model', parts }, ...(at + 3 >= words.length ? { finishReason: 'STOP' } : {}) }], usageMetadata: { promptTokenCount: 12, candidatesTokenCount: at + 3, totalTokenCount: at + 15 }, modelVersion: given.model })}\r\n\r\n`);
       await new Promise((done) => setTimeout(done, 60));
     }

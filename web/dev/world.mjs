@@ -62,8 +62,8 @@ function key(n, roll, fault, now, crowd) {
     learnt,
     enabled: true,
     origin: environment
-      ? { kind: 'environment', name: 'GEMINI_API_KEY', editable: false }
-      : { kind: 'file', name: `config.toml:${10 + n * 5}`, editable: true },
+      ? { kind: 'environment', name: 'GEMINI_API_KEY', editable: false, adjusted: null }
+      : { kind: 'file', name: `config.toml:${10 + n * 5}`, editable: true, adjusted: null },
     rpm: null,
     tpm: null,
     rpd: n % 5 === 0 ? 1000 : null,

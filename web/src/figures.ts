@@ -36,7 +36,7 @@ export function took(ms: number | null | undefined): string {
   if (ms === null || ms === undefined) return '–';
   if (ms === 0) return t('unit.ms', { v: 0 });
   if (ms < 1) return t('unit.ms', { v: decimal(ms, ms < 0.1 ? 2 : 1) });
-  if (ms < 1000) return t('unit.ms', { v: Math.round(ms) });
+  if (ms < 999.5) return t('unit.ms', { v: Math.round(ms) });
   if (ms < 60_000) return t('unit.s', { v: decimal(ms / 1000, ms < 10_000 ? 1 : 0) });
   return span(ms / 1000);
 }

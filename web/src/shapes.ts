@@ -70,7 +70,8 @@ export interface KeyRow {
   probably_same_project_as: string[];
   learnt: Lane[];
   enabled: boolean;
-  origin: { kind: string; name: string; editable: boolean };
+  /** Absent of a key that has left the configuration and finishes what it carries. */
+  origin: { kind: string; name: string; editable: boolean; adjusted?: string | null } | null;
   rpm: number | null;
   tpm: number | null;
   rpd: number | null;
@@ -166,7 +167,9 @@ export interface Settings {
   toml: string;
   effective: unknown;
   environment: { field: string; variable: string }[];
+  /** Fields whose new value waits for the next start. */
   needs_restart: string[];
+  warnings?: string[];
 }
 
 export interface Past {
