@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::admin::body::Name;
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
 use crate::telemetry::profile::{self, Form, NoProfile, Profile};
@@ -114,7 +115,7 @@ pub(crate) async fn list(State(room): State<Arc<Room>>) -> Json<Profiles> {
 )]
 pub(crate) async fn one(
     State(room): State<Arc<Room>>,
-    Path(name): Path<String>,
+    Name(name): Name,
     asked: Result<Query<InForm>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(InForm { format }) = asked.map_err(|_| unfit())?;

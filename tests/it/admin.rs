@@ -183,6 +183,7 @@ async fn every_refusal_is_a_problem_that_names_what_is_wrong() {
         let (status, told) = problem(put(body)).await;
         assert_eq!((status, &told["errors"][0]["field"]), (422, &field.into()), "{body}: {told}");
     }
+    assert_eq!(problem(admin(&gate, Method::GET, "/api/requests/%ff")).await.0, 404);
     let (status, told) = problem(admin(&gate, Method::GET, "/api/streams?limit=many")).await;
     assert_eq!((status, &told["errors"][0]["field"]), (422, &"limit".into()), "{told}");
 }
