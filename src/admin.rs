@@ -33,6 +33,7 @@ mod session;
 mod events;
 mod streams;
 mod requests;
+mod history;
 mod config;
 mod keys;
 mod process;
@@ -57,6 +58,7 @@ fn routes() -> Vec<Route> {
         (M::POST, "/api/session", on(MethodFilter::POST, session::open)),
         (M::DELETE, "/api/session", on(MethodFilter::DELETE, session::close)),
         (M::GET, "/api/overview", on(MethodFilter::GET, events::overview)),
+        (M::GET, "/api/series", on(MethodFilter::GET, history::series)),
         (M::GET, "/api/live", on(MethodFilter::GET, events::live)),
         (M::GET, "/api/streams", on(MethodFilter::GET, streams::list)),
         (M::DELETE, "/api/streams/{id}", on(MethodFilter::DELETE, streams::cancel)),
@@ -74,6 +76,7 @@ fn routes() -> Vec<Route> {
         (M::POST, "/api/reload", on(MethodFilter::POST, config::reload)),
         (M::GET, "/api/requests", on(MethodFilter::GET, requests::list)),
         (M::GET, "/api/requests/{id}", on(MethodFilter::GET, requests::one)),
+        (M::GET, "/api/errors", on(MethodFilter::GET, history::errors)),
         (M::GET, "/api/log-level", on(MethodFilter::GET, process::look)),
         (M::PUT, "/api/log-level", on(MethodFilter::PUT, process::set)),
         (M::POST, "/api/drain", on(MethodFilter::POST, process::drain)),

@@ -25,7 +25,6 @@ use crate::readiness::Readiness;
 use crate::telemetry::{Telemetry, clock};
 
 use self::access::{Listener, Ruling, rule};
-use self::errors::Errors;
 use self::keys::Keys;
 use self::metrics::Metrics;
 use self::performance::Report;
@@ -40,6 +39,7 @@ mod streams;
 mod errors;
 mod performance;
 
+pub(crate) use self::errors::Errors;
 pub use self::front::Front;
 
 /// Entries of a list, unless `?limit=` asks for another number.

@@ -1,12 +1,13 @@
-//! A request's body: JSON of a known shape, within its bounds, or the problem with it.
+//! What a request says: a body of JSON of a known shape, within its bounds; the name in its path; or the problem with it.
 
 use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -36,6 +37,20 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Read<T> {
             return Err(too_large());
         }
         parse(&whole(body).await?).map(Self)
+    }
+}
+
+/// The last piece of a path that ends with a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Name(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(head, state).await;
+        path.map(|Path(name)| Self(name))
+            .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "the name in this path is no text"))
     }
 }
 

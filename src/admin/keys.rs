@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::admin::body::Read;
+use crate::admin::body::{Name, Read};
 use crate::admin::config::{matched, tag, wish};
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
@@ -178,7 +178,7 @@ pub(crate) async fn add(
 )]
 pub(crate) async fn alter(
     State(room): State<Arc<Room>>,
-    Path(key): Path<String>,
+    Name(key): Name,
     headers: HeaderMap,
     Read(altered): Read<Altered>,
 ) -> Result<Json<Row>, Problem> {
@@ -237,7 +237,7 @@ pub(crate) async fn weigh(
 )]
 pub(crate) async fn remove(
     State(room): State<Arc<Room>>,
-    Path(id): Path<String>,
+    Name(id): Name,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let wish = wish(&room, &headers, None, matched(&headers))?;
@@ -250,7 +250,7 @@ pub(crate) async fn remove(
     post, path = "/api/keys/{id}/reset", tag = "keys",
     responses((status = 200, body = Row), (status = 404, description = "No key has this id", body = Problem, content_type = "application/problem+json"))
 )]
-pub(crate) async fn reset(State(room): State<Arc<Room>>, Path(id): Path<String>) -> Result<Json<Row>, Problem> {
+pub(crate) async fn reset(State(room): State<Arc<Room>>, Name(id): Name) -> Result<Json<Row>, Problem> {
     let key = found(&room, &id)?;
     room.monitor.pool.reset(&key, Instant::now());
     tracing::info!(key = &*id, "the operator ended the rests of a key");
@@ -262,7 +262,7 @@ pub(crate) async fn reset(State(room): State<Arc<Room>>, Path(id): Path<String>)
     post, path = "/api/keys/{id}/test", tag = "keys",
     responses((status = 200, body = Tested), (status = 404, description = "No key has this id", body = Problem, content_type = "application/problem+json"))
 )]
-pub(crate) async fn test(State(room): State<Arc<Room>>, Path(id): Path<String>) -> Result<Json<Tested>, Problem> {
+pub(crate) async fn test(State(room): State<Arc<Room>>, Name(id): Name) -> Result<Json<Tested>, Problem> {
     let key = found(&room, &id)?;
     let began = Instant::now();
     let asked = room.upstream.models(&key, Form::ApiKey, None, room.probe_timeout).await;

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 use crate::admin::problem::Problem;
 use crate::admin::room::COOKIE_NAME;
 use crate::admin::rows::Row;
-use crate::admin::{config, events, keys, playground, process, profiles, requests, session, streams};
+use crate::admin::{config, events, history, keys, playground, process, profiles, requests, session, streams};
 
 /// The document. A handler that is not named here fails the test that compares it with the routes.
 #[derive(OpenApi)]
@@ -27,6 +27,8 @@ use crate::admin::{config, events, keys, playground, process, profiles, requests
         session::close,
         events::overview,
         events::live,
+        history::series,
+        history::errors,
         streams::list,
         streams::cancel,
         keys::list,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::pool::view::PoolView;
-use crate::telemetry::{Counts, Performance};
+use crate::telemetry::{Performance, Waste};
 use crate::usage::Usage;
 
 /// The success ratio below which the last minute was not well.
@@ -19,7 +19,8 @@ pub(crate) struct Seen<'s> {
     pub(crate) uptime_seconds: u64,
     pub(crate) draining: bool,
     pub(crate) view: &'s PoolView,
-    pub(crate) counts: &'s Counts,
+    pub(crate) tokens: Usage,
+    pub(crate) waste: Waste,
     pub(crate) now: Now,
     pub(crate) minute: Performance,
     pub(crate) five_minutes: Performance,
@@ -133,18 +134,6 @@ pub(crate) struct Now {
     pub(crate) connections: u64,
 }
 
-/// Attempts that came to nothing, since the start.
-#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
-pub(crate) struct Waste {
-    attempts: u64,
-    /// Attempts that failed for the keys' or Google's reasons.
-    wasted_attempts: u64,
-    /// Their share; `null` without attempts.
-    wasted_share: Option<f64>,
-    /// Tokens that Google counted for streams that broke off.
-    tokens_of_failed_streams: u64,
-}
-
 impl Overview {
     /// What `seen` comes to.
     pub(crate) fn of(seen: Seen<'_>) -> Self {
@@ -159,8 +148,8 @@ impl Overview {
             now: seen.now,
             minute: seen.minute,
             five_minutes: seen.five_minutes,
-            tokens: seen.counts.tokens,
-            waste: Waste::of(seen.counts),
+            tokens: seen.tokens,
+            waste: seen.waste,
         }
     }
 }
@@ -198,17 +187,6 @@ impl Judgement {
         };
         let (keys_total, keys_cooling, requests) = (keys.total, keys.cooling, minute.requests);
         Self { state, code, counts: Told { keys_total, keys_out, keys_cooling, requests, failed_share } }
-    }
-}
-
-impl Waste {
-    #[expect(clippy::cast_precision_loss, reason = "a share for the eye")]
-    fn of(counts: &Counts) -> Self {
-        let attempts = counts.attempts.iter().map(|attempt| attempt.count).sum::<u64>();
-        let failed = counts.attempts.iter().filter(|attempt| attempt.verdict.is_failure());
-        let wasted_attempts = failed.map(|attempt| attempt.count).sum::<u64>();
-        let share = || (wasted_attempts as f64 / attempts as f64 * 10_000.0).round() / 10_000.0;
-        Self { attempts, wasted_attempts, wasted_share: (attempts > 0).then(share), tokens_of_failed_streams: 0 }
     }
 }
 

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::admin::body::Name;
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
-use crate::telemetry::profile::{self, Entry, Form, NoProfile};
+use crate::telemetry::profile::{self, Form, NoProfile, Profile};
 
 /// Seconds of a profile, unless another number is asked for.
 const SECONDS: u64 = 10;
@@ -62,7 +63,7 @@ pub(crate) struct Profiles {
     /// `monitoring.profile_cpu_percent`; 0 takes none.
     threshold_percent: u32,
     /// The newest first.
-    profiles: Vec<Entry>,
+    profiles: Vec<Profile>,
 }
 
 /// Samples the process for a while, on all its threads, and says where the CPU time went.
@@ -114,7 +115,7 @@ pub(crate) async fn list(State(room): State<Arc<Room>>) -> Json<Profiles> {
 )]
 pub(crate) async fn one(
     State(room): State<Arc<Room>>,
-    Path(name): Path<String>,
+    Name(name): Name,
     asked: Result<Query<InForm>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(InForm { format }) = asked.map_err(|_| unfit())?;

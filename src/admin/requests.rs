@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::admin::body::Name;
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
 use crate::telemetry::{Filter, Recent, Request, statuses};
@@ -67,7 +68,7 @@ pub(crate) async fn list(
         (status = 404, description = "It is not known any more", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn one(State(room): State<Arc<Room>>, Path(id): Path<String>) -> Result<Json<Request>, Problem> {
+pub(crate) async fn one(State(room): State<Arc<Room>>, Name(id): Name) -> Result<Json<Request>, Problem> {
     let found = room.monitor.telemetry.find(&id, Instant::now());
     found.map(Json).ok_or_else(|| Problem::missing("request, or not any more"))
 }

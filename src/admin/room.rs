@@ -196,7 +196,8 @@ impl Room {
             uptime_seconds: telemetry.uptime(now).as_secs(),
             draining: readiness.draining(),
             view,
-            counts: &telemetry.counts(),
+            tokens: telemetry.tokens(),
+            waste: telemetry.waste(),
             now: Now {
                 in_flight: telemetry.in_flight(),
                 streams: telemetry.streams_open(),

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use crate::admin::body::Name;
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
 use crate::record::Record;
@@ -88,7 +89,7 @@ pub(crate) async fn list(
         (status = 404, description = "None of this id runs", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn cancel(State(room): State<Arc<Room>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub(crate) async fn cancel(State(room): State<Arc<Room>>, Name(id): Name) -> Result<StatusCode, Problem> {
     if !room.monitor.telemetry.cancel(&id) {
         return Err(Problem::missing("request under way"));
     }

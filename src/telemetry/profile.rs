@@ -12,7 +12,7 @@ mod alarm;
 mod kept;
 mod watch;
 
-pub use self::kept::{Entry, Kept};
+pub use self::kept::{Kept, Profile};
 pub use self::stacks::{Form, Stacks};
 pub use self::watch::watch;
 

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stage::{K1, K2, play, told};
-use crate::world::{Gate, MODEL, TOKEN, header, json_of, prompt, with_keys, with_keys_and};
+use crate::stage::{K1, K2, play, told, with_config};
+use crate::world::{Gate, TOKEN, header, json_of, with_keys, with_keys_and};
 
 /// The operator's token of these tests.
 pub(crate) const ADMIN: &str = "fake-token-admin";
@@ -30,7 +30,7 @@ pub(crate) fn sent(gate: &Gate, method: Method, path: &str, body: &str) -> reqwe
 }
 
 /// An answer's status and its problem, which it must be.
-async fn problem(request: reqwest::RequestBuilder) -> (u16, Value) {
+pub(crate) async fn problem(request: reqwest::RequestBuilder) -> (u16, Value) {
     let answer = request.send().await.unwrap();
     assert_eq!(header(&answer, "content-type"), "application/problem+json");
     assert_eq!(header(&answer, "cache-control"), "no-store");
@@ -183,6 +183,7 @@ async fn every_refusal_is_a_problem_that_names_what_is_wrong() {
         let (status, told) = problem(put(body)).await;
         assert_eq!((status, &told["errors"][0]["field"]), (422, &field.into()), "{body}: {told}");
     }
+    assert_eq!(problem(admin(&gate, Method::GET, "/api/requests/%ff")).await.0, 404);
     let (status, told) = problem(admin(&gate, Method::GET, "/api/streams?limit=many")).await;
     assert_eq!((status, &told["errors"][0]["field"]), (422, &"limit".into()), "{told}");
 }
@@ -233,149 +234,25 @@ async fn the_overview_says_what_is_wrong_in_a_word_with_its_numbers() {
 }
 
 #[tokio::test]
-async fn requests_that_run_are_listed_with_what_is_known_of_them() {
-    let (world, gate) = with_keys_and(&[K1], &[("ADMIN_TOKEN", ADMIN)]).await;
-    play(&world, &["fault=stall:1/600s times=1"]);
-    let mut stream = gate.stream("hello").await;
-    stream.chunk().await.unwrap();
-    let listed = json_of(admin(&gate, Method::GET, "/api/streams?limit=1").send().await.unwrap()).await;
-    let one = &listed["in_flight"][0];
-    assert_eq!((&listed["total"], &one["model"], &one["key"]), (&1.into(), &MODEL.into(), &"1".into()), "{listed}");
-    assert_eq!((&one["client"], &one["streaming"], &one["attempts"]), (&"operator".into(), &true.into(), &1.into()));
-    assert_eq!(one["id"], header(&stream, "x-request-id"));
-}
-
-#[tokio::test]
-async fn the_document_is_open_and_describes_the_routes() {
-    let gate = guarded().await;
-    let document = json_of(bare(&gate, Method::GET, "/api/openapi.json").send().await.unwrap()).await;
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    assert!(document["paths"]["/api/overview"]["get"]["responses"]["200"].is_object());
-    assert!(document["components"]["schemas"]["Problem"].is_object());
-}
-
-#[tokio::test]
-async fn a_prompt_of_the_playground_goes_through_the_gateway_as_the_dashboard() {
-    let (world, gate) = with_keys_and(&[K1], &[("ADMIN_TOKEN", ADMIN)]).await;
-    let body = json!({"model": MODEL, "prompt": "hello", "system": "be brief", "temperature": 0.2}).to_string();
-    let answer = sent(&gate, Method::POST, "/api/playground", &body).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), header(&answer, "content-type").as_str()), (200, "text/event-stream"));
-    assert!(!header(&answer, "x-request-id").is_empty());
-    assert_eq!(header(&answer, "x-geminate-key"), "1");
-    let through = answer.text().await.unwrap();
-    assert!(through.starts_with("data: ") && through.contains("STOP"), "{through}");
-    gate.logged(|line| line["client"] == "dashboard" && line["outcome"] == "ok").await;
-    assert_eq!(world.calls().len(), 1);
-    assert!(!gate.log().contains(K1));
-    // Nobody else is that client, whatever is presented.
-    for (name, value) in [("x-goog-api-key", "dashboard"), ("authorization", "Bearer dashboard")] {
-        let url = format!("http://{}/v1beta/models/{MODEL}:generateContent", gate.data);
-        let answer = gate.http.post(url).header(name, value).body(prompt("x").to_string()).send().await.unwrap();
-        assert_eq!(answer.status(), 401, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn whoever_leaves_the_playground_ends_the_answer() {
-    let (world, gate) = with_keys_and(&[K1], &[("ADMIN_TOKEN", ADMIN)]).await;
-    play(&world, &["fault=stall:1/600s times=1"]);
-    let body = json!({"model": MODEL, "prompt": "hello"}).to_string();
-    let mut answer = sent(&gate, Method::POST, "/api/playground", &body).send().await.unwrap();
-    answer.chunk().await.unwrap();
-    drop(answer);
-    gate.logged(|line| line["client"] == "dashboard" && line["outcome"] == "client_gone").await;
-    for (field, body) in [
-        ("model", json!({"model": "../x", "prompt": "hello"})),
-        ("prompt", json!({"model": MODEL, "prompt": ""})),
-        ("temperature", json!({"model": MODEL, "prompt": "x", "temperature": 9})),
-    ] {
-        let (status, told) = problem(sent(&gate, Method::POST, "/api/playground", &body.to_string())).await;
-        assert_eq!((status, &told["errors"][0]["field"]), (422, &field.into()), "{told}");
-    }
-}
-
-#[tokio::test]
-async fn a_profile_shows_where_the_time_goes_and_one_is_taken_at_a_time() {
-    let gate = guarded().await;
-    let profile = |query: &str| admin(&gate, Method::GET, &format!("/debug/pprof/profile{query}")).send();
-    for query in ["?seconds=0", "?seconds=61", "?seconds=x", "?format=png", "?colour=red"] {
-        assert_eq!(profile(query).await.unwrap().status(), 422, "{query}");
-    }
-    let (svg, second) = tokio::join!(profile("?seconds=2&format=svg"), async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        profile("?seconds=1").await.unwrap().status().as_u16()
-    });
-    let svg = svg.unwrap();
-    assert_eq!((svg.status().as_u16(), second), (200, 409));
-    assert!(header(&svg, "content-security-policy").starts_with("sandbox"));
-    assert!(svg.text().await.unwrap().contains("<svg"));
-    let pprof = profile("?seconds=1").await.unwrap();
-    assert_eq!(header(&pprof, "content-type"), "application/octet-stream");
-    assert!(!pprof.bytes().await.unwrap().is_empty());
-    let kept = json_of(admin(&gate, Method::GET, "/api/profiles").send().await.unwrap()).await;
-    assert_eq!(kept, json!({"threshold_percent": 0, "profiles": []}));
-    let (status, _) = problem(admin(&gate, Method::GET, "/api/profiles/..%2Fpool")).await;
-    assert_eq!(status, 404);
-}
-
-#[tokio::test]
-async fn the_dashboard_is_open_strict_and_asked_for_once() {
-    let gate = guarded().await;
-    let page = bare(&gate, Method::GET, "/").header("accept-encoding", "gzip").send().await.unwrap();
-    assert_eq!((page.status().as_u16(), header(&page, "content-encoding").as_str()), (200, "gzip"));
-    let policy = header(&page, "content-security-policy");
-    assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "no-referrer"),
-        ("x-frame-options", "DENY"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("cross-origin-resource-policy", "same-origin"),
-    ] {
-        assert_eq!(header(&page, name), value, "{name}");
-    }
-    let tag = header(&page, "etag");
-    let again = bare(&gate, Method::GET, "/").header("accept-encoding", "gzip").header("if-none-match", tag);
-    assert_eq!(again.send().await.unwrap().status(), 304);
-    let html = bare(&gate, Method::GET, "/").send().await.unwrap().text().await.unwrap();
-    for path in ["/assets/app.js", "/assets/app.css"] {
-        assert!(html.contains(path), "{html}");
-        assert_eq!(bare(&gate, Method::GET, path).send().await.unwrap().status(), 200, "{path}");
-    }
-    assert_eq!(bare(&gate, Method::POST, "/").send().await.unwrap().status(), 405);
-}
-
-#[tokio::test]
-async fn without_monitoring_the_dashboard_is_gone_and_the_api_stays() {
-    let (_world, gate) = with_keys_and(&[K1], &[("ADMIN_TOKEN", ADMIN), ("ENABLE_MONITORING", "false")]).await;
-    for (path, status) in [("/", 404), ("/assets/app.js", 404), ("/monitor/keys", 404), ("/api/overview", 200)] {
-        assert_eq!(admin(&gate, Method::GET, path).send().await.unwrap().status().as_u16(), status, "{path}");
-    }
-}
-
-#[tokio::test]
-async fn an_operator_ends_a_stream_and_finds_it_among_the_requests_with_its_attempts() {
-    let (world, gate) = with_keys_and(&[K1, K2], &[("ADMIN_TOKEN", ADMIN)]).await;
-    play(&world, &[&format!("key={K1} fault=overloaded times=1"), "fault=stall:1/600s times=1"]);
-    let mut stream = gate.stream("hello").await;
-    stream.chunk().await.unwrap();
-    let id = header(&stream, "x-request-id");
-    let runs = json_of(admin(&gate, Method::GET, &format!("/api/requests/{id}")).send().await.unwrap()).await;
-    assert_eq!((&runs["id"], &runs["outcome"]), (&id.clone().into(), &Value::Null), "{runs}");
-    let cancel = || admin(&gate, Method::DELETE, &format!("/api/streams/{id}"));
-    assert_eq!(cancel().send().await.unwrap().status(), 204);
-    let rest = stream.text().await.unwrap();
-    assert!(rest.contains("cancelled"), "{rest}");
-    gate.logged(|line| line["request_id"] == id && line["outcome"] == "cancelled").await;
-    assert_eq!(problem(cancel()).await.0, 404);
-    let find = |query: &str| admin(&gate, Method::GET, &format!("/api/requests?{query}")).send();
-    let found = json_of(find("outcome=cancelled&key=1&client=operator").await.unwrap()).await;
-    assert_eq!((&found["total"], &found["requests"][0]["id"]), (&1.into(), &id.clone().into()), "{found}");
-    let tries = found["requests"][0]["attempts"].as_array().unwrap();
-    assert_eq!((tries.len(), &tries[0]["verdict"]), (2, &"overloaded".into()), "{tries:?}");
-    assert_eq!(json_of(find("key=nobody").await.unwrap()).await["total"], 0);
-    for (query, status) in [("status=9xx", 422), ("colour=red", 422), ("limit=x", 422), ("status=4xx&limit=1", 200)] {
-        assert_eq!(find(query).await.unwrap().status().as_u16(), status, "{query}");
-    }
-    assert_eq!(problem(admin(&gate, Method::GET, "/api/requests/nobody")).await.0, 404);
+async fn another_admin_token_ends_what_the_old_one_opened() {
+    let file = |token: &str| format!("[auth]\nadmin_token = \"{token}\"\n");
+    let (_world, gate) = with_config(&[K1], &file("fake-token-first"), &[("GEMINI_API_KEY", K1)]).await;
+    let look = |token: &str| bare(&gate, Method::GET, "/api/overview").bearer_auth(token).send();
+    let login = json!({ "token": "fake-token-first" }).to_string();
+    let login = bare(&gate, Method::POST, "/api/session").header("content-type", "application/json").body(login);
+    let set = header(&login.send().await.unwrap(), "set-cookie");
+    let in_session = |path: &str| {
+        let cookie = set.split(';').next().unwrap().to_owned();
+        bare(&gate, Method::GET, path).header("cookie", cookie).send()
+    };
+    let mut live = in_session("/api/live").await.unwrap();
+    assert!(live.chunk().await.unwrap().is_some());
+    std::fs::write(gate.dir.path().join("config.toml"), file("fake-token-second")).unwrap();
+    gate.signal("HUP");
+    gate.logged(|line| line["message"] == "took up a new configuration").await;
+    assert_eq!(look("fake-token-second").await.unwrap().status(), 200);
+    assert_eq!(look("fake-token-first").await.unwrap().status(), 401);
+    assert_eq!(in_session("/api/overview").await.unwrap().status(), 401);
+    let ends = async { while live.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(crate::house::PATIENCE, ends).await.expect("it went on to hear");
 }

@@ -14,6 +14,7 @@ mod admin;
 mod admin_config;
 mod admin_keys;
 mod admin_live;
+mod admin_work;
 mod admission;
 mod affinity;
 mod separation;

@@ -24,7 +24,7 @@ pub struct Kept(PathBuf);
 
 /// A profile that was kept.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct Entry {
+pub struct Profile {
     /// By which it is asked for.
     pub name: String,
     /// When it began.
@@ -42,10 +42,10 @@ impl Kept {
     }
 
     /// All of them, the newest first.
-    pub fn list(&self) -> Vec<Entry> {
+    pub fn list(&self) -> Vec<Profile> {
         let files = fs::read_dir(&self.0).into_iter().flatten().filter_map(Result::ok);
         let names = files.filter_map(|file| file.file_name().into_string().ok());
-        let mut all: Vec<_> = names.filter_map(|name| Entry::named(name.strip_suffix(".pb")?)).collect();
+        let mut all: Vec<_> = names.filter_map(|name| Profile::named(name.strip_suffix(".pb")?)).collect();
         all.sort_by(|one, other| other.name.cmp(&one.name));
         all
     }
@@ -53,7 +53,7 @@ impl Kept {
     /// The profile of this name in this form; `None` where there is none.
     pub fn read(&self, name: &str, form: Form) -> Option<Vec<u8>> {
         // Only a name that was made here can lead anywhere.
-        let entry = Entry::named(name)?;
+        let entry = Profile::named(name)?;
         fs::read(self.path(&entry.name, form)).ok()
     }
 
@@ -84,7 +84,7 @@ impl Kept {
     }
 }
 
-impl Entry {
+impl Profile {
     /// What a name says; `None` of any that was not made here.
     fn named(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(PREFIX)?.split('-');
