@@ -25,8 +25,10 @@ export async function* events(response: Response, seen: () => void = () => {}): 
       for (const line of lines) {
         if (line === '') {
           if (data.length > 0) yield { event: event || 'message', data: data.join('\n') };
+          if (loose.length > 0) yield { event: 'loose', data: loose.join('\n') };
           event = '';
           data = [];
+          loose = [];
           continue;
         }
         const colon = line.indexOf(':');
