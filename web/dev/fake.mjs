@@ -146,7 +146,7 @@ class Fake {
     }
     if (url.pathname === '/api/log-level') {
       if (request.method === 'PUT') {
-        if (!/^[\w:=,*-]+$/.test(given.filter ?? '')) throw new Refusal(422, 'not a filter', { errors: [{ field: 'filter', detail: 'invalid filter directive' }] });
+        if (!/^([\w:*-]+=)?(off|error|warn|info|debug|trace)(,[\w:*-]+=(off|error|warn|info|debug|trace))*$/i.test(given.filter ?? '')) throw new Refusal(422, 'not a filter', { errors: [{ field: 'filter', detail: 'invalid filter directive' }] });
         this.level = given.filter;
       }
       return json(answer, 200, { filter: this.level });
@@ -292,7 +292,7 @@ class Fake {
         await new Promise((done) => this.stalled.set(id, done));
         ended.outcome = 'cancelled';
         this.world.requests.unshift(ended);
-        return answer.end('data: {"error":{"code":503,"message":"the operator cancelled this request","status":"UNAVAILABLE"}}\r\n\r\n');
+        return answer.end('{"error":{"code":499,"message":"the operator cancelled this request","status":"CANCELLED"}}');
       }
       answer.write(`data: ${JSON.stringify({ candidates: [{ content: { role: 'model', parts }, ...(at + 3 >= words.length ? { finishReason: 'STOP' } : {}) }], usageMetadata: { promptTokenCount: 12, candidatesTokenCount: at + 3, totalTokenCount: at + 15 }, modelVersion: given.model })}\r\n\r\n`);
       await new Promise((done) => setTimeout(done, 60));

@@ -45,7 +45,7 @@ export function parts() {
 
   test('events come whole out of any pieces', async () => {
     const { events } = await source('events');
-    const stream = 'event: overview\r\ndata: {"a":\r\ndata: "ü"}\r\n\r\n: a comment\n\ndata:x\n\nevent: keys\rdata: last\r\r';
+    const stream = 'event: overview\r\ndata: {"a":\r\ndata: "ü"}\r\n\r\n: a comment\n\ndata:x\n\nevent: keys\rdata: last\r\r{\n  "error": {}\n}';
     const bytes = new TextEncoder().encode(stream);
     for (let size = 1; size <= bytes.length; size += 1) {
       const body = new ReadableStream({
@@ -56,7 +56,7 @@ export function parts() {
       });
       const found = [];
       for await (const one of events(new Response(body))) found.push([one.event, one.data]);
-      same(found, [['overview', '{"a":\n"ü"}'], ['message', 'x'], ['keys', 'last']], `pieces of ${size}`);
+      same(found, [['overview', '{"a":\n"ü"}'], ['message', 'x'], ['keys', 'last'], ['loose', '{\n  "error": {}\n}']], `pieces of ${size}`);
     }
   });
 
