@@ -229,8 +229,10 @@ impl Book {
         let text = sources.text().map(str::to_owned);
         let version = version(text.as_deref().unwrap_or_default());
         let mut history = History::load(file);
-        if let Some(text) = text.as_deref().filter(|text| !history.is_last(text)) {
-            history.push(text, "start", None, Timestamp::now());
+        // Where there is no file yet, the empty one is what can be gone back to.
+        let began = text.as_deref().unwrap_or_default();
+        if !history.is_last(began) {
+            history.push(began, "start", None, Timestamp::now());
         }
         let (running, follow) = watch::channel(Arc::new(Running { configuration, version, text }));
         let (desk, orders) = mpsc::channel(WISHES_MAX);
