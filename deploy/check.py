@@ -16,7 +16,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 
-from checks.answers import alerts_answer, dashboard_answers
+from checks.answers import alerts_answer, dashboard_answers, metrics_are_explained
 from checks.firsts import quickstart_stands
 from checks.ground import FAULTS_FOUND, ask, fault, say
 from checks.shipped import rules_stand, unit_stands, yaml_stands
@@ -40,6 +40,7 @@ def everything_answers(geminate):
             status, page = ask(f"http://{admin}/metrics")
             if status != 200 or b"fake-key" in page or TOKEN.encode() in page:
                 fault(f"/metrics: {status}, or a key or token stands in it")
+            metrics_are_explained(page.decode())
             dashboard_answers(prometheus)
             alerts_answer(prometheus)
 

@@ -28,6 +28,9 @@ const TOKENS_MAX: u64 = 10_000;
 /// How long a verified token is remembered at most.
 const TOKEN_LIFE: Duration = Duration::from_mins(10);
 
+/// The client that the dashboard's playground is; no token and no JWT names it.
+pub const DASHBOARD: &str = "dashboard";
+
 /// Why nobody was found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denied {
@@ -79,6 +82,20 @@ impl Clients {
         })
     }
 
+    /// One client and its only credential, with the operator's rights: for a door of geminate's own.
+    pub fn of_one(id: &str, credential: &Secret) -> Self {
+        let client = Client::new(id, true, &ClientLimits::default());
+        Self {
+            tokens: vec![(credential.digest(), client)],
+            admin: None,
+            jwt: None,
+            anonymous: None,
+            limits: Limits::default(),
+            subjects: Cache::builder().max_capacity(0).build(),
+            verified: Cache::builder().max_capacity(0).build(),
+        }
+    }
+
     /// The client of the first credential that is valid.
     pub fn identify(&self, presented: &Presented) -> Result<Client, Denied> {
         if let Some(anonymous) = &self.anonymous {
@@ -102,6 +119,11 @@ impl Clients {
             Some(_) => self.administers(presented),
             None => self.identify(presented).is_ok_and(|client| client.operator()),
         }
+    }
+
+    /// The digest of the admin token, where one is configured.
+    pub fn admin(&self) -> Option<Digest> {
+        self.admin
     }
 
     /// Whether the admin token is among the credentials. Never without one configured.
@@ -158,7 +180,7 @@ impl Clients {
 /// they are, and none of the names that are geminate's own to give.
 pub fn nameable(sub: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@:|+/=".contains(&byte);
-    let own = sub == ANONYMOUS || sub == "operator" || sub.starts_with("operator-");
+    let own = sub == ANONYMOUS || sub == DASHBOARD || sub == "operator" || sub.starts_with("operator-");
     (1..=SUB_BYTES_MAX).contains(&sub.len()) && sub.bytes().all(plain) && !own
 }
 

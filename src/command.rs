@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod exit;
 mod house;
 mod renewal;
 mod serve;
@@ -20,11 +21,12 @@ mod table;
 mod instance;
 mod keys;
 mod pages;
+#[cfg(test)]
+mod looks;
 mod status;
+mod top;
+mod report;
 mod load;
-
-/// What a process with a wrong configuration exits with: `EX_USAGE`.
-const EXIT_CONFIGURATION: u8 = 64;
 
 /// A gateway that serves Google's Gemini API from a pool of keys.
 ///
@@ -63,6 +65,10 @@ enum Command {
     Demo(demo::Demo),
     /// Tell on one screen how the running gateway is: exit 0 if all is well
     Status(status::Status),
+    /// Watch the running gateway: its keys, its streams, and how fast they go
+    Top(top::Top),
+    /// Report on the last hour or day: requests, times, models, keys, errors, waste, and what to do
+    Report(report::Paper),
     /// Ask Google about each key, or explain which key a model would get now
     Keys(keys::Keys),
     /// Put load on an endpoint of the Gemini or the OpenAI API, and measure how it answers
@@ -85,6 +91,8 @@ pub fn run(line: Line) -> ExitCode {
         Command::Keys(keys) => keys.run(from.as_deref()),
         Command::Health(health) => health.run(from.as_deref()),
         Command::Status(status) => status.run(from.as_deref()),
+        Command::Top(top) => top.run(from.as_deref()),
+        Command::Report(report) => report.run(from.as_deref()),
         Command::Load(load) => load.run(from.as_deref()),
     };
     done.unwrap_or_else(|error| fail(&error))
@@ -94,7 +102,7 @@ pub fn run(line: Line) -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     if let Some(faults) = error.downcast_ref::<crate::config::Faults>() {
         eprint!("{faults}");
-        return ExitCode::from(EXIT_CONFIGURATION);
+        return ExitCode::from(exit::CONFIGURATION);
     }
     eprintln!("geminate: {error:#}");
     ExitCode::FAILURE

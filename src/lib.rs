@@ -51,6 +51,7 @@ pub mod live;
 pub mod upload;
 pub mod gateway;
 pub mod monitor;
+pub mod admin;
 
 // House: build, bind, serve, drain; the command line.
 pub mod server;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::http::{HeaderName, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -25,7 +25,6 @@ use crate::readiness::Readiness;
 use crate::telemetry::{Telemetry, clock};
 
 use self::access::{Listener, Ruling, rule};
-use self::errors::Errors;
 use self::keys::Keys;
 use self::metrics::Metrics;
 use self::performance::Report;
@@ -40,6 +39,7 @@ mod streams;
 mod errors;
 mod performance;
 
+pub(crate) use self::errors::Errors;
 pub use self::front::Front;
 
 /// Entries of a list, unless `?limit=` asks for another number.
@@ -72,6 +72,10 @@ pub struct Monitor {
     pub enabled: bool,
 }
 
+/// Marks a request whose caller was let in before it came here: by an operator's session.
+#[derive(Clone, Copy, Debug)]
+pub struct Vouched;
+
 /// A listener's door to the room.
 #[derive(Clone, Debug)]
 struct Door {
@@ -102,18 +106,21 @@ pub fn router(monitor: Arc<Monitor>, listener: Listener, loopback: bool) -> Rout
 
 impl Door {
     /// Whether the caller may see what `path` shows.
-    fn opens(&self, path: &str, headers: &HeaderMap, uri: &Uri) -> bool {
+    fn opens(&self, path: &str, request: &Request) -> bool {
         match rule(path, self.listener, self.loopback, self.monitor.tokens) {
             Ruling::Open => true,
-            Ruling::Token => self.monitor.clients.may_monitor(&Presented::take(&mut headers.clone(), uri)),
+            Ruling::Token if request.extensions().get::<Vouched>().is_some() => true,
+            Ruling::Token => {
+                let presented = Presented::take(&mut request.headers().clone(), request.uri());
+                self.monitor.clients.may_monitor(&presented)
+            }
             Ruling::Absent => false,
         }
     }
 }
 
 async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response {
-    let uri = request.uri();
-    if door.opens(uri.path(), request.headers(), uri) {
+    if door.opens(request.uri().path(), &request) {
         return next.run(request).await;
     }
     let message = "this needs the admin token, or the operator's where no admin token is set";
@@ -135,11 +142,11 @@ async fn readyz(State(door): State<Door>) -> impl IntoResponse {
     fresh(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": status }))
 }
 
-async fn health(State(door): State<Door>, headers: HeaderMap, uri: Uri) -> impl IntoResponse {
+async fn health(State(door): State<Door>, request: Request) -> impl IntoResponse {
     let monitor = &door.monitor;
     let (code, status) = monitor.status();
     // Whoever may not see the other pages gets the word alone, and costs no look at every key.
-    if door.opens("/monitor/", &headers, &uri) {
+    if door.opens("/monitor/", &request) {
         fresh(code, monitor.health(&monitor.view()))
     } else {
         fresh(code, json!({ "status": status }))

@@ -324,8 +324,11 @@ section! {
 section! {
     /// `[monitoring]`
     Monitoring {
-        /// Serves `/monitor/*` and `/metrics` (`ENABLE_MONITORING`).
+        /// Serves `/monitor/*`, `/metrics` and the dashboard (`ENABLE_MONITORING`); the admin API stays.
         enabled: bool = true;
+        /// Percent of one core that the process takes in each ten seconds of a minute for a CPU profile to be kept below
+        /// `DATA_DIR`: 150 is one core and a half. 0 is never.
+        profile_cpu_percent: u32 = 0, in 0..=100_000;
     }
 }
 

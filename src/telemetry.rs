@@ -49,6 +49,7 @@ mod waste;
 mod desk;
 mod summary;
 pub mod log;
+pub mod profile;
 pub mod process;
 #[cfg(test)]
 mod tests;
@@ -242,6 +243,13 @@ impl Telemetry {
     /// Up to `limit` of the last failed attempts, the newest first.
     pub fn failures(&self, limit: usize) -> Vec<Failure> {
         self.failures.last(limit)
+    }
+
+    /// The calls that run now, the oldest first.
+    pub fn calls(&self) -> Vec<Arc<Record>> {
+        let mut calls = self.live.list(|_| true);
+        calls.sort_by_key(|record| record.opened());
+        calls
     }
 
     /// The calls that ended lately and that `filter` lets through, the newest first.

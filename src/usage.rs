@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use serde::Serialize;
 
 /// Token counts of one answer. Google's counts are cumulative within a stream: the last one stands.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Usage {
     /// Tokens of the prompt, cached ones included.
     pub prompt_tokens: u64,

@@ -13,15 +13,16 @@ const DRAWERS: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "man
 const MACHINE: [&str; 3] = ["work", "root", "home"];
 
 /// One foreign system, one place: the modules (with all below them) that may name a crate.
-const PLACES: [(&str, &[&str]); 25] = [
+const PLACES: [(&str, &[&str]); 29] = [
     ("aho_corasick", &["scrub"]),
     ("async_trait", &["telemetry::traces"]),
     ("boxcar", &["pool"]),
     ("clap", &["command"]),
     ("config", &["config"]),
     ("dotenvy", &["config"]),
-    ("governor", &["client"]),
+    ("governor", &["client", "admin"]),
     ("hdrhistogram", &["telemetry", "command"]),
+    ("inferno", &["telemetry::profile"]),
     ("ipnet", &["settings"]),
     ("jsonwebtoken", &["client", "command::token"]),
     ("metrics", &["telemetry"]),
@@ -31,10 +32,13 @@ const PLACES: [(&str, &[&str]); 25] = [
     ("opentelemetry_http", &["telemetry::traces"]),
     ("opentelemetry_otlp", &["telemetry::traces"]),
     ("opentelemetry_sdk", &["telemetry::traces"]),
+    ("pprof", &["telemetry::profile"]),
     // The body of an answer stays reqwest's from the upstream to the relay, so that no chunk is boxed twice.
     ("reqwest", &["upstream", "relay", "layer::lease", "command", "telemetry::traces"]),
     ("rlimit", &["server", "command"]),
+    ("rustix", &["command"]),
     ("similar", &["config"]),
+    ("serde_path_to_error", &["admin"]),
     ("sd_notify", &["server", "tasks"]),
     ("tokio_tungstenite", &["live", "mock"]),
     ("toml_edit", &["config"]),

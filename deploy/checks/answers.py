@@ -4,7 +4,7 @@ import json
 import re
 import time
 
-from checks.ground import DEPLOY, fault, say
+from checks.ground import DEPLOY, ROOT, fault, say
 
 # What may have no data, and why.
 MAY_BE_EMPTY = {
@@ -115,3 +115,15 @@ def alerts_answer(prometheus):
         if states.get(name) != {"inactive"}:
             fault(f"{name} is {states.get(name)} although all is well")
     say(f"{len(rules)} rules run on real series; dead key, spent day and failed requests are seen")
+
+
+def metrics_are_explained(page):
+    """Every metric that geminate has stands in the documentation, and has a help text."""
+    documented = (ROOT / "docs/MONITORING.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"^# TYPE (geminate_\w+) ", page, re.MULTILINE))
+    for name in sorted(names):
+        if f"`{name}`" not in documented:
+            fault(f"docs/MONITORING.md does not have {name}")
+        if not re.search(rf"^# HELP {name} \S", page, re.MULTILINE):
+            fault(f"{name} has no help")
+    say(f"{len(names)} metrics are explained")

@@ -124,6 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_small_key_meets_its_quota_and_the_steady_one_does_not() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let google = format!("http://{}", listener.local_addr().unwrap());
         let serving = crate::mock::serve(listener, Arc::new(world().unwrap()));

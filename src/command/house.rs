@@ -9,6 +9,7 @@ use axum::Router;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::admin::{self, Lasting, Levers, Room};
 use crate::affinity::{self, Affinity};
 use crate::alias::Aliases;
 use crate::config::Configuration;
@@ -28,7 +29,7 @@ use crate::settings;
 use crate::state::StateFile;
 use crate::tasks::Tasks;
 use crate::telemetry::traces::Traces;
-use crate::telemetry::{Telemetry, clock};
+use crate::telemetry::{Telemetry, clock, log, profile};
 use crate::upstream::{Certificate, Egresses, Upstream, authorities};
 
 mod upkeep;
@@ -39,6 +40,7 @@ const WEIGHTS_TOLD: usize = 20;
 /// Made once. What a change of the configuration makes anew is put in its place by `renewal`.
 pub(super) struct House {
     pub(super) tasks: Tasks,
+    pub(super) log: log::Filter,
     readiness: Arc<Readiness>,
     pub(super) shared: ArcSwap<Shared>,
     rooms: Mutex<Rooms>,
@@ -46,6 +48,8 @@ pub(super) struct House {
     memory: StateFile,
     /// The index of resources.
     index: StateFile,
+    /// The last day's counts.
+    history: StateFile,
 }
 
 /// What is to be renewed.
@@ -87,6 +91,7 @@ impl House {
     pub(super) fn new(
         configuration: Configuration,
         scrubber: Arc<Scrubber>,
+        log: log::Filter,
         readiness: Arc<Readiness>,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
@@ -104,6 +109,10 @@ impl House {
         let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
         let opened = |traces| self::traces(traces, &settings, &authorities, &scrubber, tasks);
         let telemetry = Telemetry::tracing(clocks.now, traces.as_ref().map(opened).transpose()?);
+        let history = StateFile::new(&settings.data_dir, "history.json");
+        if let Some(remembered) = history.load() {
+            telemetry.recall_history(&remembered);
+        }
         let affinity = Arc::new(
             Affinity::new(&settings.affinity)
                 .with_homes(Arc::clone(pool.homes()))
@@ -118,7 +127,7 @@ impl House {
         let eyes = Eyes { telemetry, affinity, scrubber };
         let shared = ArcSwap::from_pointee(Shared::new(Arc::new(settings), pool, clients, eyes, tasks));
         let rooms = Mutex::new(Rooms { egresses, authorities, upstreams: Vec::new(), stacks: Vec::new() });
-        Ok(Self { tasks: tasks.clone(), readiness, shared, rooms, memory, index })
+        Ok(Self { tasks: tasks.clone(), log, readiness, shared, rooms, memory, index, history })
     }
 
     /// The stack of the data listener, for one worker; to be called within its runtime.
@@ -133,13 +142,16 @@ impl House {
         Ok(self.renewed(&mut rooms, stack))
     }
 
-    /// The stack of the admin listener.
-    pub(super) fn admin(&self) -> impl Stack + use<> {
-        let pages = |shared: &Shared, monitor: &Arc<Monitor>| -> Router {
-            let loopback = shared.settings.server.admin_host.is_loopback();
-            monitor::router(Arc::clone(monitor), Listener::Admin, loopback)
+    /// The stack of the admin listener; to be called within its runtime.
+    pub(super) fn admin(&self, levers: Levers) -> anyhow::Result<impl Stack + use<>> {
+        let shared = self.shared();
+        let mut rooms = self.rooms();
+        let upstream = rooms.upstream(&shared)?;
+        let lasting = Arc::new(Lasting::new(levers, self.tasks.clone())?);
+        let stack = move |shared: &Shared, monitor: &Arc<Monitor>| -> Router {
+            admin::router(Arc::new(Room::new(shared, Arc::clone(monitor), upstream.clone(), &lasting)))
         };
-        self.renewed(&mut self.rooms(), pages)
+        Ok(self.renewed(&mut rooms, stack))
     }
 
     /// What `make` makes now, and makes again with every change.
@@ -175,11 +187,17 @@ impl House {
         let shared = self.shared();
         let (pool, affinity) = (Arc::clone(&shared.pool), Arc::clone(&shared.eyes.affinity));
         self.until_stopped(upkeep::drain_histograms(Arc::clone(&shared.eyes.telemetry)))?;
+        let kept = profile::Kept::new(&shared.settings.data_dir);
+        let house = Arc::clone(self);
+        let percent = move || house.shared().settings.monitoring.profile_cpu_percent;
+        self.until_stopped(profile::watch(percent, kept))?;
         let (memory, index) = (self.memory.clone(), self.index.clone());
         let kept = Arc::clone(&pool);
         self.until_stopped(async move { upkeep::save_on_change(&kept, &memory).await })?;
         let kept = Arc::clone(&pool);
         self.until_stopped(async move { upkeep::save_index(&kept, &affinity, &index).await })?;
+        let (telemetry, history) = (Arc::clone(&shared.eyes.telemetry), self.history.clone());
+        self.until_stopped(async move { upkeep::save_history(&telemetry, &history).await })?;
         let upstream = self.rooms().upstream(&shared).context("the upstream")?;
         let house = Arc::clone(self);
         let timeout = move || Duration::from_millis(house.shared().settings.pool.probe_timeout_ms);
@@ -191,6 +209,9 @@ impl House {
         let shared = self.shared();
         if let Err(error) = self.memory.save(&shared.pool.memory(Instant::now())) {
             warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
+        }
+        if let Err(error) = self.history.save(&shared.eyes.telemetry.history_memory()) {
+            warn!(%error, "DATA_DIR cannot be written: the history of the day will not survive a restart");
         }
         let affinity = &shared.eyes.affinity;
         if affinity.changes() > 0

@@ -18,8 +18,6 @@ use crate::upstream::{authorities, causes};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of it: ten thousand keys take less.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// What a process exits with that cannot ask: `EX_UNAVAILABLE`.
-pub(super) const EXIT_UNHEARD: u8 = 69;
 
 /// A gateway to be asked.
 pub(super) struct Instance {
@@ -43,6 +41,9 @@ pub(super) enum Unheard {
          the same here"
     )]
     Token { at: String },
+    /// It has no such page.
+    #[error("{at} has no {page}: it is no geminate, or its ENABLE_MONITORING is off")]
+    Absent { at: String, page: String },
     /// Another refusal.
     #[error("{at} answers {status}")]
     Status { at: String, status: StatusCode },
@@ -93,6 +94,10 @@ impl Instance {
         match answer.status() {
             status if status.is_success() => {}
             StatusCode::UNAUTHORIZED => return Err(Unheard::Token { at: at() }),
+            StatusCode::NOT_FOUND => {
+                let page = path.split('?').next().unwrap_or_default().to_owned();
+                return Err(Unheard::Absent { at: at(), page });
+            }
             status => return Err(Unheard::Status { at: at(), status }),
         }
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
@@ -105,7 +110,7 @@ impl Instance {
         match self.look(path).await {
             Ok(page) => Ok(Some(page)),
             Err(Unheard::Status { status, .. }) if status.is_client_error() => Ok(None),
-            Err(Unheard::Strange { .. } | Unheard::Token { .. }) => Ok(None),
+            Err(Unheard::Absent { .. } | Unheard::Strange { .. } | Unheard::Token { .. }) => Ok(None),
             Err(unheard) => Err(unheard),
         }
     }
@@ -138,6 +143,8 @@ mod tests {
 
     #[test]
     fn the_configured_admin_listener_is_asked_unless_another_is_named() {
+        // Another test may have one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let server = Server { admin_host: "0.0.0.0".parse().unwrap(), admin_port: 9_191, ..Server::default() };
         let mut settings = Settings { server, ..Settings::default() };
         assert_eq!(Instance::new(&settings, None).unwrap().origin, "http://127.0.0.1:9191");

@@ -13,7 +13,7 @@ use crate::command::health::reached_at;
 use crate::command::load::crew::{Crew, Ended};
 use crate::command::load::plan::{AT_ONCE_MAX, DURATION_S_MAX, Pace, Plan, REQUESTS_MAX};
 use crate::command::load::target::{Api, Question, Target, is_loopback};
-use crate::command::{EXIT_CONFIGURATION, table};
+use crate::command::{exit, table};
 use crate::config::Sources;
 use crate::secret::Secret;
 use crate::server::stops;
@@ -50,7 +50,7 @@ const REDRAW: Duration = Duration::from_millis(200);
 /// was answered; 64 it was not allowed to begin; 130 it was interrupted.
 #[derive(clap::Args, Debug)]
 pub(super) struct Load {
-    /// Where the API is, such as http://127.0.0.1:8080: an origin, and the path below which it lies if not the usual one
+    /// Where the API is, such as http://127.0.0.1:8080; with the path that it lies below, if that is not the usual one
     #[arg(value_name = "URL")]
     url: String,
     /// Which API it speaks
@@ -87,7 +87,8 @@ pub(super) struct Load {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: Option<u32>,
     /// Seconds that one answer may take, to its end
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=DURATION_S_MAX))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=DURATION_S_MAX))]
     timeout: u64,
     /// One JSON document in place of the tables
     #[arg(long)]
@@ -160,11 +161,11 @@ impl Load {
 async fn put(plan: Plan, target: Target, shown: bool) -> anyhow::Result<sheet::Report> {
     let mut stops = stops()?;
     let shown = shown && std::io::stderr().is_terminal();
-    let crew = Crew::hire(plan, target)?;
+    let (began_at, crew) = (clock(), Crew::hire(plan, target)?);
     let mut ticks = tokio::time::interval(REDRAW);
     let ended = loop {
         tokio::select! {
-            ended = crew.ended() => break ended,
+            () = crew.done() => break Ended::Done,
             _ = stops.next() => break Ended::Interrupted,
             _ = ticks.tick(), if shown => say(&bar::line(&crew.progress())),
         }
@@ -172,7 +173,8 @@ async fn put(plan: Plan, target: Target, shown: bool) -> anyhow::Result<sheet::R
     if shown {
         say(bar::GONE);
     }
-    Ok(crew.dismiss(ended).await)
+    let (progress, tally) = crew.dismiss().await;
+    Ok(sheet::Report::new(plan, crew.target(), began_at, ended, progress, &tally))
 }
 
 #[expect(clippy::print_stderr, reason = "what goes on, for the one who looks")]
@@ -183,5 +185,5 @@ fn say(text: &str) {
 #[expect(clippy::print_stderr, reason = "why nothing is done")]
 fn refuse(why: &str) -> ExitCode {
     eprintln!("geminate: {why}");
-    ExitCode::from(EXIT_CONFIGURATION)
+    ExitCode::from(exit::CONFIGURATION)
 }

@@ -42,7 +42,7 @@ pub(super) struct Metrics {
     pub(super) models: BTreeMap<String, Model>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub(super) struct Tokens {
     pub(super) prompt_tokens: u64,
@@ -148,6 +148,8 @@ pub(super) struct Key {
     pub(super) outcomes: BTreeMap<String, u64>,
     /// The models it rests for.
     pub(super) cooling: Vec<Cooling>,
+    /// Keys that are refused together with it.
+    pub(super) probably_same_project_as: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

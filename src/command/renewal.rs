@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::command::house::{House, probing, secrets, spec};
 use crate::config::Configuration;
@@ -80,6 +80,12 @@ impl Renewal {
         }
         let Configuration { settings, clients, .. } = configuration;
         old.pool.probe_by(probing(&settings.pool));
+        // What the operator set by hand stands until the file says something else.
+        if settings.log.level != old.settings.log.level
+            && let Err(error) = house.log.set(&settings.log.level)
+        {
+            warn!(%error, "the log's filter stays as it is");
+        }
         let shared = Shared::renewed(&old, Arc::new(settings), clients, &house.tasks);
         let monitor = house.monitor(&shared);
         rooms.stacks.iter().for_each(|renew| renew(&shared, &monitor));

@@ -6,14 +6,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures_util::stream::{self, StreamExt as _};
 use tracing::{info, warn};
 
+use crate::admin::{Drain, Levers};
 use crate::command::house::{self, House};
 use crate::config::Sources;
 use crate::config::book::{Book, Read};
 use crate::readiness::Readiness;
 use crate::scrub::Scrubber;
-use crate::server::{Server, hangups, stops};
+use crate::server::{Server, Stop, hangups, stops};
 use crate::state::StateFile;
 use crate::tasks::Tasks;
 use crate::telemetry::log;
@@ -39,23 +41,25 @@ pub(super) async fn serve(
 ) -> anyhow::Result<ExitCode> {
     let configuration = sources.clone().configuration()?;
     let scrubber = Arc::new(Scrubber::new(&house::secrets(&configuration))?);
-    log::init(&configuration.settings.log, Arc::clone(&scrubber)).context("the log")?;
+    let log = log::init(&configuration.settings.log, Arc::clone(&scrubber)).context("the log")?;
     for warning in &configuration.warnings {
         warn!("{warning}");
     }
-    let (stops, hangups) =
+    let (drain, drains) = Drain::new();
+    let (signals, hangups) =
         (stops().context("signals cannot be received")?, hangups().context("SIGHUP cannot be received")?);
+    let stops = stream::select(signals, drains.map(|()| Stop::Terminate));
     let (readiness, tasks) = (Arc::new(Readiness::default()), Tasks::new());
     let server = Server::bind(configuration.settings.server.clone(), Arc::clone(&readiness), tasks.clone())?;
     let history = StateFile::new(&configuration.settings.data_dir, "configurations.json");
-    let (book, _desk) = Book::new(sources, read, configuration.clone(), Arc::clone(&scrubber), history);
-    let house = Arc::new(House::new(configuration, scrubber, readiness, &tasks)?);
+    let (book, desk) = Book::new(sources, read, configuration.clone(), Arc::clone(&scrubber), history);
+    let house = Arc::new(House::new(configuration, scrubber, log.clone(), readiness, &tasks)?);
     house.start()?;
     house.follow(book, hangups)?;
     let (data, admin) = (server.data_address()?, server.admin_address()?);
     info!(%data, %admin, "listening");
     bound(data, admin)?;
-    let (admin, workers) = (house.admin(), Arc::clone(&house));
+    let (admin, workers) = (house.admin(Levers { log, drain, desk })?, Arc::clone(&house));
     let cut = server.run(move |_| workers.data(), admin, stops).await?;
     house.remember();
     Ok(cut.map_or(ExitCode::SUCCESS, |stop| ExitCode::from(stop.exit_code())))

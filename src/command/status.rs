@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::command::instance::{self, EXIT_UNHEARD, Instance};
+use crate::command::instance::{Instance, Unheard};
 use crate::command::pages::Full;
-use crate::command::table;
+use crate::command::{exit, table};
 use crate::config::Sources;
 
 pub(super) mod verdict;
@@ -53,7 +53,7 @@ impl Status {
 
 /// Tells that there is nothing to tell.
 #[expect(clippy::print_stderr, reason = "the last word of a command to the one who called it")]
-pub(super) fn unreachable(unheard: &instance::Unheard) -> ExitCode {
+pub(super) fn unreachable(unheard: &Unheard) -> ExitCode {
     eprintln!("geminate: the gateway cannot be asked: {unheard}");
-    ExitCode::from(EXIT_UNHEARD)
+    ExitCode::from(exit::UNHEARD)
 }

@@ -1,5 +1,6 @@
 //! The book: the configuration that runs, its file, and whoever wants it changed. One after the other, whole or not at all.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::interval;
 use tracing::{error, info, warn};
+use utoipa::ToSchema;
 
 use crate::config::changes::{self, Change};
 use crate::config::edit::{self, KeyChange, NewKey, Unfit};
@@ -64,7 +66,7 @@ pub struct Wish {
 }
 
 /// What a wish came to, or would.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Taken {
     /// The version that runs now, or would.
     pub version: String,
@@ -104,7 +106,7 @@ pub enum Refused {
 }
 
 /// The configuration as an operator sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Sheet {
     /// The version of the file's text.
     pub version: String,
@@ -125,7 +127,7 @@ pub struct Sheet {
 }
 
 /// A field that a variable sets.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Shadow {
     /// The field.
     pub field: String,
@@ -154,6 +156,12 @@ pub struct Desk {
     running: watch::Receiver<Arc<Running>>,
     scrubber: Arc<Scrubber>,
     path: Arc<Path>,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration at {}", self.running().version)
+    }
 }
 
 /// The one who grants them.
@@ -221,8 +229,10 @@ impl Book {
         let text = sources.text().map(str::to_owned);
         let version = version(text.as_deref().unwrap_or_default());
         let mut history = History::load(file);
-        if let Some(text) = text.as_deref().filter(|text| !history.is_last(text)) {
-            history.push(text, "start", None, Timestamp::now());
+        // Where there is no file yet, the empty one is what can be gone back to.
+        let began = text.as_deref().unwrap_or_default();
+        if !history.is_last(began) {
+            history.push(began, "start", None, Timestamp::now());
         }
         let (running, follow) = watch::channel(Arc::new(Running { configuration, version, text }));
         let (desk, orders) = mpsc::channel(WISHES_MAX);

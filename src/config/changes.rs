@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::config::lasting::flat;
 use crate::config::sources::Configuration;
 use crate::settings::{Key, Settings};
 
 /// One field that changes. Secrets are shown as such.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Change {
     /// The field, written with dots; `keys.ID` is a key, `keys.ID.weight` a field of one.
     pub field: String,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
+use utoipa::ToSchema;
 
 use crate::config::masked::Masked;
 use crate::scrub::Scrubber;
@@ -15,11 +16,12 @@ const KEPT_MAX: usize = 50;
 const CONTEXT_LINES: usize = 3;
 
 /// One configuration that was taken up.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Entry {
     /// By which it is known: equal texts are one version.
     pub version: String,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// By whom: `file`, `signal`, `admin`, `start`, ..
     pub author: String,

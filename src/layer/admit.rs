@@ -39,6 +39,11 @@ impl Places {
         }
     }
 
+    /// Requests that wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.queued.load(Relaxed)
+    }
+
     /// A place, in order of arrival; [`Error::Busy`] when the queue is full or too slow. After `deadline` nobody waits.
     pub(crate) async fn take(
         self: Arc<Self>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::telemetry::{Counts, ErrorSeries, Failure, Telemetry};
 
 /// Failed attempts since the start, and the last ones in full. Most were tried again with success: clients saw few.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Errors {
     total: u64,
     by_class: BTreeMap<String, u64>,

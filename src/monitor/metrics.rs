@@ -182,11 +182,7 @@ fn days(page: &mut Page, telemetry: &Telemetry, view: &PoolView) {
         }
     }
     days.truncate(DAYS_MAX);
-    page.family(
-        "geminate_key_day_requests",
-        "gauge",
-        "Requests of Google's day on the key's project, of those made here",
-    );
+    page.family("geminate_key_day_requests", "gauge", "Requests of Google's day on the key's project, as made here");
     for (key, model, used, _) in &days {
         page.sample("geminate_key_day_requests", &of_day(key, model), used);
     }

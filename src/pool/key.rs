@@ -36,7 +36,7 @@ pub struct KeySpec {
 }
 
 /// Limits for each model of a project: an operator's, set below Google's, or Google's own.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Ceilings {
     /// Requests a minute.
     pub rpm: Option<u64>,
@@ -97,7 +97,7 @@ pub(crate) struct Traffic {
 }
 
 /// The last failure of a key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct LastError {
     /// When.
     pub at: Timestamp,

@@ -226,6 +226,16 @@ impl KeyPool {
         });
     }
 
+    /// Ends whatever the key and its project rest for, and its death. A disabled key stays so, and limits that are used up
+    /// stay used up.
+    pub fn reset(&self, key: &Key, now: Instant) {
+        self.scene.roster.change(|roster| roster.reset(key));
+        key.ailing.store(false, Relaxed);
+        for lane in self.lanes() {
+            lane.change(|lane| lane.reset(key, now));
+        }
+    }
+
     /// Whether the key is dead.
     pub fn is_dead(&self, key: &Key) -> bool {
         matches!(self.scene.roster.lock().life(key), Life::Dead(..))

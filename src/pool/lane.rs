@@ -224,6 +224,13 @@ impl Lane {
         }
     }
 
+    /// Nothing is held against the key or its project for this model any more.
+    pub fn reset(&mut self, key: &Key, now: Instant) {
+        self.standings.remove(&key.index);
+        self.projects.remove(&key.project());
+        self.look_at_project(key.project(), now);
+    }
+
     /// Every key rests for this model.
     pub fn rest_all(&mut self, rest: Rest, now: Instant) {
         let keys = Arc::clone(&self.keys);

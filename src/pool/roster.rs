@@ -274,6 +274,16 @@ impl Roster {
         }
     }
 
+    /// Nothing is held against the key or its project any more, unless it is disabled.
+    pub fn reset(&mut self, key: &Key) {
+        let standing = &mut self.keys[key.index as usize];
+        if !matches!(standing.life, Life::Dead(Reason::Disabled, _)) {
+            *standing = Standing { life: Life::Alive, strikes: Strikes::default() };
+        }
+        let project = &mut self.projects[key.project() as usize];
+        (project.off, project.grounding) = (None, None);
+    }
+
     /// Whether nothing at all is held against the key or its project.
     pub fn is_well(&self, key: &Key) -> bool {
         self.life(key) == Life::Alive && self.projects[key.project() as usize].off.is_none()

@@ -24,7 +24,7 @@ pub struct PoolView {
 }
 
 /// One key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct KeyView {
     /// The name in logs and metrics.
     pub id: Arc<str>,
@@ -67,7 +67,7 @@ pub struct KeyView {
 }
 
 /// One key's rest for one model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct CoolingView {
     /// The model; empty for calls that name none.
     pub model: Arc<str>,
@@ -78,7 +78,7 @@ pub struct CoolingView {
 }
 
 /// A project's limits for one model, and what was used of them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct LearntView {
     /// The model.
     pub model: Arc<str>,

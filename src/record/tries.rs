@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 pub(crate) const TRIES_MAX: usize = 32;
 
 /// One attempt, as reports show it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Try {
     /// The id of the key it was made with.
     pub key: Arc<str>,

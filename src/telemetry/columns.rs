@@ -14,7 +14,7 @@ macro_rules! columns {
 
         /// Steps of time, the oldest first: a list for each number, all of the same length. Steps in which nobody counted
         /// are `None` throughout.
-        #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+        #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
         #[serde(default)]
         pub struct Points {
             /// When the step began, in Unix seconds.

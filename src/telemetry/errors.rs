@@ -19,7 +19,7 @@ const MINUTES_MAX: usize = 60;
 const REASONS_MAX: usize = 64;
 
 /// A failed attempt.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Failure {
     /// When it failed.
     pub at: Timestamp,
@@ -61,7 +61,7 @@ struct Minute {
 }
 
 /// Failed attempts and refusals by minute, the running one last. It begins with the first minute that had any.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct ErrorSeries {
     /// The length of a step.
     pub step_seconds: i64,

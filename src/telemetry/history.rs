@@ -57,7 +57,7 @@ impl Span {
 }
 
 /// Steps that are over, evenly spaced, the last one at the end.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Series {
     /// `hour` or `day`.
     pub span: &'static str,

@@ -1,7 +1,7 @@
 //! Log lines: where they go, in which form, and the one line that each call writes.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Registry, reload};
 
 use crate::record::{Outcome, Record, Remembered};
 use crate::scrub::Scrubber;
@@ -19,42 +20,82 @@ use crate::settings::{Format, Log};
 /// The target of the line that each call writes.
 pub const CALLS: &str = "geminate::calls";
 
+/// The filter of the log, which can be changed while it is written. Clones are the same filter.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    handle: reload::Handle<Targets, Registry>,
+    text: Arc<Mutex<String>>,
+}
+
+/// Why a filter was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unfit {
+    /// It is none.
+    #[error("expected ERROR, WARN, INFO, DEBUG, TRACE, OFF or pieces `target=LEVEL` between commas")]
+    Unreadable,
+    /// The log that it was for is gone.
+    #[error("the log is not there any more")]
+    Gone,
+}
+
+impl Filter {
+    /// The filter as it was written.
+    pub fn text(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Filters by `text` from now on. When it cannot be read the old one stays.
+    pub fn set(&self, text: &str) -> Result<(), Unfit> {
+        let targets = targets(text).ok_or(Unfit::Unreadable)?;
+        // The text is held until both are changed, so that two at once leave one of them whole.
+        let mut known = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        self.handle.reload(targets).map_err(|_| Unfit::Gone)?;
+        text.clone_into(&mut known);
+        Ok(())
+    }
+}
+
 /// Sends log lines to standard error, each through the scrubber. Fails when the process has a subscriber already.
 ///
 /// Standard error, because the results of commands go to standard output; containers collect both.
-pub fn init(settings: &Log, scrubber: Arc<Scrubber>) -> Result<(), TryInitError> {
+pub fn init(settings: &Log, scrubber: Arc<Scrubber>) -> Result<Filter, TryInitError> {
     let json = settings.format.map_or_else(|| !io::stderr().is_terminal(), |format| format == Format::Json);
-    let dispatch = subscriber(&settings.level, json, io::stderr().is_terminal(), Lines { scrubber, out: io::stderr });
-    dispatch.try_init()
+    let lines = Lines { scrubber, out: io::stderr };
+    let (dispatch, filter) = subscriber(&settings.level, json, io::stderr().is_terminal(), lines);
+    dispatch.try_init().map(|()| filter)
 }
 
-fn subscriber<O, W>(level: &str, json: bool, colours: bool, lines: Lines<O>) -> Dispatch
+fn subscriber<O, W>(level: &str, json: bool, colours: bool, lines: Lines<O>) -> (Dispatch, Filter)
 where
     O: Fn() -> W + Send + Sync + 'static,
     W: Write,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(lines);
-    let registry = tracing_subscriber::registry().with(targets(level));
-    if json {
+    // Settings were read by the same rule.
+    let (targets, handle) = reload::Layer::new(targets(level).unwrap_or_default());
+    let filter = Filter { handle, text: Arc::new(Mutex::new(level.to_owned())) };
+    let registry = tracing_subscriber::registry().with(targets);
+    let dispatch = if json {
         let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
         registry.with(layer).into()
     } else {
         registry.with(layer.with_ansi(colours).with_target(false)).into()
-    }
+    };
+    (dispatch, filter)
 }
 
 /// A level alone is geminate's own, and other crates then speak at WARN at most; `target=LEVEL` is as it says.
-fn targets(level: &str) -> Targets {
+fn targets(text: &str) -> Option<Targets> {
     let mut targets = Targets::new();
-    for piece in level.split(',').map(str::trim) {
+    for piece in text.split(',').map(str::trim) {
         let (target, level) = piece.rsplit_once('=').map_or((None, piece), |(target, level)| (Some(target), level));
-        let level = level.trim().parse().unwrap_or(LevelFilter::INFO);
+        let level: LevelFilter = level.trim().parse().ok()?;
         targets = match target {
             Some(target) => targets.with_target(target.trim(), level),
             None => targets.with_default(level.min(LevelFilter::WARN)).with_target("geminate", level),
         };
     }
-    targets
+    Some(targets)
 }
 
 /// The one line of a call that is over.
@@ -142,7 +183,7 @@ mod tests {
     use crate::secret::Secret;
 
     /// What `log` writes at `level`.
-    fn written(level: &str, json: bool, log: impl FnOnce()) -> String {
+    fn written(level: &str, json: bool, log: impl FnOnce(&Filter)) -> String {
         #[derive(Clone, Default)]
         struct Sink(Arc<Mutex<Vec<u8>>>);
         impl Write for Sink {
@@ -159,12 +200,13 @@ mod tests {
             let sink = sink.clone();
             move || sink.clone()
         };
-        tracing::dispatcher::with_default(&subscriber(level, json, false, Lines { scrubber, out }), log);
+        let (dispatch, filter) = subscriber(level, json, false, Lines { scrubber, out });
+        tracing::dispatcher::with_default(&dispatch, || log(&filter));
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
-    fn one_call() {
+    fn one_call(_: &Filter) {
         let now = Instant::now();
         let record = Record::new(HeaderValue::from_static("r1"), Method::POST, now);
         record.model("gemini-x\nfake-key-hunter2");
@@ -201,15 +243,30 @@ mod tests {
     fn calls_are_silent_where_info_is() {
         assert_eq!(written("WARN", true, one_call), "");
         assert_eq!(written("INFO,geminate::calls=OFF", true, one_call), "");
-        assert!(written("WARN", false, || warn!("attempt 1/6 failed")).contains("attempt 1/6 failed"));
+        assert!(written("WARN", false, |_| warn!("attempt 1/6 failed")).contains("attempt 1/6 failed"));
     }
 
     #[test]
     fn a_level_is_geminates_own() {
-        let own = targets("DEBUG");
+        let own = targets("DEBUG").unwrap();
         assert!(own.would_enable("geminate::pool", &Level::DEBUG));
         assert!(!own.would_enable("h2::codec", &Level::INFO));
         assert!(own.would_enable("h2::codec", &Level::WARN));
-        assert!(targets("info,hyper=trace").would_enable("hyper::proto", &Level::TRACE));
+        assert!(targets("info,hyper=trace").unwrap().would_enable("hyper::proto", &Level::TRACE));
+    }
+
+    #[test]
+    fn the_filter_changes_while_lines_are_written_and_stays_when_it_makes_no_sense() {
+        let lines = written("WARN", true, |filter| {
+            one_call(filter);
+            assert_eq!(filter.set("INFO,geminate=LOUD"), Err(Unfit::Unreadable));
+            assert_eq!(filter.text(), "WARN");
+            filter.set("info,geminate::pool=debug").unwrap();
+            one_call(filter);
+            filter.set("OFF").unwrap();
+            one_call(filter);
+            assert_eq!(filter.text(), "OFF");
+        });
+        assert_eq!(lines.lines().count(), 1, "{lines}");
     }
 }

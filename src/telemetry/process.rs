@@ -38,11 +38,16 @@ impl Process {
             resident_memory_bytes: field("VmRSS:").map(|kib| kib * 1024),
             memory_limit_bytes: read("cgroup").and_then(|groups| memory_limit(Path::new(GROUPS), &groups)),
             threads: field("Threads:"),
-            cpu_seconds: read("stat").and_then(|stat| cpu(&stat)).map(|cpu| cpu.as_secs_f64()),
+            cpu_seconds: cpu_seconds(),
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as u64),
             max_fds: read("limits").and_then(|limits| number(&limits, "Max open files")),
         }
     }
+}
+
+/// The CPU time alone.
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    read("stat").and_then(|stat| cpu(&stat)).map(|cpu| cpu.as_secs_f64())
 }
 
 fn read(name: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use crate::telemetry::errors::cut;
 use crate::usage::Usage;
 
 /// Calls that ended lately.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Recent {
     /// How many are kept that fit, those left out by `before` and `limit` among them.
     pub total: usize,
@@ -21,7 +21,7 @@ pub struct Recent {
 }
 
 /// A call that is over, or that runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Request {
     /// What `x-request-id` says.
     pub id: Box<str>,

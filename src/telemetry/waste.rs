@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Attempts that came to nothing, and tokens that were spent for nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Waste {
     /// Attempts at the upstream that ended.
     pub attempts: u64,

@@ -179,7 +179,7 @@ impl Ring {
 }
 
 /// How geminate did over a span of time.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Performance {
     /// The span that was counted, ending now.
     pub span_seconds: f64,
@@ -216,7 +216,7 @@ impl Performance {
 }
 
 /// The distribution of a time, within one percent. All zero when nothing was measured.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
 pub struct Quantiles {
     /// How many were measured.
     pub count: u64,

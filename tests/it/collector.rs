@@ -1,6 +1,7 @@
 //! A collector of a test's own: takes traces by OTLP, or refuses them, or never answers.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -121,7 +122,12 @@ async fn take(State(collector): State<Arc<Collector>>, headers: HeaderMap, body:
 }
 
 fn read(span: opentelemetry_proto::tonic::trace::v1::Span) -> Span {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+    };
     Span {
         trace: hex(&span.trace_id),
         id: hex(&span.span_id),

@@ -10,6 +10,11 @@ mod collector;
 #[path = "../../benches/yield/sim.rs"]
 mod sim;
 
+mod admin;
+mod admin_config;
+mod admin_keys;
+mod admin_live;
+mod admin_work;
 mod admission;
 mod affinity;
 mod separation;
@@ -45,6 +50,7 @@ mod overload;
 mod prefix;
 mod quota;
 mod reload;
+mod report;
 mod retry;
 mod shares;
 mod sight;
@@ -56,6 +62,7 @@ mod streams;
 mod surfaces;
 #[cfg(feature = "otlp")]
 mod traces;
+mod top;
 mod transfers;
 mod uploads;
 mod verdicts;

@@ -24,6 +24,8 @@ const SAVE: Duration = Duration::from_secs(1);
 const SAVE_USE: Duration = Duration::from_secs(15);
 /// The same for the index of resources.
 const SAVE_INDEX: Duration = Duration::from_secs(2);
+/// How often the history of hour and day is written.
+const SAVE_HISTORY: Duration = Duration::from_mins(1);
 /// Writing it takes no more than one part of so many of the time.
 const SAVE_SHARE: u32 = 20;
 /// How often it is looked whether a dead key is due to be asked.
@@ -57,6 +59,23 @@ pub(super) async fn save_on_change(pool: &KeyPool, file: &StateFile) {
             Ok(Ok(())) => (saved, failing, at) = (Some(memory), false, Instant::now()),
             Ok(Err(error)) if !failing => {
                 warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
+                failing = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Writes down the last day's history, now and then.
+pub(super) async fn save_history(telemetry: &Telemetry, file: &StateFile) {
+    let mut failing = false;
+    loop {
+        sleep(SAVE_HISTORY).await;
+        let (file, memory) = (file.clone(), telemetry.history_memory());
+        match tokio::task::spawn_blocking(move || file.save(&memory)).await {
+            Ok(Ok(())) => failing = false,
+            Ok(Err(error)) if !failing => {
+                warn!(%error, "DATA_DIR cannot be written: the history of the day will not survive a restart");
                 failing = true;
             }
             _ => {}

@@ -8,13 +8,11 @@ use anyhow::Context as _;
 use tokio::time::{Instant, sleep_until};
 
 use crate::command::load::plan::{AT_ONCE_MAX, LATE_MAX, Pace, Plan};
-use crate::command::load::sheet::Report;
 use crate::command::load::shot::Range;
 use crate::command::load::tally::{End, Tally};
 use crate::command::load::target::{Target, is_loopback};
 use crate::scrub::Scrubber;
 use crate::tasks::Tasks;
-use crate::telemetry::clock;
 use crate::upstream::authorities;
 
 /// Tallies that are kept apart, so that those who send do not wait for each other.
@@ -48,7 +46,6 @@ pub(super) struct Progress {
 pub(super) struct Crew {
     work: Arc<Work>,
     tasks: Tasks,
-    began_at: jiff::Timestamp,
 }
 
 struct Work {
@@ -88,7 +85,7 @@ impl Crew {
             failed: AtomicU64::new(0),
             tallies: std::array::from_fn(|_| Mutex::new(Tally::new())),
         });
-        let crew = Self { work, tasks: Tasks::new(), began_at: clock() };
+        let crew = Self { work, tasks: Tasks::new() };
         for hand in 0..plan.hands() as usize {
             let (work, tasks) = (Arc::clone(&crew.work), crew.tasks.clone());
             crew.tasks.spawn(async move {
@@ -103,9 +100,13 @@ impl Crew {
     }
 
     /// Comes back when nothing is left to do.
-    pub(super) async fn ended(&self) -> Ended {
+    pub(super) async fn done(&self) {
         self.tasks.finished().await;
-        Ended::Done
+    }
+
+    /// What is asked.
+    pub(super) fn target(&self) -> &Target {
+        &self.work.range.target
     }
 
     /// How far it is.
@@ -118,15 +119,15 @@ impl Crew {
     }
 
     /// Ends what is left, and tells what was measured.
-    pub(super) async fn dismiss(self, ended: Ended) -> Report {
+    pub(super) async fn dismiss(&self) -> (Progress, Tally) {
         self.tasks.stop();
         self.tasks.finished().await;
-        let (progress, work) = (self.progress(), &self.work);
+        let progress = self.progress();
         let mut sum = Tally::new();
-        for tally in &work.tallies {
+        for tally in &self.work.tallies {
             sum.add(&tally.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        Report::new(work.plan, &work.range.target, self.began_at, ended, progress, &sum)
+        (progress, sum)
     }
 }
 
@@ -138,15 +139,18 @@ impl Work {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(due) = self.plan.due(n) else { return };
             let due = match self.plan.pace {
-                Pace::Rate(_) => self.began + due,
                 Pace::Callers(_) => Instant::now(),
+                Pace::Rate(_) => {
+                    let due = self.began + due;
+                    sleep_until(due - TICK).await;
+                    due
+                }
             };
-            sleep_until(due - TICK).await;
             if Instant::now() >= ends {
                 return;
             }
+            // Too many wait before it: it will never be sent.
             if self.plan.due_by(self.began.elapsed()).is_some_and(|due| due > n + LATE_MAX) {
-                tally.lock().unwrap_or_else(PoisonError::into_inner).dropped += 1;
                 continue;
             }
             self.sent.fetch_add(1, Ordering::Relaxed);

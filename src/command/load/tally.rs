@@ -90,8 +90,6 @@ pub(super) struct Tally {
     /// Requests that were sent [`LATE`] or more after they were due.
     pub(super) late: u64,
     pub(super) latest: Duration,
-    /// Requests that were never sent, because too many waited before them.
-    pub(super) dropped: u64,
 }
 
 /// What is called late: more than a clock that ticks in milliseconds explains.
@@ -115,7 +113,6 @@ impl Tally {
             usage: Usage::default(),
             late: 0,
             latest: Duration::ZERO,
-            dropped: 0,
         }
     }
 
@@ -169,7 +166,6 @@ impl Tally {
         self.cost(other.usage);
         self.late += other.late;
         self.latest = self.latest.max(other.latest);
-        self.dropped += other.dropped;
     }
 
     /// Those that ended badly.

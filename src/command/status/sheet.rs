@@ -37,7 +37,8 @@ pub(crate) fn head(full: &Full, verdict: &Verdict, at: &str, colour: bool) -> St
     };
     let words = if colour { tint.paint(&verdict.words) } else { verdict.words.clone() };
     format!(
-        "geminate {} at {at}: {words}\nUp for {}. {} of {} can serve{}.\nNow: {} in flight, {}, {} waiting for a key, {}.",
+        "geminate {} at {at}: {words}\nUp for {}. {} of {} can serve{}.\nNow: {} in flight, {}, {} waiting for a key, \
+         {}.",
         plain(&health.version),
         words::span(Duration::from_secs(health.uptime_seconds)),
         count(keys.usable),
@@ -106,7 +107,8 @@ fn since_start(full: &Full) -> String {
     let (metrics, waste, tokens) = (&full.metrics, full.waste(), &full.metrics.tokens);
     let wasted = waste.wasted_share.map(|part| format!(" ({})", share(part))).unwrap_or_default();
     let mut text = format!(
-        "Since the start: {}; {}, of which {} wasted{wasted}.\nTokens: {} of prompts ({} cached), {} of answers, {} of thoughts.\n",
+        "Since the start: {}; {}, of which {} wasted{wasted}.\nTokens: {} of prompts ({} cached), {} of answers, {} of \
+         thoughts.\n",
         many(metrics.requests, "request"),
         many(waste.attempts, "attempt"),
         count(waste.wasted_attempts),

@@ -75,23 +75,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn full(states: &[&str], more: &Value) -> Full {
-        let keys: Vec<Value> = states.iter().map(|state| json!({"id": "1", "state": state})).collect();
-        let usable = states.iter().filter(|state| matches!(**state, "usable" | "cooling")).count();
-        let mut page = json!({
-            "health": {"at": "2026-11-25T14:00:00Z", "version": "0.1.0", "uptime_seconds": 1, "draining": false},
-            "metrics": {}, "performance": {}, "streams": {}, "errors": {},
-            "keys": {"total": keys.len(), "usable": usable, "keys": keys},
-        });
-        for (section, fields) in more.as_object().unwrap() {
-            page[section].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        }
-        serde_json::from_value(page).unwrap()
-    }
+    use crate::command::looks::{full, keys};
 
     fn said(states: &[&str], more: &Value) -> (State, &'static str, String) {
-        let verdict = of(&full(states, more));
+        let verdict = of(&full(&keys(states), more));
         (verdict.state, verdict.code, verdict.words)
     }
 

@@ -1,0 +1,230 @@
+//! The room itself: everything that its doors look at and pull.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::COOKIE;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+use tower::util::BoxCloneSyncService;
+
+use crate::admin::access::Peer;
+use crate::admin::drain::Drain;
+use crate::admin::guesses::Guesses;
+use crate::admin::live::Live;
+use crate::admin::overview::{Now, Overview, Seen};
+use crate::admin::sessions::Sessions;
+use crate::client::{Clients, DASHBOARD, Presented};
+use crate::config::book::{Desk, Running};
+use crate::gateway::{self, Shared};
+use crate::layer::admit::Places;
+use crate::monitor::Monitor;
+use crate::pool::memory::Clocks;
+use crate::pool::view::PoolView;
+use crate::scrub::Scrubber;
+use crate::secret::{Digest, Secret};
+use crate::tasks::Tasks;
+use crate::telemetry::profile::Kept;
+use crate::telemetry::{clock, log};
+use crate::upstream::Upstream;
+
+/// The cookie that a session is known by.
+pub(crate) const COOKIE_NAME: &str = "geminate_session";
+
+/// What an operator may move in the running process.
+#[derive(Debug)]
+pub struct Levers {
+    /// The filter of the log.
+    pub log: log::Filter,
+    /// The drain.
+    pub drain: Drain,
+    /// The configuration.
+    pub desk: Desk,
+}
+
+/// What stays the same however the configuration changes. Made once.
+#[derive(Debug)]
+pub struct Lasting {
+    pub(crate) levers: Levers,
+    pub(crate) tasks: Tasks,
+    pub(crate) live: Live,
+    pub(crate) sessions: Sessions,
+    pub(crate) guesses: Guesses,
+    /// What [`DASHBOARD`] is known by. It never leaves the process.
+    pub(crate) credential: Secret,
+    /// The admin token at present.
+    admin: Mutex<Option<Digest>>,
+}
+
+impl Lasting {
+    /// With nobody known yet. Fails where the system gives no random bytes.
+    pub fn new(levers: Levers, tasks: Tasks) -> Result<Self, NoRandomness> {
+        let mut bytes = [0; 32];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+        Ok(Self {
+            levers,
+            tasks,
+            live: Live::new(),
+            sessions: Sessions::default(),
+            guesses: Guesses::default(),
+            credential: Secret::new(Digest::from(bytes).to_string()),
+            admin: Mutex::new(None),
+        })
+    }
+
+    /// The digest of the admin token that is configured at present.
+    pub(crate) fn admin(&self) -> Option<Digest> {
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the operator's room looks at under one configuration; with another one another room is made.
+pub struct Room {
+    pub(crate) lasting: Arc<Lasting>,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) scrubber: Arc<Scrubber>,
+    pub(crate) upstream: Upstream,
+    pub(crate) probe_timeout: Duration,
+    /// Whether only this machine reaches the listener.
+    pub(crate) loopback: bool,
+    /// The host of the public URL.
+    pub(crate) named: Option<String>,
+    pub(crate) profiles: Kept,
+    /// The threshold of profiles that are taken by themselves.
+    pub(crate) profile_cpu_percent: u32,
+    /// The data plane, with [`DASHBOARD`] as its only client.
+    pub(crate) gateway: BoxCloneSyncService<Request, Response, Infallible>,
+}
+
+/// What a presented token came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Token {
+    /// There was none.
+    Missing,
+    /// It is the admin token.
+    Right,
+    /// It is not.
+    Wrong,
+    /// Too many were wrong: nothing is looked at for so long.
+    Slowed(Duration),
+}
+
+impl Room {
+    /// A room over what the workers share; `upstream` is that of the runtime it is used in.
+    pub fn new(shared: &Shared, monitor: Arc<Monitor>, upstream: Upstream, lasting: &Arc<Lasting>) -> Self {
+        let clients = Arc::new(Clients::of_one(DASHBOARD, &lasting.credential));
+        let gateway = gateway::stack(&Shared { clients, ..shared.clone() }, upstream.clone());
+        let settings = &shared.settings;
+        let public = settings.server.public_url.as_ref().and_then(|url| url.as_str().parse::<Uri>().ok());
+        *lasting.admin.lock().unwrap_or_else(PoisonError::into_inner) = monitor.clients.admin();
+        Self {
+            lasting: Arc::clone(lasting),
+            monitor,
+            places: Arc::clone(&shared.places),
+            scrubber: Arc::clone(&shared.eyes.scrubber),
+            upstream,
+            probe_timeout: Duration::from_millis(settings.pool.probe_timeout_ms),
+            loopback: settings.server.admin_host.is_loopback(),
+            named: public.and_then(|url| url.host().map(str::to_owned)),
+            profiles: Kept::new(&settings.data_dir),
+            profile_cpu_percent: settings.monitoring.profile_cpu_percent,
+            gateway: BoxCloneSyncService::new(gateway.map_response(|answer| answer.map(Body::new))),
+        }
+    }
+
+    /// The digest of the admin token, where one is configured.
+    pub(crate) fn admin(&self) -> Option<Digest> {
+        self.monitor.clients.admin()
+    }
+
+    /// Whether a request carries the cookie of an open session.
+    pub(crate) fn in_session(&self, headers: &HeaderMap, now: Instant) -> bool {
+        let Some(token) = self.admin() else { return false };
+        cookie(headers).is_some_and(|name| self.lasting.sessions.knows(name, token, now))
+    }
+
+    /// Looks at the token of a request's headers.
+    pub(crate) fn token(&self, headers: &HeaderMap, peer: Option<Peer>, now: Instant) -> Token {
+        // Not the query's: a URL is kept in too many places.
+        let presented = Presented::take(&mut headers.clone(), &Uri::default());
+        if presented.iter().next().is_none() {
+            return Token::Missing;
+        }
+        self.judge(|clients| clients.administers(&presented), peer, now)
+    }
+
+    /// Looks at a token that was given otherwise.
+    pub(crate) fn told(&self, token: &Secret, peer: Option<Peer>, now: Instant) -> Token {
+        self.judge(|clients| clients.admin().is_some_and(|admin| token.digest().matches(&admin)), peer, now)
+    }
+
+    fn judge(&self, right: impl FnOnce(&Clients) -> bool, peer: Option<Peer>, now: Instant) -> Token {
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address);
+        if let Some(wait) = self.lasting.guesses.shut(address, now) {
+            return Token::Slowed(wait);
+        }
+        if right(&self.monitor.clients) {
+            return Token::Right;
+        }
+        self.lasting.guesses.wrong(address, now);
+        Token::Wrong
+    }
+
+    /// What keys are configured.
+    pub(crate) fn running(&self) -> Arc<Running> {
+        self.lasting.levers.desk.running()
+    }
+
+    /// The keys, now.
+    pub(crate) fn view(&self) -> PoolView {
+        self.monitor.pool.view(Clocks { now: Instant::now(), wall: clock() })
+    }
+
+    /// The overview, now, of keys that were just looked at.
+    pub(crate) fn overview(&self, view: &PoolView) -> Overview {
+        let (now, telemetry, readiness) = (Instant::now(), &self.monitor.telemetry, &self.monitor.readiness);
+        Overview::of(Seen {
+            at: clock(),
+            uptime_seconds: telemetry.uptime(now).as_secs(),
+            draining: readiness.draining(),
+            view,
+            tokens: telemetry.tokens(),
+            waste: telemetry.waste(),
+            now: Now {
+                in_flight: telemetry.in_flight(),
+                streams: telemetry.streams_open(),
+                waiting_for_key: view.waiting,
+                waiting_for_place: self.places.waiting(),
+                connections: readiness.open(),
+            },
+            minute: telemetry.performance(Duration::from_mins(1), now),
+            five_minutes: telemetry.performance(Duration::from_mins(5), now),
+        })
+    }
+}
+
+/// The system gives no random bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the system gives no random bytes")]
+pub struct NoRandomness;
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("monitor", &self.monitor).field("lasting", &self.lasting).finish_non_exhaustive()
+    }
+}
+
+/// The value of the session's cookie.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
+}

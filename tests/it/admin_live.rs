@@ -1,0 +1,98 @@
+//! Live events: whoever looks at the dashboard sees a key's change within a second, and nobody else pays for it.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::admin::{admin, guarded};
+use crate::house::PATIENCE;
+use crate::stage::{K1, K2, play};
+use crate::world::{header, with_keys_and};
+
+/// The events of one listener.
+struct Events {
+    answer: reqwest::Response,
+    heard: String,
+}
+
+impl Events {
+    async fn of(gate: &crate::world::Gate) -> Self {
+        let answer = admin(gate, Method::GET, "/api/live").send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), header(&answer, "content-type").as_str()), (200, "text/event-stream"));
+        Self { answer, heard: String::new() }
+    }
+
+    /// The next event: its name and its data.
+    async fn next(&mut self) -> (String, Value) {
+        loop {
+            if let Some((event, rest)) = self.heard.split_once("\n\n") {
+                let (name, data) = event.split_once('\n').unwrap();
+                let name = name.strip_prefix("event: ").unwrap().to_owned();
+                let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+                self.heard = rest.to_owned();
+                return (name, data);
+            }
+            let piece = timeout(PATIENCE, self.answer.chunk()).await.expect("no event came").unwrap().unwrap();
+            self.heard.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+    }
+
+    /// The first event of this name that fits.
+    async fn until(&mut self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let look = async {
+            loop {
+                let (of, data) = self.next().await;
+                if of == name && fits(&data) {
+                    return data;
+                }
+            }
+        };
+        timeout(PATIENCE, look).await.expect("no such event came")
+    }
+}
+
+#[tokio::test]
+async fn a_listener_gets_everything_first_and_then_what_changes() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("ADMIN_TOKEN", crate::admin::ADMIN)]).await;
+    let mut events = Events::of(&gate).await;
+    let (name, overview) = events.next().await;
+    assert_eq!((name.as_str(), &overview["verdict"]["code"]), ("overview", &"all_well".into()));
+    let (name, keys) = events.next().await;
+    assert_eq!((name.as_str(), keys["keys"].as_array().unwrap().len()), ("keys", 2));
+    // The ticker's own first event is whole again; afterwards nothing changes.
+    events.until("overview", |_| true).await;
+    play(&world, &[&format!("key={K1} fault=api_key_invalid")]);
+    for _ in 0..3 {
+        gate.generate("hello").await.text().await.unwrap();
+    }
+    let changed = events.until("keys", |keys| keys["keys"][0]["state"] == "dead").await;
+    assert_eq!(changed["keys"][0]["id"], "1");
+    assert!(!changed.to_string().contains("fake-key"), "{changed}");
+    events.until("overview", |overview| overview["verdict"]["code"] == "keys_out").await;
+}
+
+#[tokio::test]
+async fn listeners_are_bounded_and_leave_no_trace() {
+    let gate = guarded().await;
+    let mut all = Vec::new();
+    for _ in 0..32 {
+        all.push(Events::of(&gate).await);
+    }
+    let one_more = admin(&gate, Method::GET, "/api/live").send().await.unwrap();
+    assert_eq!((one_more.status().as_u16(), header(&one_more, "retry-after").as_str()), (503, "1"));
+    for events in &mut all {
+        events.until("overview", |_| true).await;
+    }
+    all.clear();
+    let again = async {
+        while admin(&gate, Method::GET, "/api/live").send().await.unwrap().status() != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.expect("the places were not given back");
+    let mut events = Events::of(&gate).await;
+    events.until("overview", |_| true).await;
+    events.until("overview", |_| true).await;
+}
