@@ -110,6 +110,9 @@ impl KeyPool {
     fn twins(&self, key: &Key) -> Vec<Arc<str>> {
         let twins = self.scene.twins.lock().unwrap_or_else(PoisonError::into_inner);
         let projects: Vec<u32> = twins.of(key.project()).map(|project| self.homes().of(project)).collect();
+        if projects.is_empty() {
+            return Vec::new();
+        }
         let others = self.keys().iter().filter(|other| other.project() != key.project());
         others.filter(|other| projects.contains(&other.project())).map(|other| Arc::clone(&other.id)).collect()
     }
