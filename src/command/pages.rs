@@ -44,6 +44,7 @@ pub(super) struct Metrics {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the names of the page")]
 pub(super) struct Tokens {
     pub(super) prompt_tokens: u64,
     pub(super) cached_tokens: u64,
@@ -121,6 +122,7 @@ pub(super) struct Errors {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the names of the page")]
 pub(super) struct Keys {
     pub(super) total: u64,
     pub(super) listed: u64,

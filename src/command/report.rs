@@ -69,7 +69,7 @@ impl Paper {
         let text = instance.clean(text.trim_end()) + "\n";
         match &self.output {
             Some(path) => {
-                std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?
+                std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
             }
             None => std::io::stdout().lock().write_all(text.as_bytes())?,
         }

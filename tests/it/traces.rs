@@ -122,12 +122,11 @@ async fn a_stream_s_spans_end_with_its_last_byte() {
     play(&world, &["fault=stall:1/300ms times=1"]);
     let mut answer = gate.stream("hello").await;
     piece(&mut answer).await;
-    let first = nanos(SystemTime::now());
     assert!(heard(answer).await.1);
     let (call, attempts) = family(collector.until(2).await);
     assert_eq!((call.parent.as_str(), call.get("geminate.stream")), ("", "true"));
     for span in [&call, &attempts[0]] {
-        assert!(span.events["first_byte"] <= first && span.time.1 >= first + 100_000_000, "{span:#?}");
+        assert!(span.time.1 >= span.events["first_byte"] + 250_000_000, "{span:#?}");
     }
     assert_eq!(attempts[0].get("gen_ai.request.stream"), "true");
     assert!(attempts[0].get("gen_ai.response.time_to_first_chunk").parse::<f64>().unwrap() < 10.0);

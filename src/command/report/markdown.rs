@@ -41,7 +41,7 @@ fn head(report: &Report) -> String {
     let from = clock(stretch.from);
     let covers = match stretch.source {
         Source::Series if stretch.seconds + 60 < report.span.seconds() => {
-            format!("It covers {long}, from {from} to {to}: no more is kept or the gateway is no older.")
+            format!("It covers {long}, from {from} to {to}: nothing is known of the time before.")
         }
         Source::Series => format!("It covers {long}, from {from} to {to}."),
         Source::SinceStart => format!("It covers {long}, from {from} to {to}: all of the gateway's life."),
@@ -112,7 +112,8 @@ fn models(report: &Report, since: &str) -> String {
         let cells = [safe(&model.model), count(counts.requests), served].into_iter();
         cells.chain(tokens.map(count)).collect()
     };
-    let rows = report.since_start.models.iter().map(row).collect();
+    let asked = report.since_start.models.iter().filter(|model| model.counts.requests > 0);
+    let rows = asked.map(row).collect();
     let head = ["model", "requests", "answered", "prompt tokens", "answer tokens", "thought tokens"];
     section(&format!("By model ({since})"), &head, rows)
 }
@@ -229,13 +230,13 @@ mod tests {
         let model = json!({"requests": 100, "ok": 90, "tokens": {"prompt_tokens": 1_200}});
         let document = text(&report(&json!({
             "health": {"uptime_seconds": 600},
-            "metrics": {"requests": 100, "outcomes": {"ok": 90, "refused": 10}, "models": {"a|b<c": model}},
+            "metrics": {"requests": 100, "outcomes": {"ok": 90, "refused": 10}, "models": {"a|b<c": &model}},
             "errors": {"by_class": {"quota_minute": 10}, "refusals": {"exhausted": 10}},
         })));
-        let beginning = "# geminate: the last hour\n\ngeminate 0.1.0 at 127.0.0.1:9090: **all is well**. Up for 10 min, \
-                         since 2026-11-25 13:50:00 UTC.\nIt covers 10 min, from 2026-11-25 13:50:00 UTC to 2026-11-25 \
-                         14:00:00 UTC: all of the gateway's life.\n\n## What to do\n\n- **Act:** Refused since the \
-                         start: 10 requests";
+        let beginning = "# geminate: the last hour\n\ngeminate 0.1.0 at 127.0.0.1:9090: **all is well**. Up for \
+                         10 min, since 2026-11-25 13:50:00 UTC.\nIt covers 10 min, from 2026-11-25 13:50:00 UTC to \
+                         2026-11-25 14:00:00 UTC: all of the gateway's life.\n\n## What to do\n\n- **Act:** Refused \
+                         since the start: 10 requests";
         assert!(document.starts_with(beginning), "{document}");
         for part in [
             "- Look: 10.0 % of the attempts (10) were wasted, most by quota_minute: keys of other projects",

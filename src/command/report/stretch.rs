@@ -76,23 +76,38 @@ impl Stretch {
             Self { from, to, seconds, source, totals, times }
         };
         let recent = full.performance.last_five_minutes;
-        match series.filter(|series| series.step_seconds > 0 && !series.points.at.is_empty()) {
-            Some(series) => {
-                // What was before the start is not covered, and neither is what lies before the first step.
-                let reach = series.step_seconds * series.points.at.len() as u64;
-                let seconds = span.seconds().min(uptime).min(reach);
+        let series = series.filter(|series| series.step_seconds > 0 && !series.points.at.is_empty());
+        // What an earlier run counted; an idle time may have no steps.
+        let known = series.map_or(0, |series| age(series, to));
+        let earlier = series.is_some_and(|series| known > uptime + series.step_seconds);
+        match series {
+            Some(series) if earlier || uptime > span.seconds() => {
+                let seconds = span.seconds().min(uptime.max(known));
                 covered(seconds, Source::Series, summed(series, seconds), times(series))
             }
-            None if uptime <= span.seconds() => {
-                covered(uptime, Source::SinceStart, since_start(full), measured(&recent))
+            // The counts are exact where the steps would lag behind.
+            _ if uptime <= span.seconds() => {
+                let times = series.map(times).filter(|times| !times.is_empty());
+                covered(
+                    uptime,
+                    Source::SinceStart,
+                    since_start(full, series),
+                    times.unwrap_or_else(|| measured(&recent)),
+                )
             }
-            None => {
+            _ => {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "five minutes")]
                 let seconds = recent.span_seconds.round() as u64;
                 covered(seconds, Source::FiveMinutes, lately(&recent), measured(&recent))
             }
         }
     }
+}
+
+/// How many seconds ago the first step that was counted in began.
+fn age(series: &Series, now: Timestamp) -> u64 {
+    let first = series.points.requests.iter().zip(&series.points.at).find(|(requests, _)| requests.is_some());
+    first.map_or(0, |(_, at)| u64::try_from(now.as_second() - at).unwrap_or(0))
 }
 
 fn summed(series: &Series, seconds: u64) -> Totals {
@@ -122,7 +137,7 @@ fn summed(series: &Series, seconds: u64) -> Totals {
     }
 }
 
-fn since_start(full: &Full) -> Totals {
+fn since_start(full: &Full, series: Option<&Series>) -> Totals {
     let (metrics, waste) = (&full.metrics, full.waste());
     let of = |names: &[&str]| names.iter().filter_map(|name| metrics.outcomes.get(*name)).sum::<u64>();
     let (ok, refused) = (of(&["ok"]), of(&["refused"]));
@@ -137,8 +152,10 @@ fn since_start(full: &Full) -> Totals {
         attempts: Some(waste.attempts),
         wasted_attempts: Some(waste.wasted_attempts),
         wasted_share: waste.wasted_share,
+        busiest: series.and_then(busiest),
+        in_flight_max: series.and_then(|series| most(&series.points.in_flight)),
+        streams_max: series.and_then(|series| most(&series.points.streams)),
         tokens: Some(metrics.tokens),
-        ..Totals::default()
     }
 }
 
@@ -233,13 +250,13 @@ mod tests {
 
     fn series() -> Series {
         serde_json::from_value(json!({
-            "span": "hour", "step_seconds": 10, "from": 1_764_079_000,
+            "span": "hour", "step_seconds": 10, "from": 1_795_615_150,
             "points": {
-                "at": [1_764_079_000, 1_764_079_010, 1_764_079_020, 1_764_079_030],
-                "requests": [10, 80, 10, 0], "ok": [9, 70, 10, 0], "failed": [1, 5, 0, 0], "refused": [0, 5, 0, 0],
-                "attempts": [12, 90, 10, 0], "wasted": [2, 10, 0, 0],
-                "p50_ms": [100.0, 200.0, 900.0, null], "p95_ms": [1.0, 2.0, 3.0, 0.0],
-                "answer_tokens": [5, 5, null, 0], "in_flight": [1, 7, 2, 0],
+                "at": [1_795_615_150, 1_795_615_160, 1_795_615_170, 1_795_615_180, 1_795_615_190],
+                "requests": [null, 10, 80, 10, 0], "ok": [null, 9, 70, 10, 0], "failed": [null, 1, 5, 0, 0],
+                "refused": [null, 0, 5, 0, 0], "attempts": [null, 12, 90, 10, 0], "wasted": [null, 2, 10, 0, 0],
+                "p50_ms": [null, 100.0, 200.0, 900.0, null], "p95_ms": [null, 1.0, 2.0, 3.0, 0.0],
+                "answer_tokens": [null, 5, 5, null, 0], "in_flight": [null, 1, 7, 2, 0],
             }
         }))
         .unwrap()
@@ -247,17 +264,20 @@ mod tests {
 
     #[test]
     fn steps_are_summed_and_each_counts_by_its_requests() {
-        let stretch = Stretch::of(&full(7_200), Some(&series()), Span::Hour);
-        assert_eq!((stretch.source, stretch.seconds), (Source::Series, 40), "no more than there are steps of");
+        let stretch = Stretch::of(&full(20), Some(&series()), Span::Hour);
+        assert_eq!((stretch.source, stretch.seconds), (Source::Series, 40), "an earlier run's steps count as well");
+        let alone = Stretch::of(&full(45), Some(&series()), Span::Hour);
+        assert_eq!((alone.source, alone.seconds, alone.totals.requests), (Source::SinceStart, 45, 200));
+        assert_eq!(alone.totals.in_flight_max, Some(7), "what only steps tell is told by them");
         let totals = &stretch.totals;
         assert_eq!((totals.requests, totals.ok, totals.failed, totals.refused), (100, Some(89), Some(6), Some(5)));
         assert_eq!((totals.success_ratio, totals.requests_per_second), (Some(0.89), 2.5));
-        assert_eq!(totals.busiest.unwrap().requests_per_second, 8.0);
+        assert_eq!(totals.busiest.map(|step| step.requests_per_second), Some(8.0));
         assert_eq!((totals.wasted_attempts, totals.in_flight_max, totals.streams_max), (Some(12), Some(7), None));
         assert_eq!(totals.tokens.unwrap().answer_tokens, 10);
         let p50 = &stretch.times[0];
         assert_eq!((p50.name, p50.typical_ms, p50.worst_ms), ("p50_ms", 200.0, Some(900.0)));
-        assert_eq!(p50.worst_at.unwrap().as_second(), 1_764_079_020);
+        assert_eq!(p50.worst_at.unwrap().as_second(), 1_795_615_180);
         assert_eq!(stretch.times.len(), 2, "what was not measured is not told");
     }
 

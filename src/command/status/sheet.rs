@@ -21,8 +21,10 @@ pub(crate) fn text(full: &Full, verdict: &Verdict, at: &str, colour: bool) -> St
     let out: Vec<&Key> = full.keys.keys.iter().filter(|key| key.is_out()).collect();
     if !out.is_empty() {
         text += &keys(&out, full.health.at).text(colour);
-        let more = out.len().saturating_sub(SHOWN);
-        text += &if more > 0 { format!("and {} more: see --json\n\n", many(more as u64, "key")) } else { "\n".into() };
+        text += &match out.len().saturating_sub(SHOWN) {
+            0 => "\n".to_owned(),
+            more => format!("and {} more: see --json\n\n", many(more as u64, "key")),
+        };
     }
     text + &since_start(full)
 }
@@ -117,11 +119,9 @@ fn since_start(full: &Full) -> String {
         count(tokens.answer_tokens),
         count(tokens.thought_tokens),
     );
-    for (what, counts) in [("Failed attempts", &full.errors.by_class), ("Refusals", &full.errors.refusals)] {
-        if counts.values().any(|number| *number > 0) {
-            text += &format!("{what}: {}.\n", most(counts));
-        }
-    }
+    let kinds = [("Failed attempts", &full.errors.by_class), ("Refusals", &full.errors.refusals)];
+    let kinds = kinds.into_iter().filter(|(_, counts)| counts.values().any(|number| *number > 0));
+    text.extend(kinds.map(|(what, counts)| format!("{what}: {}.\n", most(counts))));
     text
 }
 
