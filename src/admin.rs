@@ -34,7 +34,7 @@ mod events;
 mod streams;
 mod requests;
 mod history;
-mod config;
+mod configuration;
 mod keys;
 mod process;
 mod profiles;
@@ -69,11 +69,11 @@ fn routes() -> Vec<Route> {
         (M::DELETE, "/api/keys/{id}", on(MethodFilter::DELETE, keys::remove)),
         (M::POST, "/api/keys/{id}/reset", on(MethodFilter::POST, keys::reset)),
         (M::POST, "/api/keys/{id}/test", on(MethodFilter::POST, keys::test)),
-        (M::GET, "/api/config", on(MethodFilter::GET, config::look)),
-        (M::PUT, "/api/config", on(MethodFilter::PUT, config::put)),
-        (M::GET, "/api/config/history", on(MethodFilter::GET, config::history)),
-        (M::POST, "/api/config/rollback", on(MethodFilter::POST, config::rollback)),
-        (M::POST, "/api/reload", on(MethodFilter::POST, config::reload)),
+        (M::GET, "/api/config", on(MethodFilter::GET, configuration::look)),
+        (M::PUT, "/api/config", on(MethodFilter::PUT, configuration::put)),
+        (M::GET, "/api/config/history", on(MethodFilter::GET, configuration::history)),
+        (M::POST, "/api/config/rollback", on(MethodFilter::POST, configuration::rollback)),
+        (M::POST, "/api/reload", on(MethodFilter::POST, configuration::reload)),
         (M::GET, "/api/requests", on(MethodFilter::GET, requests::list)),
         (M::GET, "/api/requests/{id}", on(MethodFilter::GET, requests::one)),
         (M::GET, "/api/errors", on(MethodFilter::GET, history::errors)),
@@ -129,7 +129,6 @@ async fn unfit(method: Method) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is nothing that can be done with this path"))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
 fn foreign(_: ProtectionError) -> Response {
     Problem::new(StatusCode::FORBIDDEN, "this request comes from a page of another site").into_response()
 }

@@ -49,8 +49,8 @@ mod waste;
 mod desk;
 mod summary;
 pub mod log;
-pub mod profile;
 pub mod process;
+pub mod profile;
 #[cfg(test)]
 mod tests;
 

@@ -192,7 +192,7 @@ mod tests {
             assert!(!problem.to_string().contains("fake-secret"), "{problem}");
         }
         let long = Body::from_stream(futures_util::stream::iter(
-            (0..BYTES_MAX / 1024 + 1).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1024]))),
+            (0..=BYTES_MAX / 1024).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1024]))),
         ));
         assert_eq!(ask("application/json", long).await.unwrap_err().0, 413);
     }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::admin::body::{Name, Read};
-use crate::admin::config::{matched, tag, wish};
+use crate::admin::configuration::{matched, tag, wish};
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
 use crate::admin::rows::{Row, rows};
@@ -34,6 +34,7 @@ const WEIGHTS: std::ops::RangeInclusive<u64> = 1..=1_000;
 
 /// All keys.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct Keys {
     /// The version of the configuration, for `If-Match`.
     etag: String,
@@ -102,6 +103,7 @@ pub(crate) struct Altered {
 /// The weights of several keys.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct Weights {
     /// By id; 1 to 1000.
     weights: BTreeMap<String, u64>,

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 use crate::admin::problem::Problem;
 use crate::admin::room::COOKIE_NAME;
 use crate::admin::rows::Row;
-use crate::admin::{config, events, history, keys, playground, process, profiles, requests, session, streams};
+use crate::admin::{configuration, events, history, keys, playground, process, profiles, requests, session, streams};
 
 /// The document. A handler that is not named here fails the test that compares it with the routes.
 #[derive(OpenApi)]
@@ -38,11 +38,11 @@ use crate::admin::{config, events, history, keys, playground, process, profiles,
         keys::remove,
         keys::reset,
         keys::test,
-        config::look,
-        config::put,
-        config::history,
-        config::rollback,
-        config::reload,
+        configuration::look,
+        configuration::put,
+        configuration::history,
+        configuration::rollback,
+        configuration::reload,
         requests::list,
         requests::one,
         process::look,

@@ -25,6 +25,7 @@ const TEMPERATURE_MAX: f64 = 2.0;
 /// A prompt.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct Prompt {
     /// The model, by any name that clients may call it.
     model: String,

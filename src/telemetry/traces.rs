@@ -1,5 +1,6 @@
 //! Traces: one span for each call and one for each attempt, sent to a collector by OTLP beside the requests.
 
+mod fate;
 #[cfg(feature = "otlp")]
 mod counts;
 #[cfg(feature = "otlp")]
@@ -13,37 +14,8 @@ mod none;
 
 #[cfg(feature = "otlp")]
 pub use self::export::Traces;
+pub use self::fate::{Spans, Unusable};
 #[cfg(not(feature = "otlp"))]
 pub use self::none::{Sender, Traces};
 #[cfg(feature = "otlp")]
 pub use self::sender::Sender;
-
-/// Why no traces can be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// The authority's file cannot be read.
-    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE {path}: {why}")]
-    Authority {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The HTTP client or the exporter around it.
-    #[error("the client for OTEL_EXPORTER_OTLP_ENDPOINT cannot be made: {0}")]
-    Client(String),
-    /// This binary has no traces in it.
-    #[error("OTEL_EXPORTER_OTLP_ENDPOINT is set, and this binary was built without the feature `otlp`")]
-    Absent,
-}
-
-/// What became of spans, since the start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Spans {
-    /// Taken by the collector.
-    pub exported: u64,
-    /// Dropped, as too many waited.
-    pub queue_full: u64,
-    /// Dropped, as the collector did not take them.
-    pub not_delivered: u64,
-}

@@ -31,7 +31,7 @@ impl Events {
                 let (name, data) = event.split_once('\n').unwrap();
                 let name = name.strip_prefix("event: ").unwrap().to_owned();
                 let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-                self.heard = rest.to_owned();
+                self.heard = rest.into();
                 return (name, data);
             }
             let piece = timeout(PATIENCE, self.answer.chunk()).await.expect("no event came").unwrap().unwrap();

@@ -50,8 +50,8 @@ async fn a_gateway_is_measured_whole_and_every_question_is_another() {
 
 #[tokio::test]
 async fn streams_of_both_apis_have_a_first_byte_and_pauses_between_their_pieces() {
-    let pace = Duration::from_millis(30);
-    let settings = Settings { chunks: 4, chunk_interval: pace, latency: pace, ..Settings::with_keys([K1]) };
+    let interval = Duration::from_millis(30);
+    let settings = Settings { chunks: 4, chunk_interval: interval, latency: interval, ..Settings::with_keys([K1]) };
     let (_world, origin) = google(settings).await;
     let openai = format!("{origin}/v1beta/openai");
     for (url, api) in [(&origin, "gemini"), (&openai, "openai")] {
@@ -101,7 +101,7 @@ async fn failures_are_told_apart_by_status_and_kind() {
     let faults = [("overloaded", 2), ("quota_minute", 1), ("cut:head", 1), ("stall", 1)];
     play(
         &world,
-        &faults.map(|(fault, times)| format!("key={K1} fault={fault} times={times}")).each_ref().map(|s| s.as_str()),
+        &faults.map(|(fault, times)| format!("key={K1} fault={fault} times={times}")).each_ref().map(String::as_str),
     );
     let words = ["load", &origin, "--concurrency", "1", "--requests", "8", "--timeout", "1", "--json"];
     let ran = geminate(&words, &[("GEMINATE_TOKEN", K1)]).await;

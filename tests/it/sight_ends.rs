@@ -58,7 +58,7 @@ async fn a_stream_is_cancelled_during_the_drain_which_then_has_nothing_to_wait_f
     let mut answer = seen.ask("mine", SSE, &question()).await;
     piece(&mut answer).await;
     seen.house.stop(Stop::Terminate);
-    seen.house.until(|readiness| readiness.draining()).await;
+    seen.house.until(geminate::readiness::Readiness::draining).await;
     assert!(seen.telemetry.cancel("mine"));
     assert!(heard(answer).await.0.contains("operator cancelled"));
     assert_eq!(seen.over("mine").await["outcome"], "cancelled");

@@ -158,15 +158,15 @@ impl Target {
 /// The path of the API below the one that was given, as its SDKs put it there.
 fn endpoint(base: &Url, api: Api, model: &str, stream: bool) -> String {
     let given = shown(base);
-    let bare = base.path() == "/";
+    let at_root = base.path() == "/";
     match api {
         Api::Gemini => {
             let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-            let version = if bare { "/v1beta" } else { "" };
+            let version = if at_root { "/v1beta" } else { "" };
             let model = model.trim_start_matches("models/");
             format!("{given}{version}/models/{model}:{verb}")
         }
-        Api::Openai if bare => format!("{given}/v1/chat/completions"),
+        Api::Openai if at_root => format!("{given}/v1/chat/completions"),
         Api::Openai if given.ends_with("/chat/completions") => given.to_owned(),
         Api::Openai => format!("{given}/chat/completions"),
     }

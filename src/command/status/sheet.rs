@@ -21,10 +21,10 @@ pub(crate) fn text(full: &Full, verdict: &Verdict, at: &str, colour: bool) -> St
     let out: Vec<&Key> = full.keys.keys.iter().filter(|key| key.is_out()).collect();
     if !out.is_empty() {
         text += &keys(&out, full.health.at).text(colour);
-        text += &match out.len().saturating_sub(SHOWN) {
-            0 => "\n".to_owned(),
-            more => format!("and {} more: see --json\n\n", many(more as u64, "key")),
-        };
+        match out.len().saturating_sub(SHOWN) {
+            0 => text.push('\n'),
+            more => text.extend(["and ", &many(more as u64, "key"), " more: see --json\n\n"]),
+        }
     }
     text + &since_start(full)
 }
@@ -80,15 +80,25 @@ fn row(span: &str, of: &Performance) -> Row<10> {
     let times = [first.p50_ms, first.p95_ms, first.p99_ms].map(|ms| time(first.count, ms));
     let whole = [total.p50_ms, total.p95_ms, total.p99_ms].map(|ms| time(total.count, ms));
     let served = of.success_ratio.map_or_else(|| "-".to_owned(), share);
-    let [a, b, c] = times;
-    let [d, e, f] = whole;
+    let ([p50, p95, p99], [whole_p50, whole_p95, whole_p99]) = (times, whole);
     let colour = match of.success_ratio {
         None => Colour::Grey,
         Some(ratio) if ratio >= 0.99 => Colour::Green,
         Some(ratio) if ratio >= 0.95 => Colour::Yellow,
         Some(_) => Colour::Red,
     };
-    let cells = [span.to_owned(), count(of.requests), rate(of.requests_per_second), served, a, b, c, d, e, f];
+    let cells = [
+        span.to_owned(),
+        count(of.requests),
+        rate(of.requests_per_second),
+        served,
+        p50,
+        p95,
+        p99,
+        whole_p50,
+        whole_p95,
+        whole_p99,
+    ];
     Row { cells, colour, notes: Vec::new() }
 }
 

@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use tracing::warn;
 
-use crate::telemetry::profile::stacks::{Form, Stacks};
+use crate::telemetry::profile::form::Form;
+use crate::telemetry::profile::sample::Stacks;
 
 /// How many are kept.
 const KEPT_MAX: usize = 10;
@@ -95,12 +96,13 @@ impl Profile {
     }
 }
 
-#[cfg(all(test, feature = "pprof"))]
+#[cfg(feature = "pprof")]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::profile::Span;
+    use crate::telemetry::profile::sample::Span;
 
     #[test]
     fn the_last_ten_are_kept_and_found_by_their_names() {

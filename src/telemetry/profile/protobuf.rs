@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::telemetry::profile::stacks::Stacks;
+use crate::telemetry::profile::sample::Stacks;
 
 /// Fields of the message `Profile`, by their numbers.
 mod field {
@@ -24,10 +24,10 @@ struct Message(Vec<u8>);
 impl Message {
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
+            self.0.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
         }
-        self.0.push(value as u8);
+        self.0.push(value.to_le_bytes()[0]);
     }
 
     fn number(&mut self, field: u64, value: u64) {
@@ -119,8 +119,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::telemetry::profile::Span;
-    use crate::telemetry::profile::stacks::Stack;
+    use crate::telemetry::profile::sample::{Span, Stack};
 
     /// The fields of a message: numbers, or bytes.
     fn read(mut from: &[u8]) -> Vec<(u64, u64, Vec<u8>)> {

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use pprof::{Error, Frames, ProfilerGuard, UnresolvedReport};
 use tokio::time::{Instant, sleep};
 
-use crate::telemetry::clock;
-use crate::telemetry::profile::stacks::{Stack, Stacks};
-use crate::telemetry::profile::{NoProfile, SAMPLES_PER_S, Span};
+use crate::telemetry::profile::sample::{NoProfile, SAMPLES_PER_S, Span, Stack, Stacks};
 
 pub(super) async fn take(span: Duration) -> Result<Stacks, NoProfile> {
-    let (began, start) = (clock(), Instant::now());
+    let (began, start) = (Timestamp::now(), Instant::now());
     let failed = |error: Error| match error {
         Error::Running => NoProfile::Running,
         error => NoProfile::Failed(error.to_string()),

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::telemetry::process::cpu_seconds;
 use crate::telemetry::profile::alarm::{Alarm, LOOK};
 use crate::telemetry::profile::kept::Kept;
-use crate::telemetry::profile::take;
+use crate::telemetry::profile::take::take;
 
 /// How long such a profile lasts.
 const SPAN: Duration = Duration::from_secs(10);

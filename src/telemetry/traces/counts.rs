@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use crate::telemetry::traces::Spans;
+use crate::telemetry::traces::fate::Spans;
 
 /// Shared by those who put spans into the queue and the one who takes them out.
 #[derive(Debug)]

@@ -18,9 +18,9 @@ use crate::record::{Outcome, Parent, Record, Trace};
 use crate::scrub::Scrubber;
 use crate::settings::{self, Origin, Sampler};
 use crate::telemetry::traces::counts::Counts;
+use crate::telemetry::traces::fate::{Spans, Unusable};
 use crate::telemetry::traces::sender::{Sender, Way};
 use crate::telemetry::traces::span::Spanner;
-use crate::telemetry::traces::{Spans, Unusable};
 
 /// Makes spans and hands them on. On a call's path it waits for nobody: where the queue is full, a span is dropped and
 /// counted.

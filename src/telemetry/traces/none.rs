@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::record::{Outcome, Record, Trace};
 use crate::scrub::Scrubber;
 use crate::settings;
-use crate::telemetry::traces::{Spans, Unusable};
+use crate::telemetry::traces::fate::{Spans, Unusable};
 
 /// Nothing.
 #[derive(Debug)]

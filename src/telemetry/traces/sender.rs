@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::settings;
-use crate::telemetry::traces::Unusable;
 use crate::telemetry::traces::counts::Counts;
+use crate::telemetry::traces::fate::Unusable;
 
 /// Batches on their way to the task: the processor sends one after the other.
 const BATCHES_MAX: usize = 1;

@@ -1,9 +1,11 @@
-//! Stacks: what was sampled, and the two forms that it is shown in.
+//! The two forms that a profile is shown in.
 
 use std::io;
 
 use crate::telemetry::profile::protobuf::encode;
-use crate::telemetry::profile::{SAMPLES_PER_S, Span};
+#[cfg(feature = "pprof")]
+use crate::telemetry::profile::sample::Stack;
+use crate::telemetry::profile::sample::{SAMPLES_PER_S, Stacks};
 
 /// How a profile is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,28 +16,7 @@ pub enum Form {
     Svg,
 }
 
-/// A profile: how often each stack was met.
-#[derive(Clone, Debug)]
-pub struct Stacks {
-    pub(super) span: Span,
-    pub(super) all: Vec<Stack>,
-}
-
-/// One stack of one thread.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Stack {
-    pub(super) thread: String,
-    /// The outermost first.
-    pub(super) frames: Vec<String>,
-    pub(super) count: u64,
-}
-
 impl Stacks {
-    /// How many samples there are.
-    pub fn samples(&self) -> u64 {
-        self.all.iter().map(|stack| stack.count).sum()
-    }
-
     /// The profile, written.
     pub fn write(&self, form: Form) -> io::Result<Vec<u8>> {
         match form {
@@ -70,13 +51,15 @@ impl Stacks {
     }
 }
 
-#[cfg(all(test, feature = "pprof"))]
+#[cfg(feature = "pprof")]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use jiff::Timestamp;
 
     use super::*;
+    use crate::telemetry::profile::sample::Span;
 
     fn stacks(all: Vec<Stack>) -> Stacks {
         Stacks { span: Span { began: Timestamp::UNIX_EPOCH, lasted: Duration::from_secs(10) }, all }
