@@ -77,6 +77,7 @@ impl Seen {
         serde_json::to_value(self.find(id).unwrap()).unwrap()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "each filter is made for one look")]
     fn recent(&self, filter: Filter) -> Vec<String> {
         let recent = self.telemetry.recent(&filter, Instant::now());
         recent.requests.into_iter().map(|request| request.id.into()).collect()
