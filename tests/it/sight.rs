@@ -228,9 +228,10 @@ async fn a_call_without_an_answer_is_cancelled_wherever_it_is() {
     let seen = Seen::open(&[K1], |settings| {
         settings.admit.concurrent_max = 2;
         settings.retry.retries = 0;
+        settings.pool.max_wait_ms = 120_000;
     })
     .await;
-    play(&seen.world, &["fault=quota_minute:9s times=1"]);
+    play(&seen.world, &["fault=quota_minute:40s times=1"]);
     let (path, body) = (generate(), prompt("hello"));
     let refused = || seen.find("a").is_some_and(|call| call.attempts.iter().any(|one| one.verdict.is_some()));
     let a = seen.ask("a", &path, &body);
