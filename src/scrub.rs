@@ -25,30 +25,42 @@ const EMBEDDED_BYTES_MIN: usize = 8;
 #[derive(Debug)]
 pub struct Scrubber {
     automaton: ArcSwap<AhoCorasick>,
-    /// Every secret it was ever told of.
+    /// Every secret that is configured, and as many of those that were as there is room for.
     known: Mutex<Vec<Secret>>,
+    known_max: usize,
 }
 
 impl Scrubber {
     /// A scrubber for `secrets` and for the patterns of Google's keys.
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Result<Self, BuildError> {
         let known: Vec<Secret> = secrets.into_iter().cloned().collect();
-        Ok(Self { automaton: ArcSwap::from_pointee(automaton(&known)?), known: Mutex::new(known) })
+        Ok(Self {
+            automaton: ArcSwap::from_pointee(automaton(&known)?),
+            known: Mutex::new(known),
+            known_max: KNOWN_MAX,
+        })
     }
 
     /// Knows these as well from now on. What is configured no more stays known: it may still be on its way.
     pub fn learn<'s>(&self, secrets: impl IntoIterator<Item = &'s Secret>) -> Result<(), BuildError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let digests: HashSet<Digest> = known.iter().map(Secret::digest).collect();
+        let secrets: Vec<&Secret> = secrets.into_iter().collect();
+        let configured: HashSet<Digest> = secrets.iter().map(|secret| secret.digest()).collect();
         let fresh: Vec<Secret> =
             secrets.into_iter().filter(|secret| !digests.contains(&secret.digest())).cloned().collect();
         if fresh.is_empty() {
             return Ok(());
         }
+        // Of those that are configured no more the oldest go, where keys come and go without end; never one of these.
+        let beyond = (known.len() + fresh.len()).saturating_sub(self.known_max);
+        let mut gone = 0;
+        known.retain(|secret| {
+            let goes = gone < beyond && !configured.contains(&secret.digest());
+            gone += usize::from(goes);
+            !goes
+        });
         known.extend(fresh);
-        // The oldest go where keys come and go without end.
-        let beyond = known.len().saturating_sub(KNOWN_MAX);
-        known.drain(..beyond);
         self.automaton.store(Arc::new(automaton(&known)?));
         Ok(())
     }
@@ -159,6 +171,17 @@ mod tests {
         assert_eq!(scrubber.scrub_str("fake-key-0002"), "fake-key-0002");
         scrubber.learn(&later).unwrap();
         assert_eq!(scrubber.scrub_str("fake-key-0001, fake-key-0002"), "[key], [key]");
+    }
+
+    #[test]
+    fn where_there_is_no_more_room_what_is_configured_stays_known() {
+        let secret = |n: usize| Secret::new(format!("fake-key-{n:04}"));
+        let scrubber = Scrubber { known_max: 3, ..scrubber(&["fake-key-0000", "fake-key-0001"]) };
+        scrubber.learn(&[secret(0), secret(2), secret(3)]).unwrap();
+        assert_eq!(scrubber.scrub_str("fake-key-0000 fake-key-0001 fake-key-0003"), "[key] fake-key-0001 [key]");
+        let many: Vec<Secret> = (0..6).map(secret).collect();
+        scrubber.learn(&many).unwrap();
+        assert_eq!(scrubber.scrub_str("fake-key-0000 fake-key-0005"), "[key] [key]", "more than there is room for");
     }
 
     #[test]
