@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::ensure;
 use futures_util::Stream;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -12,6 +13,9 @@ use crate::config::book::{Book, TakeUp};
 use crate::gateway::Shared;
 use crate::pool::key::KeySpec;
 use crate::upstream::{Certificate, Egresses, Upstream, authorities};
+
+/// Keys that the pool has places for, those that are gone among them.
+const PLACES_MAX: usize = 200_000;
 
 /// A configuration that could be taken up at once: whatever might be wrong with it has been tried.
 struct Renewal {
@@ -29,7 +33,12 @@ impl House {
     fn renewal(self: &Arc<Self>, configuration: Configuration) -> anyhow::Result<Renewal> {
         let (rooms, shared) = (self.rooms(), self.shared());
         let mut egresses = rooms.egresses.clone();
-        let specs = configuration.keys.iter().map(|key| spec(key, &mut egresses)).collect();
+        let specs: Vec<KeySpec> = configuration.keys.iter().map(|key| spec(key, &mut egresses)).collect();
+        let places = shared.pool.keys().places().len();
+        ensure!(
+            places + specs.len() <= PLACES_MAX,
+            "{places} keys came and went since the start, and each keeps its place: restart geminate to forget them"
+        );
         let (old, new) = (&shared.settings.upstream, &configuration.settings.upstream);
         let authorities = match &new.ca_file {
             file if *file == old.ca_file => Arc::clone(&rooms.authorities),
