@@ -65,8 +65,7 @@ impl Demo {
             let ran = serve::serve(sources, read, |data, admin| {
                 say(&format!(
                     "Google is mocked at {google}.\nTry: curl http://{data}/v1beta/models/{}:generateContent -d \
-                     '{{\"contents\":[{{\"parts\":[{{\"text\":\"hello\"}}]}}]}}'\nSee: http://{admin}/monitor/full and \
-                     http://{admin}/metrics",
+                     '{{\"contents\":[{{\"parts\":[{{\"text\":\"hello\"}}]}}]}}'\nSee: http://{admin}/ and http://{admin}/metrics",
                     MODELS[0]
                 ));
                 for client in 0..CLIENTS * u64::from(!quiet) {
