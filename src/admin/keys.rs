@@ -281,13 +281,12 @@ pub(crate) async fn test(State(room): State<Arc<Room>>, Name(id): Name) -> Resul
     let models = models.and_then(|body| Some(body["models"].as_array()?.len()));
     let refusal = Refusal::read(status.as_u16(), &body);
     let verdict = if status.is_success() { Verdict::Success } else { Verdict::of_key(&refusal) };
-    let found = match verdict {
-        Verdict::Success => Probe::Alive,
-        Verdict::KeyInvalid | Verdict::Unauthorized => Probe::Dead,
-        Verdict::Banned => Probe::Banned,
-        _ => Probe::Unclear,
-    };
-    room.monitor.pool.probed(&key, found, Instant::now());
+    let (pool, now) = (&room.monitor.pool, Instant::now());
+    match Probe::of(verdict) {
+        // Also one that was banned for good: what it is asked for was seen to be let in.
+        Probe::Alive if pool.is_dead(&key) => pool.reset(&key, now),
+        found => pool.probed(&key, found, now),
+    }
     let message = if status.is_success() { String::new() } else { refusal.summary().to_owned() };
     let message = room.scrubber.scrub_str(&message).into_owned();
     Ok(Json(Tested { verdict: verdict.name(), status: Some(status.as_u16()), message, took_ms: took(began), models }))

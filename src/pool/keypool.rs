@@ -22,6 +22,7 @@ use crate::pool::reason::Reason;
 use crate::pool::register::Register;
 use crate::pool::roster::{Life, Probing, Rest, Roster};
 use crate::pool::scene::Scene;
+use crate::verdict::Verdict;
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
 const LANES_MAX: usize = 256;
@@ -244,6 +245,21 @@ impl KeyPool {
     /// The time on the wall at `now`.
     pub fn wall_at(&self, now: Instant) -> Timestamp {
         self.started.wall_at(now)
+    }
+}
+
+impl Probe {
+    /// What a verdict on a refusal says of the key itself.
+    pub const fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::KeyInvalid | Verdict::Unauthorized => Self::Dead,
+            Verdict::Banned => Self::Banned,
+            // It was let in, whatever else is wrong.
+            Verdict::Success | Verdict::Caller | Verdict::QuotaMinute | Verdict::QuotaDay | Verdict::QuotaBare => {
+                Self::Alive
+            }
+            _ => Self::Unclear,
+        }
     }
 }
 

@@ -124,6 +124,13 @@ async fn a_dead_key_that_is_tried_and_lives_serves_again_and_a_reset_ends_its_re
     assert_eq!((tested.0, &tested.1["verdict"], &tested.1["status"]), (200, &json!("success"), &json!(200)));
     assert!(tested.1["models"].as_u64().unwrap() > 0);
     assert_eq!(list(&gate).await["keys"][0]["state"], "usable");
+    play(&world, &["key=fake-key-0001 times=1 fault=consumer_suspended"]);
+    for _ in 0..4 {
+        assert_eq!(gate.generate("hello").await.status(), 200);
+    }
+    assert_eq!(list(&gate).await["keys"][0]["reason"], "banned");
+    assert_eq!(ask(&gate, Method::POST, "/api/keys/one/test", json!({})).await.1["verdict"], "success");
+    assert_eq!(list(&gate).await["keys"][0]["state"], "usable", "also one that was dead for good");
     play(&world, &["key=fake-key-0002 times=1 fault=quota_day"]);
     for _ in 0..4 {
         assert_eq!(gate.generate("hello").await.status(), 200);

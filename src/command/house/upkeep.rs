@@ -132,11 +132,5 @@ async fn probe(upstream: &Upstream, key: &Key, timeout: Duration) -> Probe {
     }
     let body = http_body_util::BodyExt::collect(http_body_util::Limited::new(answer.into_body(), 64 << 10)).await;
     let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    match Verdict::of_key(&Refusal::read(status.as_u16(), &body)) {
-        Verdict::KeyInvalid | Verdict::Unauthorized => Probe::Dead,
-        Verdict::Banned => Probe::Banned,
-        // It was let in, whatever else is wrong.
-        Verdict::Caller | Verdict::QuotaMinute | Verdict::QuotaDay | Verdict::QuotaBare => Probe::Alive,
-        _ => Probe::Unclear,
-    }
+    Probe::of(Verdict::of_key(&Refusal::read(status.as_u16(), &body)))
 }
