@@ -82,9 +82,8 @@ pub(crate) async fn put(
     headers: HeaderMap,
     Read(Text { toml, comment }): Read<Text>,
 ) -> Result<impl IntoResponse, Problem> {
-    let version = Some(seen(&headers)?);
-    let wish = Wish { edit: Edit::Text(toml), dry_run: ask.dry_run, ..wish(&room, &headers, comment, version)? };
-    granted(&room, wish).await
+    seen(&headers)?;
+    answered(bring(&room, &headers, Edit::Text(toml), comment, ask.dry_run).await)
 }
 
 /// The last fifty, with their authors and what they changed.
@@ -109,9 +108,8 @@ pub(crate) async fn rollback(
     headers: HeaderMap,
     Read(Back { version, comment }): Read<Back>,
 ) -> Result<impl IntoResponse, Problem> {
-    let made_for = Some(seen(&headers)?);
-    let wish = Wish { edit: Edit::Back(version), dry_run: ask.dry_run, ..wish(&room, &headers, comment, made_for)? };
-    granted(&room, wish).await
+    seen(&headers)?;
+    answered(bring(&room, &headers, Edit::Back(version), comment, ask.dry_run).await)
 }
 
 /// Reads the file again, and those that it names.
@@ -128,43 +126,43 @@ pub(crate) async fn reload(
     Query(ask): Query<Ask>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let wish = Wish { dry_run: ask.dry_run, ..wish(&room, &headers, None, None)? };
-    granted(&room, wish).await
+    answered(bring(&room, &headers, Edit::Reread, None, ask.dry_run).await)
 }
 
-async fn granted(room: &Room, wish: Wish) -> Result<impl IntoResponse + use<>, Problem> {
-    let taken = room.lasting.levers.desk.bring(wish).await?;
-    Ok(([(ETAG, tag(&taken.version))], Json(taken)))
+fn answered(taken: Result<Taken, Problem>) -> Result<impl IntoResponse, Problem> {
+    taken.map(|taken| ([(ETAG, tag(&taken.version))], Json(taken)))
 }
 
-/// A wish of whoever sent these headers: to read the file again, until it is said to be another.
-pub(crate) fn wish(
+/// Brings to the desk what whoever sent these headers wants, for the version that they name.
+pub(crate) async fn bring(
     room: &Room,
     headers: &HeaderMap,
+    edit: Edit,
     comment: Option<String>,
-    version: Option<String>,
-) -> Result<Wish, Problem> {
+    dry_run: bool,
+) -> Result<Taken, Problem> {
     if comment.as_ref().is_some_and(|comment| comment.chars().count() > COMMENT_CHARS_MAX) {
         return Err(Problem::field("comment", format!("expected at most {COMMENT_CHARS_MAX} characters")));
     }
-    let author = if room.in_session(headers, Instant::now()) { "dashboard" } else { "api" };
+    let author = if room.in_session(headers, Instant::now()) { "dashboard" } else { "api" }.to_owned();
     // It is kept and shown: what looks like a key has no place in it.
     let comment = comment.map(|comment| room.scrubber.scrub_str(&comment).into_owned());
-    Ok(Wish { edit: Edit::Reread, author: author.to_owned(), comment, version, dry_run: false })
+    // The file is read again whatever was seen of it before.
+    let version = if matches!(edit, Edit::Reread) { None } else { matched(headers) };
+    let wish = Wish { edit, author, comment, version, dry_run };
+    Ok(room.lasting.levers.desk.bring(wish).await?)
 }
 
 /// The version that `If-Match` names.
-pub(crate) fn matched(headers: &HeaderMap) -> Option<String> {
+fn matched(headers: &HeaderMap) -> Option<String> {
     let tag = headers.get(IF_MATCH)?.to_str().unwrap_or("").trim();
     (tag != "*").then(|| tag.trim_start_matches("W/").trim_matches('"').to_owned())
 }
 
-fn seen(headers: &HeaderMap) -> Result<String, Problem> {
-    let missing = || {
-        let detail = "send If-Match with the ETag of GET /api/config, so that nobody's change is lost";
-        Problem::new(StatusCode::PRECONDITION_REQUIRED, detail)
-    };
-    matched(headers).ok_or_else(missing)
+/// Whether it names one: a change that replaces the whole must.
+fn seen(headers: &HeaderMap) -> Result<(), Problem> {
+    let detail = "send If-Match with the ETag of GET /api/config, so that nobody's change is lost";
+    matched(headers).map(drop).ok_or_else(|| Problem::new(StatusCode::PRECONDITION_REQUIRED, detail))
 }
 
 /// A version as a tag.

@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::admin::body::{Name, Read};
-use crate::admin::configuration::{matched, tag, wish};
+use crate::admin::configuration::{bring, tag};
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
 use crate::admin::rows::{Row, rows};
-use crate::config::book::{Edit, Wish};
+use crate::config::book::Edit;
 use crate::config::{KeyChange, KeyFields, NewKey, key_list};
 use crate::pool::Probe;
 use crate::pool::key::{Form, Key};
@@ -162,8 +162,7 @@ pub(crate) async fn add(
     named(id.as_deref())?;
     let fields = checked(KeyFields { weight, project, rpm, tpm, rpd, enabled })?;
     let new = Box::new(NewKey { key, id, rest: fields });
-    let wish = wish(&room, &headers, comment, matched(&headers))?;
-    let taken = room.lasting.levers.desk.bring(Wish { edit: Edit::Add(new, proxy), ..wish }).await?;
+    let taken = bring(&room, &headers, Edit::Add(new, proxy), comment, false).await?;
     let id = taken.key.unwrap_or_default();
     Ok((StatusCode::CREATED, Json(row(&room, &id)?)))
 }
@@ -189,8 +188,7 @@ pub(crate) async fn alter(
     let fields = checked(KeyFields { weight, project, rpm, tpm, rpd, enabled })?;
     let after = id.clone().unwrap_or_else(|| key.clone());
     let change = KeyChange { id: key, name: id, proxy, fields, over_environment };
-    let wish = wish(&room, &headers, comment, matched(&headers))?;
-    room.lasting.levers.desk.bring(Wish { edit: Edit::Alter(vec![change]), ..wish }).await?;
+    bring(&room, &headers, Edit::Alter(vec![change]), comment, false).await?;
     row(&room, &after).map(Json)
 }
 
@@ -218,12 +216,8 @@ pub(crate) async fn weigh(
         over_environment,
         ..KeyChange::default()
     };
-    let wish = wish(&room, &headers, comment, matched(&headers))?;
-    room.lasting
-        .levers
-        .desk
-        .bring(Wish { edit: Edit::Alter(weights.into_iter().map(change).collect()), ..wish })
-        .await?;
+    let changes = weights.into_iter().map(change).collect();
+    bring(&room, &headers, Edit::Alter(changes), comment, false).await?;
     Ok(list(State(room)).await)
 }
 
@@ -242,8 +236,7 @@ pub(crate) async fn remove(
     Name(id): Name,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let wish = wish(&room, &headers, None, matched(&headers))?;
-    room.lasting.levers.desk.bring(Wish { edit: Edit::Remove(id), ..wish }).await?;
+    bring(&room, &headers, Edit::Remove(id), None, false).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
