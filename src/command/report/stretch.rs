@@ -142,17 +142,19 @@ fn since_start(full: &Full, series: Option<&Series>) -> Totals {
     let of = |names: &[&str]| names.iter().filter_map(|name| metrics.outcomes.get(*name)).sum::<u64>();
     let (ok, refused) = (of(&["ok"]), of(&["refused"]));
     let failed = of(&["upstream_error", "stream_broken", "stream_unfinished", "panicked"]);
+    let average = per_second(metrics.requests, full.health.uptime_seconds);
     Totals {
         requests: metrics.requests,
         ok: Some(ok),
         failed: Some(failed),
         refused: Some(refused),
         success_ratio: figures::ratio(ok, ok + failed + refused),
-        requests_per_second: per_second(metrics.requests, full.health.uptime_seconds),
+        requests_per_second: average,
         attempts: Some(waste.attempts),
         wasted_attempts: Some(waste.wasted_attempts),
         wasted_share: waste.wasted_share,
-        busiest: series.and_then(busiest),
+        // The step that runs is not among them: of a gateway that just began none may be as busy as the whole.
+        busiest: series.and_then(busiest).filter(|step| step.requests_per_second >= average),
         in_flight_max: series.and_then(|series| most(&series.points.in_flight)),
         streams_max: series.and_then(|series| most(&series.points.streams)),
         tokens: Some(metrics.tokens),
