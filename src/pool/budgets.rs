@@ -2,10 +2,11 @@
 
 use tokio::time::Instant;
 
+use crate::pool::daring::Daring;
 use crate::pool::key::Ceilings;
 use crate::pool::limits::{Full, Windows};
 use crate::pool::memory::Clocks;
-use crate::quota::Lesson;
+use crate::quota::{Lesson, Unit, Window};
 
 /// Tokens of a prompt's byte before any answer told better: four bytes are a token of English.
 const TOKENS_PER_BYTE: f64 = 0.25;
@@ -21,13 +22,15 @@ pub struct Budgets {
     /// Tokens of a request, as lately.
     tokens_each: f64,
     limited: bool,
+    daring: Daring,
 }
 
 impl Budgets {
     /// With the operator's ceilings.
     pub fn new<'c>(ceilings: impl Iterator<Item = (u32, &'c Ceilings)>, clocks: Clocks, now: Instant) -> Self {
+        let (windows, daring) = (Vec::new(), Daring::new(now));
         let mut budgets =
-            Self { clocks, windows: Vec::new(), tokens_per_byte: TOKENS_PER_BYTE, tokens_each: 0.0, limited: false };
+            Self { clocks, windows, tokens_per_byte: TOKENS_PER_BYTE, tokens_each: 0.0, limited: false, daring };
         for (project, ceilings) in ceilings {
             budgets.limited = true;
             *budgets.place(project) = Some(Box::new(Windows::new(*ceilings, clocks, now)));
@@ -106,7 +109,17 @@ impl Budgets {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn take(&mut self, project: u32, tokens: u64, now: Instant) -> Result<(), Full> {
         self.tokens_each += LATEST * (tokens as f64 - self.tokens_each);
-        self.windows(project, now).take(tokens, now)
+        let mut daring = self.daring;
+        let windows = self.windows(project, now);
+        if let Some(rpm) = daring.presumed() {
+            windows.presume(rpm);
+        }
+        let taken = windows.take(tokens, &mut daring, now);
+        if taken.is_ok() {
+            daring.called();
+        }
+        self.daring = daring;
+        taken
     }
 
     /// The request taken at `at` was not counted by Google.
@@ -128,7 +141,15 @@ impl Budgets {
 
     /// A refusal of a call that began at `began` told this limit. Whether it came far below what was known.
     pub fn refuse(&mut self, project: u32, lesson: Lesson, began: Instant, now: Instant) -> bool {
-        self.learn(project, now).refuse(lesson, began, now)
+        let windows = self.learn(project, now);
+        let first = windows.learnt().rpm.is_none();
+        let far_below = windows.refuse(lesson, began, now);
+        if let Lesson { window: Window::Minute, unit: Unit::Requests, limit } = lesson
+            && first
+        {
+            self.daring.told(limit);
+        }
+        far_below
     }
 
     /// Two projects are one: the limits that are known of either hold for both, and what both used counts.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::pool::daring::Daring;
 use crate::pool::health::LEVELS;
 use crate::pool::key::Ceilings;
 use crate::pool::memory::{Clocks, UseMemory};
@@ -15,7 +16,9 @@ use crate::quota::{Lesson, Unit, Window, until_midnight};
 mod tests;
 
 /// A sixth of the minute may take so much of its sixth of the limit, in hundredths, where demand is spread.
-const SPREAD: u64 = 125;
+const SPREAD: u64 = 104;
+/// Two looks ahead are no nearer than this.
+const STEP_MIN: Duration = Duration::from_millis(1);
 /// Below this share of its tokens a project is as good as full for any request.
 const FULL_SHARE: u64 = 20;
 
@@ -90,7 +93,7 @@ impl Windows {
     }
 
     /// Takes a request of about so many input tokens out of the budget, or says when there is room again.
-    pub fn take(&mut self, tokens: u64, now: Instant) -> Result<(), Full> {
+    pub fn take(&mut self, tokens: u64, daring: &mut Daring, now: Instant) -> Result<(), Full> {
         self.turn(now);
         if self.ceilings.rpd.is_some_and(|rpd| self.day_requests >= rpd) {
             self.full = Some(self.day_end);
@@ -98,14 +101,14 @@ impl Windows {
         }
         let asked = Use { requests: 1, tokens };
         let used = self.minute.used(now);
-        let mut over = if self.is_limited() { self.over(used, asked) } else { Use::default() };
+        let mut over = self.over(used, asked);
         if over != Use::default() {
             // Held back: it may be time to see whether more is let pass by now.
             if over.requests > 0 {
-                self.requests.press(self.ceilings.rpm, now);
+                self.requests.press(self.ceilings.rpm, daring, now);
             }
             if over.tokens > 0 {
-                self.tokens.press(self.ceilings.tpm, now);
+                self.tokens.press(self.ceilings.tpm, daring, now);
             }
             over = self.over(used, asked);
         }
@@ -127,8 +130,14 @@ impl Windows {
 
     /// Demand that stays above the limit is spread over the minute, so that room comes bit by bit and nobody waits long.
     fn crowded(&self, now: Instant) -> Option<Instant> {
-        let rpm = self.minute_max().0.filter(|_| self.requests.is_pressed(now))?;
-        self.minute.crowded((rpm * SPREAD).div_ceil(6 * 100).max(1), now)
+        let (max, _) = self.sixth_max(now).filter(|(_, from)| *from <= now)?;
+        self.minute.crowded(max, now)
+    }
+
+    /// How many requests a sixth of the minute may take, and from when on; `None`: all of them.
+    fn sixth_max(&self, now: Instant) -> Option<(u64, Instant)> {
+        let (rpm, from) = (self.minute_max().0?, self.requests.presses_from(now)?);
+        Some(((rpm * SPREAD).div_ceil(6 * 100).max(1), from))
     }
 
     /// By how much a request would go over what is allowed. One alone is let pass whatever its size.
@@ -161,19 +170,45 @@ impl Windows {
         (over != Use::default()).then(|| self.minute.left(over, now)).or(self.full_until(now))
     }
 
-    /// How many requests of so many tokens will fit at `at`, if none comes before.
-    pub fn room_at(&self, tokens: u64, at: Instant) -> u64 {
-        if self.full_until(at) == Some(self.day_end) {
-            return 0;
-        }
-        let used = self.minute.used_at(at);
+    /// When requests of so many tokens find room within a span of time from `from` on, if each comes as soon as it can: the
+    /// times, and how many have found it by then.
+    pub fn supply(&self, tokens: u64, from: Instant, now: Instant) -> Vec<(Instant, u64)> {
         let (rpm, tpm) = self.minute_max();
-        let by_requests = rpm.map_or(u64::MAX, |max| max.saturating_sub(used.requests));
-        let by_tokens = match tpm {
-            Some(max) if tokens > 0 => (max.saturating_sub(used.tokens) / tokens).max(u64::from(used.tokens == 0)),
-            _ => u64::MAX,
-        };
-        by_requests.min(by_tokens)
+        let (mut left, spread) = (self.left_of_day(from), self.sixth_max(now));
+        let (mut minute, mut at, mut steps) = (self.minute.clone(), from, Vec::<(Instant, u64)>::new());
+        while at <= from + SPAN && left > 0 {
+            let used = minute.used(at);
+            let sixth = spread.filter(|(_, from)| *from <= at).map(|(max, _)| max);
+            let by_requests = rpm.map_or(u64::MAX, |max| max.saturating_sub(used.requests));
+            let by_tokens = match tpm {
+                Some(max) if tokens > 0 => (max.saturating_sub(used.tokens) / tokens).max(u64::from(used.tokens == 0)),
+                _ => u64::MAX,
+            };
+            let by_sixth = sixth.map_or(u64::MAX, |max| max.saturating_sub(minute.made_lately(at)));
+            let found = by_requests.min(by_tokens).min(by_sixth).min(left);
+            if found == 0 {
+                let over = self.over(used, Use { requests: 1, tokens });
+                let room = (over != Use::default()).then(|| minute.left(over, at));
+                let quiet = sixth.and_then(|max| minute.crowded(max, at));
+                at = room.into_iter().chain(quiet).fold(at + STEP_MIN, Instant::max);
+                continue;
+            }
+            let all = steps.last().map_or(0, |(_, all)| *all).saturating_add(found);
+            steps.push((at, all));
+            if found == u64::MAX {
+                break;
+            }
+            minute.add(Use { requests: found, tokens: found.saturating_mul(tokens) }, at);
+            left -= found;
+        }
+        steps
+    }
+
+    /// How many requests Google's day leaves at `at`.
+    pub fn left_of_day(&self, at: Instant) -> u64 {
+        let used = if at < self.day_end { self.day_requests } else { 0 };
+        let rpd = self.ceilings.rpd.into_iter().chain(self.rpd).min();
+        rpd.map_or(u64::MAX, |rpd| rpd.saturating_sub(used))
     }
 
     /// What is left.
@@ -229,6 +264,11 @@ impl Windows {
         other.learnt().lessons().for_each(|lesson| self.know(lesson));
         self.minute.guess(other.minute.used_at(now), true, now);
         self.day_requests += other.day_requests;
+    }
+
+    /// Most other projects were told this limit of a minute's requests.
+    pub fn presume(&mut self, rpm: u64) {
+        self.requests.presume(rpm);
     }
 
     /// A refusal of a call that began at `began` told this limit. Whether it came far below what was known.

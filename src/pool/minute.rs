@@ -79,15 +79,23 @@ impl Minute {
 
     /// When less than `most` requests were made within the last sixth of a minute; `None`: so it is now.
     pub fn crowded(&self, most: u64, now: Instant) -> Option<Instant> {
-        let recent = self.entries.iter().rev().take_while(|entry| entry.last + SIXTH > now);
         let mut made = 0;
-        let full = recent.take_while(|entry| {
+        let full = self.recent(now).take_while(|entry| {
             let before = made;
             made += entry.used.requests;
             before < most
         });
         let oldest = full.last()?;
         (made >= most).then_some(oldest.last + SIXTH)
+    }
+
+    /// How many requests were made within the last sixth of a minute.
+    pub fn made_lately(&self, now: Instant) -> u64 {
+        self.recent(now).map(|entry| entry.used.requests).sum()
+    }
+
+    fn recent(&self, now: Instant) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().rev().take_while(move |entry| entry.last + SIXTH > now)
     }
 
     /// What we used ourselves.

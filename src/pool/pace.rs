@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::pool::daring::Daring;
+
 /// Demand that was held back within this time is still pressing.
 const PRESSING: Duration = Duration::from_mins(1);
 /// A step up is waited for: below Google's word, ..
@@ -14,6 +16,8 @@ const STEP_BEYOND: Duration = Duration::from_mins(3);
 const STEP_ON: Duration = Duration::from_secs(70);
 /// .. and doubled by each that was refused, up to this.
 const STEP_WAIT_MAX: Duration = Duration::from_mins(12);
+/// One call more than others may make was let pass for so long: twice as many more are dared.
+const DARE_AGAIN: Duration = Duration::from_secs(10);
 /// A second refusal far below the limit within this time is no accident: somebody else uses the project.
 const SURPRISE: Duration = Duration::from_mins(5);
 
@@ -34,12 +38,22 @@ pub struct Pace {
     pressed: Option<(Instant, Instant)>,
     /// When a refusal last came far below the limit.
     surprised: Option<Instant>,
+    /// What is believed while no refusal told a limit here.
+    presumed: Option<Presumed>,
+}
+
+/// What others were told, and how much more was dared.
+#[derive(Clone, Copy, Debug)]
+struct Presumed {
+    allowed: u64,
+    step: u64,
+    dared: Option<Instant>,
 }
 
 impl Pace {
     /// What a minute may take, unless nothing is known.
     pub fn allowed(&self) -> Option<u64> {
-        self.told.map(|_| self.allowed)
+        self.told.map(|_| self.allowed).or_else(|| self.presumed.map(|presumed| presumed.allowed))
     }
 
     /// Google's limit as far as it is known.
@@ -54,10 +68,18 @@ impl Pace {
         }
     }
 
+    /// Others were told this limit: it is believed to hold here too, until that is tried.
+    pub fn presume(&mut self, limit: u64) {
+        if self.told.is_none() && self.presumed.is_none() {
+            self.presumed = Some(Presumed { allowed: limit.max(1), step: 1, dared: None });
+        }
+    }
+
     /// A refusal told `limit` although only `got` are known to have been let pass within the last minute. Whether it came far below a
     /// limit that was known before.
     pub fn refuse(&mut self, limit: u64, got: u64, now: Instant) -> bool {
         let known = self.told.replace(limit);
+        self.presumed = None;
         self.refused = if self.steps > 0 { self.refused.saturating_add(1) } else { self.refused };
         (self.steps, self.changed) = (0, Some(now));
         if known != Some(limit) {
@@ -76,14 +98,22 @@ impl Pace {
         far_below(limit)
     }
 
-    /// Demand is held back by this limit: after a while of that, a careful step up, never beyond `ceiling`.
-    pub fn press(&mut self, ceiling: Option<u64>, now: Instant) {
-        let Some(told) = self.told else { return };
+    /// Demand is held back by this limit: after a while of that, a careful step up, never beyond `ceiling`, and beyond what
+    /// is known only with `daring`.
+    pub fn press(&mut self, ceiling: Option<u64>, daring: &mut Daring, now: Instant) {
+        if let Some(presumed) = &mut self.presumed
+            && presumed.dared.is_none_or(|at| now.saturating_duration_since(at) >= DARE_AGAIN)
+            && daring.dare(now)
+        {
+            presumed.allowed = presumed.allowed.saturating_add(presumed.step);
+            (presumed.step, presumed.dared) = (presumed.step.saturating_mul(2), Some(now));
+        }
         let since = match self.pressed {
             Some((since, last)) if now.saturating_duration_since(last) < PRESSING => since,
             _ => now,
         };
         self.pressed = Some((since, now));
+        let Some(told) = self.told else { return };
         let held = |since: Instant| now.saturating_duration_since(since);
         if held(since) < PRESSING || self.changed.is_some_and(|at| held(at) < self.pause(told)) {
             return;
@@ -92,7 +122,12 @@ impl Pace {
             (told / 10).clamp(1, told - self.allowed)
         } else {
             // The last step was let pass, so what it found is the limit now.
-            self.told = Some(self.allowed);
+            if self.told.replace(self.allowed) != Some(self.allowed) {
+                daring.passed();
+            }
+            if !daring.dare(now) {
+                return;
+            }
             (self.allowed / 20).max(1).saturating_mul(1 << self.steps.min(4))
         };
         let next = self.allowed.saturating_add(step).min(ceiling.unwrap_or(u64::MAX));
@@ -103,10 +138,10 @@ impl Pace {
         }
     }
 
-    /// Whether demand has been held back for so long that it is better spread over the minute.
-    pub fn is_pressed(&self, now: Instant) -> bool {
-        let within = |at: Instant| now.saturating_duration_since(at) < PRESSING;
-        self.pressed.is_some_and(|(since, last)| within(last) && !within(since))
+    /// From when on demand, if it stays as it is, has been held back for so long that it is better spread over the minute.
+    pub fn presses_from(&self, now: Instant) -> Option<Instant> {
+        let pressed = self.pressed.filter(|(_, last)| now.saturating_duration_since(*last) < PRESSING);
+        pressed.map(|(since, _)| since + PRESSING)
     }
 
     /// How long after the last change the next step is due.
@@ -122,7 +157,8 @@ mod tests {
 
     /// Presses every second for so many seconds.
     fn press(pace: &mut Pace, ceiling: Option<u64>, from: Instant, seconds: u64) -> Instant {
-        (0..seconds).for_each(|second| pace.press(ceiling, from + Duration::from_secs(second)));
+        let mut daring = Daring::new(from);
+        (0..seconds).for_each(|second| pace.press(ceiling, &mut daring, from + Duration::from_secs(second)));
         from + Duration::from_secs(seconds)
     }
 
@@ -162,7 +198,8 @@ mod tests {
         press(&mut pace, Some(100), now, 3_600);
         assert_eq!(pace.allowed(), Some(100));
         let mut pace = told(100, now);
-        (0..100).for_each(|n| pace.press(None, now + PRESSING * 2 * n));
+        let mut daring = Daring::new(now);
+        (0..100).for_each(|n| pace.press(None, &mut daring, now + PRESSING * 2 * n));
         assert_eq!(pace.allowed(), Some(100), "demand that comes and goes is not pressing");
     }
 
@@ -176,6 +213,41 @@ mod tests {
         assert_eq!(pace.allowed(), Some(50));
         press(&mut pace, None, now + PRESSING, 130);
         assert_eq!(pace.allowed(), Some(60));
+    }
+
+    #[test]
+    fn what_others_were_told_holds_until_more_is_dared() {
+        let now = Instant::now();
+        let (mut pace, mut daring) = (Pace::default(), Daring::new(now));
+        while daring.dare(now) {}
+        pace.presume(10);
+        pace.press(None, &mut daring, now);
+        assert_eq!((pace.allowed(), pace.told()), (Some(10), None));
+        let allowed: Vec<_> = (1..50)
+            .filter_map(|second| {
+                pace.press(None, &mut daring, now + Duration::from_secs(second));
+                pace.presume(10);
+                pace.allowed()
+            })
+            .collect();
+        let found: std::collections::BTreeSet<_> = allowed.into_iter().collect();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [10, 11, 13, 17, 25, 41], "one more, then twice as many");
+        pace.refuse(20, 20, now + PRESSING);
+        pace.presume(10);
+        assert_eq!((pace.allowed(), pace.told()), (Some(20), Some(20)));
+    }
+
+    #[test]
+    fn no_step_goes_beyond_what_is_known_without_daring() {
+        let now = Instant::now();
+        let (mut pace, mut daring) = (told(100, now), Daring::new(now));
+        let at = |second| now + Duration::from_secs(second);
+        (0..180).for_each(|second| pace.press(None, &mut daring, at(second)));
+        while daring.dare(at(180)) {}
+        pace.press(None, &mut daring, at(181));
+        assert_eq!(pace.allowed(), Some(100));
+        pace.press(None, &mut daring, at(187));
+        assert_eq!(pace.allowed(), Some(105), "a few seconds later there is some");
     }
 
     #[test]

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use crate::pool::limits::Windows;
 use crate::pool::minute::SPAN;
 
-/// With more projects than these, each is taken to come free evenly, not request by request.
+/// Of more projects than these, these speak for all.
 const SINGLY_MAX: usize = 64;
 /// How exact a time is.
-const EXACT: Duration = Duration::from_millis(100);
+const EXACT: Duration = Duration::from_millis(20);
 /// Nobody looks further ahead.
 const FAR: Duration = Duration::from_hours(24);
 
@@ -24,51 +24,70 @@ pub struct Place<'w> {
 }
 
 /// How a project's room comes.
-struct Flow<'w> {
-    place: Place<'w>,
-    tokens: u64,
-    /// Requests that find room when it begins, and in each span of time from then on.
-    first: u64,
-    whole: u64,
-    singly: bool,
+struct Flow {
+    from: Instant,
+    /// Within a span of time from then on: how many requests have found room by when.
+    steps: Vec<(Instant, u64)>,
+    /// No more than these in all.
+    most: u64,
 }
 
-impl<'w> Flow<'w> {
-    fn of(place: Place<'w>, tokens: u64, singly: bool, now: Instant) -> Self {
-        let place = Place { from: place.from.max(now), ..place };
-        let room = |at| place.windows.map_or(u64::MAX, |windows| windows.room_at(tokens, at));
-        Self { place, tokens, first: room(place.from), whole: room(place.from + SPAN), singly }
+impl Flow {
+    fn of(place: Place<'_>, tokens: u64, now: Instant) -> Self {
+        let from = place.from.max(now);
+        let Some(windows) = place.windows else { return Self { from, steps: vec![(from, u64::MAX)], most: u64::MAX } };
+        Self { from, steps: windows.supply(tokens, from, now), most: windows.left_of_day(from) }
     }
 
     /// How many requests will have found room by `at`, if each comes as soon as it can: what a span of time let pass
     /// comes again in the next.
+    fn by(&self, at: Instant) -> u64 {
+        let (Some(since), Some((_, all))) = (at.checked_duration_since(self.from), self.steps.last()) else { return 0 };
+        let found_by = |at: Instant| {
+            let steps = self.steps.partition_point(|(step, _)| *step <= at);
+            steps.checked_sub(1).map_or(0, |last| self.steps[last].1)
+        };
+        let spans = u32::try_from(since.as_millis() / SPAN.as_millis()).unwrap_or(u32::MAX);
+        let again = (all - found_by(self.from)).saturating_mul(u64::from(spans));
+        found_by(at - SPAN * spans).saturating_add(again).min(self.most)
+    }
+}
+
+/// Projects of which some were looked at.
+struct Crowd {
+    flows: Vec<Flow>,
+    /// How many projects each of these stands for.
+    each: f64,
+}
+
+impl Crowd {
+    #[expect(clippy::cast_precision_loss, reason = "projects are few for that")]
+    fn of(places: &[Place<'_>], tokens: u64, now: Instant) -> Self {
+        let some = places.len().min(SINGLY_MAX);
+        let place = |n: usize| &places[n * places.len() / some];
+        let flows: Vec<Flow> = (0..some).map(|n| Flow::of(*place(n), tokens, now)).collect();
+        Self { flows, each: places.len() as f64 / some.max(1) as f64 }
+    }
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
-        reason = "spans of a day, and a share of a limit"
+        reason = "an estimate where each is not 1"
     )]
     fn by(&self, at: Instant) -> u64 {
-        let Some(since) = at.checked_duration_since(self.place.from) else { return 0 };
-        let Some(windows) = self.place.windows else { return u64::MAX };
-        let spans = (since.as_millis() / SPAN.as_millis()) as u32;
-        let rest = since.saturating_sub(SPAN * spans);
-        let part = if self.singly {
-            windows.room_at(self.tokens, self.place.from + rest)
-        } else {
-            let later = self.whole.saturating_sub(self.first) as f64;
-            self.first.saturating_add((later * rest.div_duration_f64(SPAN)) as u64)
-        };
-        part.saturating_add(self.whole.saturating_mul(u64::from(spans)))
+        let found = self.flows.iter().fold(0_u64, |sum, flow| sum.saturating_add(flow.by(at)));
+        if self.each > 1.0 { (found as f64 * self.each) as u64 } else { found }
     }
 }
 
 /// When the `n`-th request of about so many tokens finds room, if all come as soon as they can; `None`: never.
 pub fn when(places: &[Place<'_>], n: u64, tokens: u64, now: Instant) -> Option<Instant> {
-    let singly = places.len() <= SINGLY_MAX;
-    let flows: Vec<Flow<'_>> = places.iter().map(|place| Flow::of(*place, tokens, singly, now)).collect();
-    let room = |at: Instant| flows.iter().fold(0_u64, |sum, flow| sum.saturating_add(flow.by(at)));
-    let soonest = flows.iter().map(|flow| flow.place.from).min()?;
+    // A few that serve now must not be lost among many that rest for the day.
+    let (near, far): (Vec<Place<'_>>, Vec<Place<'_>>) = places.iter().partition(|place| place.from <= now + SPAN);
+    let crowds = [near, far].map(|places| Crowd::of(&places, tokens, now));
+    let room = |at: Instant| crowds.iter().fold(0_u64, |sum, crowd| sum.saturating_add(crowd.by(at)));
+    let soonest = places.iter().map(|place| place.from.max(now)).min()?;
     if room(soonest) >= n {
         return Some(soonest);
     }
@@ -87,6 +106,7 @@ pub fn when(places: &[Place<'_>], n: u64, tokens: u64, now: Instant) -> Option<I
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::daring::Daring;
     use crate::pool::key::Ceilings;
     use crate::pool::memory::Clocks;
 
@@ -94,7 +114,7 @@ mod tests {
         let clocks = Clocks { now, wall: jiff::Timestamp::UNIX_EPOCH };
         let mut windows = Windows::new(Ceilings { rpm: Some(rpm), ..Ceilings::default() }, clocks, now);
         for at in taken {
-            windows.take(0, now + Duration::from_secs(*at)).unwrap();
+            windows.take(0, &mut Daring::new(now), now + Duration::from_secs(*at)).unwrap();
         }
         windows
     }
@@ -129,12 +149,16 @@ mod tests {
     }
 
     #[test]
-    fn of_many_projects_the_rate_tells() {
+    fn of_many_projects_some_speak_for_all() {
         let now = Instant::now();
         let full = windows(60, &(0..60).collect::<Vec<_>>(), now);
         let places: Vec<Place<'_>> = (0..100).map(|_| Place { from: now, windows: Some(&full) }).collect();
         let after = now + Duration::from_secs(59);
         let told = |n| (when(&places, n, 0, after).unwrap() - after).as_secs();
         assert!((9..=12).contains(&told(1_001)) && (69..=72).contains(&told(7_001)));
+        let few = [Place { from: after, windows: None }];
+        let day = Place { from: after + Duration::from_hours(9), windows: None };
+        let resting: Vec<Place<'_>> = few.into_iter().chain((0..1_000).map(|_| day)).collect();
+        assert_eq!(when(&resting, 5_000, 0, after), Some(after), "one that serves is not lost among those that rest");
     }
 }

@@ -12,6 +12,10 @@ fn windows(ceilings: Ceilings) -> (Windows, Instant) {
     (Windows::new(ceilings, clocks, now), now)
 }
 
+fn dares(now: Instant) -> Daring {
+    Daring::new(now)
+}
+
 fn lesson(window: Window, unit: Unit, limit: u64) -> Lesson {
     Lesson { window, unit, limit }
 }
@@ -20,45 +24,47 @@ fn lesson(window: Window, unit: Unit, limit: u64) -> Lesson {
 fn a_ceiling_holds_in_any_minute() {
     let (mut windows, now) = windows(Ceilings { rpm: Some(2), ..Ceilings::default() });
     let at = |s| now + Duration::from_secs(s);
-    assert!(windows.take(0, at(0)).is_ok() && windows.take(0, at(30)).is_ok());
-    assert_eq!(windows.take(0, at(40)), Err(Full { until: at(0) + MINUTE, for_this_size: false }));
+    assert!(windows.take(0, &mut dares(now), at(0)).is_ok() && windows.take(0, &mut dares(now), at(30)).is_ok());
+    assert_eq!(windows.take(0, &mut dares(now), at(40)), Err(Full { until: at(0) + MINUTE, for_this_size: false }));
     assert_eq!(windows.full_until(at(41)), Some(at(0) + MINUTE));
-    assert!(windows.take(0, at(61)).is_ok());
-    assert_eq!(windows.take(0, at(62)).unwrap_err().until, at(30) + MINUTE);
+    assert!(windows.take(0, &mut dares(now), at(61)).is_ok());
+    assert_eq!(windows.take(0, &mut dares(now), at(62)).unwrap_err().until, at(30) + MINUTE);
 }
 
 #[test]
 fn a_day_ends_at_midnight_in_los_angeles() {
     let (mut windows, now) = windows(Ceilings { rpd: Some(2), ..Ceilings::default() });
     let midnight = now + Duration::from_hours(1);
-    assert!(windows.take(0, now).is_ok() && windows.take(0, now + MINUTE).is_ok());
-    assert_eq!(windows.take(0, now + MINUTE * 2).unwrap_err().until, midnight);
+    assert!(windows.take(0, &mut dares(now), now).is_ok() && windows.take(0, &mut dares(now), now + MINUTE).is_ok());
+    assert_eq!(windows.take(0, &mut dares(now), now + MINUTE * 2).unwrap_err().until, midnight);
     assert_eq!(windows.wait(0, now + MINUTE * 3), Some(midnight));
-    assert!(windows.take(0, midnight).is_ok());
+    assert!(windows.take(0, &mut dares(now), midnight).is_ok());
 }
 
 #[test]
 fn tokens_turn_large_requests_away_and_leave_small_ones_in() {
     let (mut windows, now) = windows(Ceilings { tpm: Some(100), ..Ceilings::default() });
-    assert!(windows.take(60, now).is_ok());
-    assert!(windows.take(60, now).unwrap_err().for_this_size);
-    assert!(windows.take(30, now).is_ok(), "what fits goes");
-    assert_eq!((windows.room_at(5, now), windows.room_at(50, now)), (2, 0));
+    assert!(windows.take(60, &mut dares(now), now).is_ok());
+    assert!(windows.take(60, &mut dares(now), now).unwrap_err().for_this_size);
+    assert!(windows.take(30, &mut dares(now), now).is_ok(), "what fits goes");
+    let room = |tokens| windows.supply(tokens, now, now).first().map(|(at, found)| ((*at - now).as_secs(), *found));
+    assert_eq!((room(5), room(50)), (Some((0, 2)), Some((60, 2))));
     let later = now + MINUTE;
-    assert!(windows.take(5_000, later).is_ok(), "alone, any size is let pass: Google judges it");
+    assert!(windows.take(5_000, &mut dares(now), later).is_ok(), "alone, any size is let pass: Google judges it");
     windows.settle(5_000, 7, later);
-    assert!(windows.take(60, later).is_ok(), "the truth replaces the estimate");
+    assert!(windows.take(60, &mut dares(now), later).is_ok(), "the truth replaces the estimate");
 }
 
 #[test]
 fn a_refusal_fills_the_minute_and_is_taken_back_itself() {
     let (mut windows, now) = windows(Ceilings::default());
-    assert!(windows.take(0, now).is_ok());
+    assert!(windows.take(0, &mut dares(now), now).is_ok());
     windows.give_back(0, now);
     assert!(!windows.refuse(lesson(Window::Minute, Unit::Requests, 10), now, now));
-    assert!(windows.take(0, now).is_err(), "others used it");
-    let half = windows.room_at(0, now + MINUTE / 2);
-    assert!((4..=6).contains(&half), "{half}");
+    assert!(windows.take(0, &mut dares(now), now).is_err(), "others used it");
+    let steps = windows.supply(0, now, now);
+    let half = steps.iter().take_while(|(at, _)| *at <= now + MINUTE / 2).last().map(|(_, found)| *found);
+    assert!(half.is_some_and(|half| (4..=6).contains(&half)), "{steps:?}");
     assert_eq!(windows.learnt().rpm, Some(10));
 }
 
@@ -82,9 +88,9 @@ fn a_learnt_day_is_no_ceiling_but_its_end_is_felt_for() {
     let learnt = Ceilings { rpd: Some(10), ..Ceilings::default() };
     windows.recall(learnt, UseMemory { at: clocks.wall, day: 8, ..UseMemory::default() }, clocks);
     assert!(!windows.day_is_short(now) && windows.level(now) == 2);
-    assert!(windows.take(0, now).is_ok() && windows.take(0, now).is_ok());
+    assert!(windows.take(0, &mut dares(now), now).is_ok() && windows.take(0, &mut dares(now), now).is_ok());
     assert!(windows.day_is_short(now) && !windows.is_day_over());
-    assert!(windows.take(0, now).is_ok() && windows.is_day_over());
+    assert!(windows.take(0, &mut dares(now), now).is_ok() && windows.is_day_over());
     windows.refuse(lesson(Window::Day, Unit::Requests, 10), now, now);
     assert_eq!(windows.level(now + DAY), LEVELS, "another day");
 }
