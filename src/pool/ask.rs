@@ -27,6 +27,11 @@ pub enum Only {
 }
 
 impl Avoid<'_> {
+    /// Whether any key may serve the request, tried or not.
+    pub const fn is_open(&self) -> bool {
+        self.only.is_none() && self.projects.is_empty()
+    }
+
     /// Whether the key may serve the request, tried or not.
     pub fn allows(&self, key: &Key) -> bool {
         let owner = match self.only {

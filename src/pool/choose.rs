@@ -176,9 +176,18 @@ impl Class {
         if self.waiting.is_empty() {
             std::mem::swap(&mut self.waiting, &mut self.served);
         }
+        let mut least: Option<(usize, u32)> = None;
         let open = self.waiting.iter().enumerate().filter(|(_, key)| allowed(**key)).take(LOAD_WINDOW);
-        let least = open.min_by_key(|(_, key)| load(**key)).map(|(at, _)| at);
-        let key = least.and_then(|at| self.waiting.remove(at)).unwrap_or_else(|| {
+        for (at, load) in open.map(|(at, key)| (at, load(*key))) {
+            if least.is_none_or(|(_, least)| load < least) {
+                least = Some((at, load));
+            }
+            // Less than nothing is not to be found.
+            if load == 0 {
+                break;
+            }
+        }
+        let key = least.and_then(|(at, _)| self.waiting.remove(at)).unwrap_or_else(|| {
             // All who wait are ruled out for this request: one that was served goes again.
             let at = self.served.iter().position(|key| allowed(*key)).unwrap_or(0);
             self.served.remove(at).unwrap_or_default()

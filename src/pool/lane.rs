@@ -122,7 +122,9 @@ impl Lane {
             // Borrowed, not cloned: a count shared by all threads costs more than the choice.
             let key = |index: u32| &keys[index];
             let load = |index: u32| key(index).in_flight();
-            let elsewhere = |index: u32| avoid.allows(key(index)) && !small.contains(&key(index).project());
+            // Most may go to any key: none is looked up for them.
+            let any = avoid.is_open() && small.is_empty();
+            let elsewhere = |index: u32| any || avoid.allows(key(index)) && !small.contains(&key(index).project());
             let untried = |index: u32| elsewhere(index) && !avoid.keys.contains(&index);
             let left = |index: u32| self.budgets.of(key(index).project()).map_or(1.0, |windows| windows.day_share(now));
             let most = avoid.thrifty.then(|| {
