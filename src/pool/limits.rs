@@ -204,6 +204,11 @@ impl Windows {
         steps
     }
 
+    /// When Google's day ends.
+    pub const fn day_end(&self) -> Instant {
+        self.day_end
+    }
+
     /// How many requests Google's day leaves at `at`.
     pub fn left_of_day(&self, at: Instant) -> u64 {
         let used = if at < self.day_end { self.day_requests } else { 0 };

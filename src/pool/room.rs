@@ -28,20 +28,33 @@ struct Flow {
     from: Instant,
     /// Within a span of time from then on: how many requests have found room by when.
     steps: Vec<(Instant, u64)>,
-    /// No more than these in all.
-    most: u64,
+    /// No more than these until Google's day ends, and when that is.
+    day: (u64, Instant),
 }
 
 impl Flow {
     fn of(place: Place<'_>, tokens: u64, now: Instant) -> Self {
         let from = place.from.max(now);
-        let Some(windows) = place.windows else { return Self { from, steps: vec![(from, u64::MAX)], most: u64::MAX } };
-        Self { from, steps: windows.supply(tokens, from, now), most: windows.left_of_day(from) }
+        let Some(windows) = place.windows else {
+            return Self { from, steps: vec![(from, u64::MAX)], day: (u64::MAX, from) };
+        };
+        let from = if windows.left_of_day(from) == 0 { windows.day_end().max(from) } else { from };
+        let day = (windows.left_of_day(from), windows.day_end().max(from));
+        Self { from, steps: windows.supply(tokens, from, now), day }
     }
 
-    /// How many requests will have found room by `at`, if each comes as soon as it can: what a span of time let pass
-    /// comes again in the next.
+    /// How many requests will have found room by `at`, if each comes as soon as it can.
     fn by(&self, at: Instant) -> u64 {
+        let (most, end) = self.day;
+        match at.checked_duration_since(end) {
+            Some(since) if self.from < end => most.min(self.flown(end)).saturating_add(self.flown(self.from + since)),
+            Some(_) => self.flown(at),
+            None => most.min(self.flown(at)),
+        }
+    }
+
+    /// The same, whatever a day lets pass: what comes in a span of time comes again in the next.
+    fn flown(&self, at: Instant) -> u64 {
         let (Some(since), Some((_, all))) = (at.checked_duration_since(self.from), self.steps.last()) else { return 0 };
         let found_by = |at: Instant| {
             let steps = self.steps.partition_point(|(step, _)| *step <= at);
@@ -49,7 +62,7 @@ impl Flow {
         };
         let spans = u32::try_from(since.as_millis() / SPAN.as_millis()).unwrap_or(u32::MAX);
         let again = (all - found_by(self.from)).saturating_mul(u64::from(spans));
-        found_by(at - SPAN * spans).saturating_add(again).min(self.most)
+        found_by(at - SPAN * spans).saturating_add(again)
     }
 }
 
@@ -146,6 +159,21 @@ mod tests {
             (when(&places[1..], 1, 0, after), when(&places[1..], 2, 0, after)),
             (Some(now + hours), Some(now + hours))
         );
+    }
+
+    #[test]
+    fn what_a_day_has_no_more_comes_with_the_next() {
+        let now = Instant::now();
+        // The clock of these windows stands at midnight in Greenwich, eight hours before that of Los Angeles.
+        let clocks = Clocks { now, wall: "2026-11-22T00:00:00Z".parse().unwrap() };
+        let mut one = Windows::new(Ceilings { rpd: Some(5), ..Ceilings::default() }, clocks, now);
+        let told = |one: &Windows, n| {
+            let places = [Place { from: now, windows: Some(one) }];
+            (when(&places, n, 0, now).unwrap() - now).as_secs() / 3_600
+        };
+        assert_eq!([told(&one, 5), told(&one, 6)], [0, 8]);
+        (0..5).for_each(|_| one.take(0, &mut Daring::new(now), now).unwrap());
+        assert_eq!(told(&one, 1), 8);
     }
 
     #[test]

@@ -42,6 +42,17 @@ fn at_twice_the_quota_all_of_it_reaches_clients_and_the_refused_mostly_know_when
 }
 
 #[test]
+fn of_many_projects_with_one_limit_few_are_asked_for_it() {
+    let mut scenario = short("1,000 keys, 200 %", 3);
+    scenario.keys.truncate(200);
+    scenario.clients.iter_mut().for_each(|client| client.rate /= 5.0);
+    let books = play(&scenario, Shape::Minute, Way::Pool);
+    let (calls, refused) = (books.counts.calls.all(), books.counts.refused.all());
+    // One refusal of each to know them would be two hundred.
+    assert!(calls > 5_000 && refused < 120, "{refused} of {calls}");
+}
+
+#[test]
 fn a_spent_day_costs_one_refused_call_or_two_while_it_is_unknown() {
     let scenario = short("day's end, 200 %", 100);
     // Of a day that nobody knows, two calls may be under way when it ends.
