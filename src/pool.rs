@@ -27,6 +27,7 @@ pub mod twins;
 pub mod turns;
 pub mod scene;
 pub mod register;
+pub mod wakes;
 pub mod lane;
 pub mod lease;
 pub mod view;

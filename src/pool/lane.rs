@@ -1,7 +1,6 @@
 //! A lane: everything the pool knows about one model, and the turn of the keys for it.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +15,13 @@ use crate::pool::keys::Keys;
 use crate::pool::limits::Full;
 use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
-use crate::pool::room::{self, Place};
+use crate::pool::room::{Ahead, Outlook, Place};
 use crate::pool::roster::{Rest, Roster, SharedRoster};
 use crate::pool::standing::{Standing, Trial};
+use crate::pool::wakes::Wakes;
 
 /// While one request is on trial, those who are refused are told to come back after this.
 const TRIAL_HINT: Duration = Duration::from_secs(1);
-
 /// After this many overloads in a row, they are passed on without another try until one call succeeds.
 const OVERLOADS_MAX: u32 = 10;
 
@@ -37,9 +36,9 @@ pub struct Lane {
     standings: HashMap<u32, Standing>,
     projects: HashMap<u32, Standing>,
     budgets: Budgets,
-    wakes: BinaryHeap<Reverse<(Instant, u32)>>,
-    /// The next wake of each key, so that looking at one often does not fill the heap.
-    next_wakes: HashMap<u32, Instant>,
+    /// For requests that may go to any key.
+    ahead: Ahead,
+    wakes: Wakes,
     /// How many requests may be under way at once, after a storm of bare refusals; grows by one a success.
     pub pace: Option<u32>,
     /// Overloads in a row.
@@ -59,8 +58,8 @@ impl Lane {
             standings: HashMap::new(),
             projects: HashMap::new(),
             budgets,
-            wakes: BinaryHeap::new(),
-            next_wakes: HashMap::new(),
+            ahead: Ahead::default(),
+            wakes: Wakes::default(),
             pace: None,
             overloads: 0,
             unknown_until: None,
@@ -81,15 +80,12 @@ impl Lane {
     /// Looks at every key again if something changed above the models, else at those whose time has come.
     pub fn refresh(&mut self, now: Instant) {
         let epoch = self.roster.epoch();
-        let due = self.wakes.peek().is_some_and(|Reverse((at, _))| *at <= now);
-        if epoch == self.epoch && !due {
+        if epoch == self.epoch && !self.wakes.are_due(now) {
             return;
         }
         let shared = Arc::clone(&self.roster);
         let roster = shared.lock();
-        while let Some(Reverse((_, index))) = self.wakes.peek().copied().filter(|Reverse((at, _))| *at <= now) {
-            self.wakes.pop();
-            self.next_wakes.remove(&index);
+        while let Some(index) = self.wakes.due(now) {
             self.evaluate(index, &roster, now);
         }
         if epoch != self.epoch {
@@ -142,6 +138,7 @@ impl Lane {
                 Err(_) => self.look_at_project(project, now),
                 Ok(()) => {
                     self.try_out(index, project, now);
+                    self.ahead.served += 1;
                     return Some(Taken { index, tokens });
                 }
             }
@@ -291,7 +288,18 @@ impl Lane {
 
     /// When the `n`-th request like this one finds a key, those before it being served as soon as they can: 1 is the next.
     /// `None`: none of the keys that may serve it comes back by itself.
-    pub fn room(&self, avoid: Avoid<'_>, n: usize, now: Instant) -> Option<Instant> {
+    pub fn room(&mut self, avoid: Avoid<'_>, n: usize, now: Instant) -> Option<Instant> {
+        if n <= 1 || !avoid.is_open() {
+            return self.outlook(avoid, self.budgets.estimate(avoid.bytes), now).when(n as u64);
+        }
+        let mut ahead = std::mem::take(&mut self.ahead);
+        // Those before it are as large as requests lately were.
+        let told = ahead.when(n as u64, now, || self.outlook(avoid, self.budgets.tokens_each(), now));
+        self.ahead = ahead;
+        told
+    }
+
+    fn outlook(&self, avoid: Avoid<'_>, tokens: u64, now: Instant) -> Outlook {
         let roster = self.roster.lock();
         let mut places: Vec<(u32, Instant)> = Vec::new();
         for key in self.keys.iter().filter(|key| avoid.allows(key)) {
@@ -304,9 +312,7 @@ impl Lane {
         places.dedup_by_key(|(project, _)| *project);
         let place = |(project, from): (u32, Instant)| Place { from, windows: self.budgets.of(project) };
         let places: Vec<Place<'_>> = places.into_iter().map(place).collect();
-        // Those before it are as large as requests lately were.
-        let tokens = if n <= 1 { self.budgets.estimate(avoid.bytes) } else { self.budgets.tokens_each() };
-        room::when(&places, n as u64, tokens, now)
+        Outlook::of(&places, tokens, now)
     }
 
     /// The share of the requests that a project is due by its keys' weights now.
@@ -380,10 +386,7 @@ impl Lane {
             }
         };
         self.schedule.set(index, weight);
-        if let Some(at) = next_look.filter(|at| self.next_wakes.get(&index).is_none_or(|next| at < next)) {
-            self.next_wakes.insert(index, at);
-            self.wakes.push(Reverse((at, index)));
-        }
+        next_look.into_iter().for_each(|at| self.wakes.note(index, at));
         if self.standings.get(&index).is_some_and(|s| s.is_clear(now)) {
             self.standings.remove(&index);
         }

@@ -11,6 +11,8 @@ use crate::pool::minute::SPAN;
 const SINGLY_MAX: usize = 64;
 /// How exact a time is.
 const EXACT: Duration = Duration::from_millis(20);
+/// How long a look serves.
+const LOOK_HOLDS: Duration = Duration::from_millis(100);
 /// Nobody looks further ahead.
 const FAR: Duration = Duration::from_hours(24);
 
@@ -24,6 +26,7 @@ pub struct Place<'w> {
 }
 
 /// How a project's room comes.
+#[derive(Clone, Debug)]
 struct Flow {
     from: Instant,
     /// Within a span of time from then on: how many requests have found room by when.
@@ -67,6 +70,7 @@ impl Flow {
 }
 
 /// Projects of which some were looked at.
+#[derive(Clone, Debug)]
 struct Crowd {
     flows: Vec<Flow>,
     /// How many projects each of these stands for.
@@ -94,31 +98,73 @@ impl Crowd {
     }
 }
 
-/// When the `n`-th request of about so many tokens finds room, if all come as soon as they can; `None`: never.
-pub fn when(places: &[Place<'_>], n: u64, tokens: u64, now: Instant) -> Option<Instant> {
-    // A few that serve now must not be lost among many that rest for the day.
-    let (near, far): (Vec<Place<'_>>, Vec<Place<'_>>) = places.iter().partition(|place| place.from <= now + SPAN);
-    let crowds = [near, far].map(|places| Crowd::of(&places, tokens, now));
-    let room = |at: Instant| crowds.iter().fold(0_u64, |sum, crowd| sum.saturating_add(crowd.by(at)));
-    let soonest = places.iter().map(|place| place.from.max(now)).min()?;
-    if room(soonest) >= n {
-        return Some(soonest);
+/// What the projects will let pass, as it looked at one moment.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    soonest: Option<Instant>,
+    /// The projects that serve within a span of time, and the others.
+    crowds: [Crowd; 2],
+}
+
+impl Outlook {
+    /// Of these projects, for requests of about so many tokens.
+    pub fn of(places: &[Place<'_>], tokens: u64, now: Instant) -> Self {
+        // A few that serve now must not be lost among many that rest for the day.
+        let (near, far): (Vec<Place<'_>>, Vec<Place<'_>>) = places.iter().partition(|place| place.from <= now + SPAN);
+        let soonest = places.iter().map(|place| place.from.max(now)).min();
+        Self { soonest, crowds: [near, far].map(|places| Crowd::of(&places, tokens, now)) }
     }
-    let (mut early, mut late, mut step) = (soonest, soonest + SPAN, SPAN);
-    while room(late) < n && step < FAR {
-        step *= 2;
-        (early, late) = (late, late + step);
+
+    /// When the `n`-th request since then finds room, if all come as soon as they can; `None`: never.
+    pub fn when(&self, n: u64) -> Option<Instant> {
+        let room = |at: Instant| self.crowds.iter().fold(0_u64, |sum, crowd| sum.saturating_add(crowd.by(at)));
+        let soonest = self.soonest?;
+        if room(soonest) >= n {
+            return Some(soonest);
+        }
+        let (mut early, mut late, mut step) = (soonest, soonest + SPAN, SPAN);
+        while room(late) < n && step < FAR {
+            step *= 2;
+            (early, late) = (late, late + step);
+        }
+        while late - early > EXACT {
+            let middle = early + (late - early) / 2;
+            if room(middle) >= n { late = middle } else { early = middle }
+        }
+        Some(late)
     }
-    while late - early > EXACT {
-        let middle = early + (late - early) / 2;
-        if room(middle) >= n { late = middle } else { early = middle }
+}
+
+/// The last look, which serves those who ask a moment later too: where many are refused, a look each would cost more than the
+/// refusals.
+#[derive(Clone, Debug, Default)]
+pub struct Ahead {
+    /// How many requests were given a key.
+    pub served: u64,
+    /// When, after how many of them, and what was seen.
+    last: Option<(Instant, u64, Outlook)>,
+}
+
+impl Ahead {
+    /// When the `n`-th request from now on finds room; `look` looks again.
+    pub fn when(&mut self, n: u64, now: Instant, look: impl FnOnce() -> Outlook) -> Option<Instant> {
+        let served = self.served;
+        let holds = |(at, ..): &(Instant, u64, Outlook)| now.saturating_duration_since(*at) < LOOK_HOLDS;
+        let (_, before, outlook) = match self.last.take().filter(holds) {
+            Some(last) => self.last.insert(last),
+            None => self.last.insert((now, served, look())),
+        };
+        Some(outlook.when(n + served - *before)?.max(now))
     }
-    Some(late)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn when(places: &[Place<'_>], n: u64, tokens: u64, now: Instant) -> Option<Instant> {
+        Outlook::of(places, tokens, now).when(n)
+    }
     use crate::pool::daring::Daring;
     use crate::pool::key::Ceilings;
     use crate::pool::memory::Clocks;
@@ -174,6 +220,22 @@ mod tests {
         assert_eq!([told(&one, 5), told(&one, 6)], [0, 8]);
         (0..5).for_each(|_| one.take(0, &mut Daring::new(now), now).unwrap());
         assert_eq!(told(&one, 1), 8);
+    }
+
+    #[test]
+    fn a_look_serves_for_a_moment_and_knows_who_was_served_since() {
+        let now = Instant::now();
+        let full = windows(2, &[0, 10], now);
+        let (mut ahead, at) = (Ahead::default(), now + Duration::from_secs(20));
+        let look = |at| Outlook::of(&[Place { from: at, windows: Some(&full) }], 0, at);
+        let first = ahead.when(1, at, || look(at)).unwrap();
+        ahead.served += 1;
+        let moment = at + Duration::from_millis(50);
+        let next = ahead.when(1, moment, || unreachable!("it has just been looked")).unwrap();
+        assert_eq!([first, next].map(|at| (at - now).as_secs()), [60, 70]);
+        let later = at + Duration::from_secs(1);
+        let again = ahead.when(1, later, || look(later)).unwrap();
+        assert_eq!((again - now).as_secs(), 60, "another look sees what was taken by itself");
     }
 
     #[test]
