@@ -212,14 +212,18 @@ impl Windows {
     /// How many requests Google's day leaves at `at`.
     pub fn left_of_day(&self, at: Instant) -> u64 {
         let used = if at < self.day_end { self.day_requests } else { 0 };
-        let rpd = self.ceilings.rpd.into_iter().chain(self.rpd).min();
-        rpd.map_or(u64::MAX, |rpd| rpd.saturating_sub(used))
+        self.day_max().map_or(u64::MAX, |rpd| rpd.saturating_sub(used))
+    }
+
+    /// What a day may take: the lower of ceiling and Google's word.
+    fn day_max(&self) -> Option<u64> {
+        self.ceilings.rpd.into_iter().chain(self.rpd).min()
     }
 
     /// What is left.
     pub fn room(&mut self, now: Instant) -> Room {
         self.turn(now);
-        let day_max = self.ceilings.rpd.into_iter().chain(self.rpd).min();
+        let day_max = self.day_max();
         Room { minute: self.minute.used(now), minute_max: self.minute_max(), day: self.day_requests, day_max }
     }
 
@@ -351,7 +355,7 @@ impl Windows {
     /// The share of the day's requests that is left, 1 where no limit is known.
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn day_share(&self, now: Instant) -> f64 {
-        let rpd = self.ceilings.rpd.into_iter().chain(self.rpd).min().filter(|_| now < self.day_end);
+        let rpd = self.day_max().filter(|_| now < self.day_end);
         rpd.map_or(1.0, |rpd| rpd.saturating_sub(self.day_requests) as f64 / rpd.max(1) as f64)
     }
 

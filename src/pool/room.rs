@@ -149,7 +149,10 @@ impl Ahead {
     /// When the `n`-th request from now on finds room; `look` looks again.
     pub fn when(&mut self, n: u64, now: Instant, look: impl FnOnce() -> Outlook) -> Option<Instant> {
         let served = self.served;
-        let holds = |(at, ..): &(Instant, u64, Outlook)| now.saturating_duration_since(*at) < LOOK_HOLDS;
+        // Where nobody serves, whoever returns is seen at once.
+        let holds = |(at, _, outlook): &(Instant, u64, Outlook)| {
+            outlook.soonest.is_some() && now.saturating_duration_since(*at) < LOOK_HOLDS
+        };
         let (_, before, outlook) = match self.last.take().filter(holds) {
             Some(last) => self.last.insert(last),
             None => self.last.insert((now, served, look())),
@@ -236,6 +239,9 @@ mod tests {
         let later = at + Duration::from_secs(1);
         let again = ahead.when(1, later, || look(later)).unwrap();
         assert_eq!((again - now).as_secs(), 60, "another look sees what was taken by itself");
+        let mut ahead = Ahead::default();
+        assert_eq!(ahead.when(2, at, || Outlook::of(&[], 0, at)), None);
+        assert!(ahead.when(2, at, || look(at)).is_some(), "that nobody serves is looked at again");
     }
 
     #[test]

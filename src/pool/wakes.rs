@@ -21,8 +21,7 @@ impl Wakes {
 
     /// A key whose time has come. It is told once.
     pub fn due(&mut self, now: Instant) -> Option<u32> {
-        let Reverse((_, key)) = self.heap.peek().copied().filter(|Reverse((at, _))| *at <= now)?;
-        self.heap.pop();
+        let Reverse((_, key)) = if self.are_due(now) { self.heap.pop()? } else { return None };
         self.next.remove(&key);
         Some(key)
     }
