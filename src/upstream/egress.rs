@@ -47,7 +47,8 @@ pub(super) fn lanes(settings: &Upstream, authorities: &[Certificate], proxy: Opt
 fn client(settings: &Upstream, authorities: &[Certificate], proxy: Option<Proxy>) -> Result<Client, Unusable> {
     let builder = ClientBuilder::new()
         .redirect(redirect::Policy::none())
-        .retry(retry::never())
+        // Without a number it keeps a copy of each request all the same.
+        .retry(retry::never().max_retries_per_request(0))
         .referer(false)
         .tcp_nodelay(true)
         .tcp_keepalive(Duration::from_secs(30))
@@ -66,9 +67,17 @@ fn client(settings: &Upstream, authorities: &[Certificate], proxy: Option<Proxy>
     };
     let builder = match proxy {
         Some(proxy) => builder.proxy(proxy),
-        None => builder,
+        None if is_proxied() => builder,
+        // Else each request would ask anew.
+        None => builder.no_proxy(),
     };
     builder.build().map_err(|error| Unusable::Client(error.without_url().to_string()))
+}
+
+/// Whether the environment names a proxy.
+fn is_proxied() -> bool {
+    let names = ["http_proxy", "https_proxy", "all_proxy"].into_iter();
+    names.flat_map(|name| [name.to_owned(), name.to_uppercase()]).any(|name| std::env::var_os(name).is_some())
 }
 
 /// The authorities that are trusted: those inside the binary, and those of the file `extra`.

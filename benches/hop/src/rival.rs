@@ -17,6 +17,12 @@ const LIVE_UPSTREAM_PORT: u16 = 9702;
 /// The bytes of audio that each of its answers begins with.
 const LIVE_AUDIO: &str = "fault=huge:16000";
 const TOKEN: &str = "bench-token";
+/// As long as Google's: 39 bytes.
+const KEYS: &str = concat!(
+    "fake-key-0001-as-long-as-one-of-googles:10,",
+    "fake-key-0002-as-long-as-one-of-googles:8,",
+    "fake-key-0003-as-long-as-one-of-googles:5"
+);
 /// `USER_HZ`, which Linux fixes at 100.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -129,7 +135,7 @@ impl Programs {
         command.current_dir(&self.scratch).env_clear().envs([
             ("PORT", kind.port().to_string().as_str()),
             ("ADMIN_PORT", "0"),
-            ("GEMINI_API_KEY", "bench-key-one:10,bench-key-two:8,bench-key-three:5"),
+            ("GEMINI_API_KEY", KEYS),
             ("GEMINI_BASE_URL", origin),
             ("AUTH_TOKEN", TOKEN),
             ("ENABLE_MONITORING", "true"),
