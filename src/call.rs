@@ -145,7 +145,7 @@ pub struct Leased {
     pub at: Instant,
 }
 
-/// An attempt that gave no answer for the client.
+/// An attempt that gave no answer for the client. Large, so it goes about in a box.
 #[derive(Debug)]
 pub struct Failure {
     /// What it came to.
@@ -192,29 +192,18 @@ impl Attempt {
 
 impl Failure {
     /// No key could be had.
-    pub fn out(outage: Outage) -> Self {
-        let error = None;
-        Self {
-            verdict: Verdict::Caller,
-            with: None,
-            beside: None,
-            outage: Some(outage),
-            answered: None,
-            refusal: Refusal::default(),
-            error,
-        }
+    pub fn out(outage: Outage) -> Box<Self> {
+        Box::new(Self { outage: Some(outage), ..Self::of(Verdict::Caller) })
     }
 
     /// Nothing was tried, and `error` says why.
-    pub fn refused(error: Error) -> Self {
-        Self {
-            verdict: Verdict::Caller,
-            with: None,
-            beside: None,
-            outage: None,
-            answered: None,
-            refusal: Refusal::default(),
-            error: Some(error),
-        }
+    pub fn refused(error: Error) -> Box<Self> {
+        Box::new(Self { error: Some(error), ..Self::of(Verdict::Caller) })
+    }
+
+    /// This, of which no more is known.
+    pub fn of(verdict: Verdict) -> Self {
+        let refusal = Refusal::default();
+        Self { verdict, with: None, beside: None, outage: None, answered: None, refusal, error: None }
     }
 }

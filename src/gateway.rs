@@ -23,7 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::answer;
 use crate::budget::Budget;
 use crate::call::Call;
-use crate::client::{Caller, Clients, Denied};
+use crate::client::{Caller, Client, Clients, Denied};
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::error::Error;
 use crate::layer::{admit, authenticate, deadline, fallback, hedge, lease, record, remember, retry, spread};
@@ -155,10 +155,13 @@ fn path(shared: &Shared, upstream: Upstream) -> impl Path + use<> {
 }
 
 /// A service from calls to replies.
-trait Path: Service<Call, Response = Response<Relay>, Error = Error, Future: Send> + Clone + Send + Sync + 'static {}
+trait Path:
+    Service<Arc<Call>, Response = Response<Relay>, Error = Error, Future: Send> + Clone + Send + Sync + 'static
+{
+}
 
 impl<S> Path for S where
-    S: Service<Call, Response = Response<Relay>, Error = Error, Future: Send> + Clone + Send + Sync + 'static
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
@@ -221,10 +224,7 @@ async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<R
                 Action::Realtime => return Ok(answer::refuse(surface, &Error::NoRealtime)),
                 _ => {}
             }
-            match walk.rooms.intake.read(endpoint, client, Arc::clone(&record), &parts, body).await {
-                Ok(call) => send(&walk, call, &parts).await,
-                Err(error) => Err(error),
-            }
+            send(&walk, (endpoint, client, Arc::clone(&record)), parts, body).await
         }
         Err(unroutable) => Err(Error::Unroutable(unroutable)),
     };
@@ -244,8 +244,17 @@ async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<R
     Ok(answer)
 }
 
-async fn send<P: Path>(walk: &Walk<P>, call: Call, head: &Parts) -> Result<Response<Relay>, Error> {
-    let upload = walk.rooms.uploads.of(&call, head)?;
+/// The way of all but sessions.
+async fn send<P: Path>(
+    walk: &Walk<P>,
+    (endpoint, client, record): (Endpoint, Client, Arc<Record>),
+    head: Parts,
+    body: Body,
+) -> Result<Response<Relay>, Error> {
+    let Rooms { intake, uploads } = &walk.rooms;
+    let said = uploads.said(&endpoint, &head)?;
+    let call = intake.read(endpoint, client, record, head, body).await?;
+    let upload = said.map(|said| uploads.of(said, &call));
     let mut path = walk.path.clone();
     let reply = path.ready().await?.call(call).await?;
     match upload {

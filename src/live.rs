@@ -73,7 +73,7 @@ impl Live {
         admit::within_rate(&client)?;
         let place = Arc::clone(&self.0.places).take(&record, began + self.0.limits.setup).await?;
         let answer = switching(&handshake);
-        let headers = headers::up(&head.headers);
+        let headers = headers::up(std::mem::take(&mut head.headers));
         let asked = Asked { endpoint, client, token, record, headers, handshake, began };
         self.follow(asked, upgrade, &sequel, place);
         Ok(answer)

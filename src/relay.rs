@@ -19,9 +19,12 @@ mod watch;
 
 pub use watch::{Ending, Eyes, Watch};
 
-/// An answer's body. Dropped before its end, it aborts the upstream at once.
+/// An answer's body. Dropped before its end, it aborts the upstream at once. In a box, so that the layers move a pointer.
 #[derive(Debug, Default)]
-pub struct Relay {
+pub struct Relay(Box<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
     /// Passed once already and put back: it goes out first, unseen by the watch.
     passed: VecDeque<Bytes>,
     /// Read already: the beginning of a stream, or the whole of an answer in memory.
@@ -48,39 +51,41 @@ struct Pace {
 impl Relay {
     /// A stream of which `held` was read ahead; `watch` sees every byte once.
     pub fn stream(held: VecDeque<Bytes>, upstream: reqwest::Body, watch: Box<Watch>) -> Self {
-        let mut relay = Self { held, upstream: Some(upstream), watch: Some(watch), ..Self::default() };
-        if relay.is_spent() {
+        let mut parts = Parts { held, upstream: Some(upstream), watch: Some(watch), ..Parts::default() };
+        if parts.is_spent() {
             // Nobody asks an answer without a body for its end, as to a HEAD: nothing is withheld, so nothing is lost.
-            let _ = relay.end(&Ending::Whole);
+            let _ = parts.end(&Ending::Whole);
         }
-        relay
+        Self(Box::new(parts))
     }
 
     /// Fails with [`Error::StreamBroken`] after `idle` without a byte. With `heartbeat`, an empty event is sent after
     /// that long a silence, between frames only. What is in memory as a whole is never waited for.
     pub fn keep_pace(&mut self, idle: Duration, heartbeat: Option<Duration>) {
-        if self.upstream.is_some() {
+        if self.0.upstream.is_some() {
             let now = Instant::now();
-            self.pace = Some(Pace { idle, heartbeat, last_chunk: now, last_sent: now, alarm: None });
+            self.0.pace = Some(Pace { idle, heartbeat, last_chunk: now, last_sent: now, alarm: None });
         }
     }
 
     /// Holds a place until the last byte.
     pub fn hold(&mut self, place: OwnedSemaphorePermit) {
-        self.place = Some(place);
+        self.0.place = Some(place);
     }
 
     /// It goes to the client of its call now: the operator may end it from here on. An answer that is read on the way may
     /// be for others too.
     pub fn goes_down(&mut self) {
-        self.goes_down = true;
+        self.0.goes_down = true;
     }
 
     /// Puts chunks back that were taken before the end: they go out again, before the rest.
     pub fn put_back(&mut self, chunks: VecDeque<Bytes>) {
-        self.passed = chunks;
+        self.0.passed = chunks;
     }
+}
 
+impl Parts {
     fn next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, String>>> {
         if let Some(chunk) = self.held.pop_front() {
             return Poll::Ready(Some(Ok(chunk)));
@@ -146,7 +151,7 @@ impl Body for Relay {
     type Error = Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         if let Some(chunk) = this.passed.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
@@ -191,12 +196,14 @@ impl Body for Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.passed.is_empty() && self.held.is_empty() && self.upstream.is_none() && self.watch.is_none()
+        let Parts { passed, held, upstream, watch, .. } = &*self.0;
+        passed.is_empty() && held.is_empty() && upstream.is_none() && watch.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held: u64 = self.passed.iter().chain(&self.held).map(|chunk| chunk.len() as u64).sum();
-        match &self.upstream {
+        let Parts { passed, held, upstream, .. } = &*self.0;
+        let held: u64 = passed.iter().chain(held).map(|chunk| chunk.len() as u64).sum();
+        match upstream {
             None => SizeHint::with_exact(held),
             Some(_) => SizeHint::new(),
         }
@@ -206,7 +213,7 @@ impl Body for Relay {
 impl From<Bytes> for Relay {
     fn from(bytes: Bytes) -> Self {
         let held = if bytes.is_empty() { VecDeque::new() } else { [bytes].into() };
-        Self { held, ..Self::default() }
+        Self(Box::new(Parts { held, ..Parts::default() }))
     }
 }
 

@@ -42,6 +42,15 @@ pub struct Uploads {
     affinity: Arc<Affinity>,
 }
 
+/// What the head of a request says of an upload, beside what its call does.
+#[derive(Debug)]
+pub enum Said {
+    /// A new file. The origin is where the client found this gateway.
+    New(Option<String>),
+    /// More of this one.
+    On(Resource),
+}
+
 /// One call of an upload, from before its walk to its answer.
 #[derive(Debug)]
 pub struct Upload {
@@ -64,23 +73,31 @@ impl Uploads {
         Self { public_url, pool, affinity }
     }
 
-    /// What the call's answer will need, if it is one of an upload.
-    pub fn of(self: &Arc<Self>, call: &Call, head: &Parts) -> Result<Option<Upload>, Error> {
-        let step = match (call.endpoint.action, &call.endpoint.resource) {
+    /// What the head of a request says, if it is one of an upload.
+    pub fn said(&self, endpoint: &Endpoint, head: &Parts) -> Result<Option<Said>, Error> {
+        Ok(Some(match (endpoint.action, &endpoint.resource) {
             // Its id lets in whoever has it, and for this upload alone.
             (Action::UploadChunk, _) if goes_on::begins(head) => return Err(Error::UploadBegins),
-            (Action::UploadChunk, Some(upload)) => Step::On(upload.clone()),
+            (Action::UploadChunk, Some(upload)) => Said::On(upload.clone()),
             (Action::UploadStart | Action::Upload, _) => {
                 let origin = origin(self.public_url.as_ref(), head);
-                if call.endpoint.action == Action::UploadStart && origin.is_none() {
+                if endpoint.action == Action::UploadStart && origin.is_none() {
                     return Err(Error::NoOrigin);
                 }
-                let sticks = matches!(call.bound, Bound::Free | Bound::Prefers(_));
-                Step::New { client: call.client.clone(), sticks, origin }
+                Said::New(origin)
             }
             _ => return Ok(None),
+        }))
+    }
+
+    /// What the call's answer will need.
+    pub fn of(self: &Arc<Self>, said: Said, call: &Call) -> Upload {
+        let sticks = matches!(call.bound, Bound::Free | Bound::Prefers(_));
+        let step = match said {
+            Said::New(origin) => Step::New { client: call.client.clone(), sticks, origin },
+            Said::On(upload) => Step::On(upload),
         };
-        Ok(Some(Upload { uploads: Arc::clone(self), record: Arc::clone(&call.record), step }))
+        Upload { uploads: Arc::clone(self), record: Arc::clone(&call.record), step }
     }
 }
 

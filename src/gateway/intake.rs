@@ -80,9 +80,9 @@ impl Intake {
         mut endpoint: Endpoint,
         client: Client,
         record: Arc<Record>,
-        head: &Parts,
+        head: Parts,
         body: Body,
-    ) -> Result<Call, Error> {
+    ) -> Result<Arc<Call>, Error> {
         let arrived = Instant::now();
         // What is uploaded may hold anything, and names nothing.
         let is_file = endpoint.is_upload() || endpoint.action == Action::Other && endpoint.collection() == "files";
@@ -106,12 +106,11 @@ impl Intake {
         let lane = lane(endpoint.action, &head.method, model);
         let prefix = self.prefix(&endpoint, &lane, &payload);
         let deadline = read + self.time(&head.headers);
-        let (method, headers) = (head.method.clone(), headers::up(&head.headers));
         let wish = Wish::of(&head.headers);
-        Ok(Call {
+        Ok(Arc::new(Call {
             endpoint,
-            method,
-            headers,
+            method: head.method,
+            headers: headers::up(head.headers),
             payload,
             client,
             wish,
@@ -122,7 +121,7 @@ impl Intake {
             patient: true,
             arrived,
             deadline,
-        })
+        }))
     }
 
     /// How the prompt of a generation begins, where conversations are kept together.

@@ -99,9 +99,9 @@ pub fn layer<S>(places: Arc<Places>) -> impl Layer<S, Service = Admit<S>> + Clon
     layer_fn(move |inner| Admit { inner, places: Arc::clone(&places) })
 }
 
-impl<S> Service<Call> for Admit<S>
+impl<S> Service<Arc<Call>> for Admit<S>
 where
-    S: Service<Call, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<Relay>;
@@ -112,7 +112,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, call: Arc<Call>) -> Self::Future {
         let (mut inner, places) = (self.inner.clone(), Arc::clone(&self.places));
         Box::pin(async move {
             within_rate(&call.client)?;

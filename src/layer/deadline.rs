@@ -3,6 +3,7 @@
 //! While a body streams up, each of its bytes begins that time anew.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -32,9 +33,9 @@ pub fn layer<S>(settings: &settings::Deadline) -> impl Layer<S, Service = Deadli
     layer_fn(move |inner| Deadline { inner, idle, heartbeat })
 }
 
-impl<S> Service<Call> for Deadline<S>
+impl<S> Service<Arc<Call>> for Deadline<S>
 where
-    S: Service<Call, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<Relay>;
@@ -45,7 +46,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, call: Arc<Call>) -> Self::Future {
         let (deadline, whole) = (call.deadline, call.deadline - call.arrived);
         let (idle, heartbeat) = (self.idle, self.heartbeat);
         let flow = call.payload.flow().cloned();

@@ -86,9 +86,9 @@ pub fn layer<S>(lists: Arc<Lists>) -> impl Layer<S, Service = Fallback<S>> + Clo
     layer_fn(move |inner| Fallback { inner, lists: Arc::clone(&lists) })
 }
 
-impl<S> Service<Call> for Fallback<S>
+impl<S> Service<Arc<Call>> for Fallback<S>
 where
-    S: Service<Call, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<Relay>;
@@ -99,7 +99,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, call: Arc<Call>) -> Self::Future {
         let Some(list) = self.lists.of(&call) else { return Box::pin(self.inner.call(call)) };
         Box::pin(Walk { inner: self.inner.clone(), call, own: Arc::clone(&list.own) }.through(list))
     }
@@ -110,13 +110,13 @@ type Reply = Result<Response<Relay>, Error>;
 /// A call on its way through the models. It stays here to the end: it holds the memory of the body that all are asked with.
 struct Walk<S> {
     inner: S,
-    call: Call,
+    call: Arc<Call>,
     own: Arc<Model>,
 }
 
 impl<S> Walk<S>
 where
-    S: Service<Call, Response = Response<Relay>, Error = Error>,
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error>,
 {
     /// Asks the call's model, those of the list, and the call's model again.
     async fn through(mut self, list: Arc<List>) -> Reply {
@@ -207,19 +207,19 @@ fn tell(from: &str, to: &str, reply: &Reply) {
 }
 
 /// The call as `model` is asked it, or its own where there is none.
-fn asked(call: &Call, model: Option<&Arc<str>>, patient: bool) -> Call {
+fn asked(call: &Call, model: Option<&Arc<str>>, patient: bool) -> Arc<Call> {
     let body = match &call.payload {
         Payload::Kept(body, _) => body.clone(),
         // None comes so far.
         Payload::Streamed(..) => Bytes::new(),
     };
     let Some(model) = model else {
-        return Call { patient, ..call.in_place(call.endpoint.clone(), Payload::Kept(body, None)) };
+        return Arc::new(Call { patient, ..call.in_place(call.endpoint.clone(), Payload::Kept(body, None)) });
     };
     let own = |written: &str| written.strip_prefix("models/").unwrap_or(written) == &*call.lane;
     let body = renamed(&body, |written| own(written).then(|| (&**model).into())).unwrap_or(body);
     let endpoint = call.endpoint.of_model(model).unwrap_or_else(|| call.endpoint.clone());
-    Call { lane: (&**model).into(), patient, ..call.in_place(endpoint, Payload::Kept(body, None)) }
+    Arc::new(Call { lane: (&**model).into(), patient, ..call.in_place(endpoint, Payload::Kept(body, None)) })
 }
 
 /// Whether the body names a cache, or a tuned model. Who names no resource at all has nobody looked for one.

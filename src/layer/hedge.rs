@@ -52,18 +52,18 @@ pub fn layer<S>(means: Arc<Means>) -> impl Layer<S, Service = Hedge<S>> + Clone 
     layer_fn(move |inner| Hedge { inner, means: Arc::clone(&means) })
 }
 
-type Reply = Result<Response<Relay>, Failure>;
+type Reply = Result<Response<Relay>, Box<Failure>>;
 
 impl<S> Service<Attempt> for Hedge<S>
 where
-    S: Service<Attempt, Response = Response<Relay>, Error = Failure> + Clone + Send + 'static,
+    S: Service<Attempt, Response = Response<Relay>, Error = Box<Failure>> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<Relay>;
-    type Error = Failure;
+    type Error = Box<Failure>;
     type Future = BoxFuture<'static, Reply>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Box<Failure>>> {
         self.inner.poll_ready(cx)
     }
 
@@ -85,7 +85,7 @@ fn may_be_doubled(attempt: &Attempt) -> bool {
 
 async fn serve<S>(mut inner: S, means: Arc<Means>, attempt: Attempt) -> Reply
 where
-    S: Service<Attempt, Response = Response<Relay>, Error = Failure>,
+    S: Service<Attempt, Response = Response<Relay>, Error = Box<Failure>>,
 {
     let lane = means.pool.lane(&attempt.call.lane, Instant::now());
     let times = &lane.first_bytes[usize::from(attempt.call.endpoint.action.streams())];
@@ -138,9 +138,10 @@ where
             }
             Ok(reply)
         }
-        Err(failure) => {
+        Err(mut failure) => {
             sent.outcome = Hedged::Failed;
-            Err(Failure { beside: Some(second.key.index), ..failure })
+            failure.beside = Some(second.key.index);
+            Err(failure)
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
 use crate::flow::in_time;
 use crate::pool::KeyPool;
-use crate::pool::key::Form;
+use crate::pool::key::{Form, Key};
 use crate::pool::lease::Lease as KeyLease;
 use crate::relay::{Eyes, Relay};
 use crate::upstream::{Broken, Upstream};
@@ -56,21 +56,21 @@ impl Lease {
 
 impl Means {
     /// A lease for the attempt, waited for in line when all keys rest; without one, why not.
-    pub(crate) async fn obtain(&self, attempt: &Attempt) -> Result<KeyLease, Failure> {
+    pub(crate) async fn obtain(&self, attempt: &Attempt) -> Result<KeyLease, Box<Failure>> {
         line::obtain(&self.pool, self.eyes.affinity.prefixes(), attempt, &self.limits).await
     }
 
     /// Reads an error answer: the failure that it is, scrubbed.
-    pub(crate) async fn judge(&self, call: &Call, answer: Response<reqwest::Body>) -> Failure {
+    pub(crate) async fn judge(&self, call: &Call, answer: Response<reqwest::Body>) -> Box<Failure> {
         refused::judge(&self.eyes, call, answer).await
     }
 
     /// Gives the verdict of a failure back to the pool, and tells it to those who count.
-    pub(crate) fn settle(&self, call: &Call, lease: KeyLease, failure: Failure) -> Failure {
+    pub(crate) fn settle(&self, call: &Call, lease: KeyLease, failure: Box<Failure>) -> Box<Failure> {
         refused::settle(&self.eyes, call, lease, failure)
     }
 
-    async fn run(self: Arc<Self>, attempt: Attempt) -> Result<Response<Relay>, Failure> {
+    async fn run(self: Arc<Self>, attempt: Attempt) -> Result<Response<Relay>, Box<Failure>> {
         let lease = self.obtain(&attempt).await?;
         let call = &attempt.call;
         let surface = call.endpoint.surface;
@@ -95,8 +95,8 @@ impl Means {
         attempt: &Attempt,
         lease: KeyLease,
         form: Form,
-        failure: Failure,
-    ) -> Result<Response<Relay>, Failure> {
+        failure: Box<Failure>,
+    ) -> Result<Response<Relay>, Box<Failure>> {
         let call = &attempt.call;
         let other = if form == Form::ApiKey { Form::Bearer } else { Form::ApiKey };
         match self.once(attempt, lease, other, Instant::now()).await {
@@ -126,32 +126,14 @@ impl Means {
         lease: KeyLease,
         form: Form,
         began: Instant,
-    ) -> Result<Response<Relay>, (KeyLease, Failure)> {
+    ) -> Result<Response<Relay>, (KeyLease, Box<Failure>)> {
         let call = &attempt.call;
-        let (flow, first_byte) = (call.payload.flow(), self.limits.first_byte);
-        let sent = {
-            let sending = pin!(self.upstream.send(call, lease.key(), form));
-            match first_byte {
-                Some(limit) => in_time(flow, began + limit, limit, sending).await,
-                None => Some(sending.await),
-            }
+        let answer = match self.sent(call, lease.key(), form, began).await {
+            Ok(answer) => answer,
+            Err(failure) => return Err((lease, failure)),
         };
-        let answer = match sent {
-            Some(Ok(answer)) => answer,
-            broken => {
-                call.record.add_upstream(began.elapsed());
-                let clean = |why: String| self.eyes.scrubber.scrub_str(&why).into_owned();
-                let failure = match broken {
-                    Some(Err(Broken::Connect(why))) => (Verdict::Connect, Error::Unreachable(clean(why))),
-                    Some(Err(Broken::Interrupted(why))) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
-                    Some(Err(Broken::Body(fault))) => (Verdict::Caller, fault),
-                    _ => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte.unwrap_or_default())),
-                };
-                return Err((lease, refused::failure(failure.0, failure.1)));
-            }
-        };
-        let sent = flow.map_or(began, |flow| flow.last().max(began));
-        let left = first_byte.map(|limit| limit.saturating_sub(sent.elapsed()));
+        let sent = call.payload.flow().map_or(began, |flow| flow.last().max(began));
+        let left = self.limits.first_byte.map(|limit| limit.saturating_sub(sent.elapsed()));
         let opened = if answer.status().is_success() {
             open::open(&self.eyes, call, lease, answer, left, self.limits.hold_empty).await
         } else {
@@ -162,12 +144,43 @@ impl Means {
     }
 }
 
+impl Means {
+    /// The head of the answer, in time.
+    async fn sent(
+        &self,
+        call: &Call,
+        key: &Key,
+        form: Form,
+        began: Instant,
+    ) -> Result<Response<reqwest::Body>, Box<Failure>> {
+        let (flow, first_byte) = (call.payload.flow(), self.limits.first_byte);
+        let sending = pin!(self.upstream.send(call, key, form));
+        let sent = match first_byte {
+            Some(limit) => in_time(flow, began + limit, limit, sending).await,
+            None => Some(sending.await),
+        };
+        let broken = match sent.transpose() {
+            Ok(Some(answer)) => return Ok(answer),
+            late => late.err(),
+        };
+        call.record.add_upstream(began.elapsed());
+        let clean = |why: String| self.eyes.scrubber.scrub_str(&why).into_owned();
+        let (verdict, error) = match broken {
+            Some(Broken::Connect(why)) => (Verdict::Connect, Error::Unreachable(clean(why))),
+            Some(Broken::Interrupted(why)) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
+            Some(Broken::Body(fault)) => (Verdict::Caller, fault),
+            None => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte.unwrap_or_default())),
+        };
+        Err(failure(verdict, error))
+    }
+}
+
 impl Service<Attempt> for Lease {
     type Response = Response<Relay>;
-    type Error = Failure;
-    type Future = BoxFuture<'static, Result<Response<Relay>, Failure>>;
+    type Error = Box<Failure>;
+    type Future = BoxFuture<'static, Result<Response<Relay>, Box<Failure>>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Box<Failure>>> {
         Poll::Ready(Ok(()))
     }
 

@@ -44,9 +44,9 @@ pub fn layer<S>(answers: Arc<Answers>) -> impl Layer<S, Service = Remember<S>> +
     layer_fn(move |inner| Remember { inner, answers: Arc::clone(&answers) })
 }
 
-impl<S> Service<Call> for Remember<S>
+impl<S> Service<Arc<Call>> for Remember<S>
 where
-    S: Service<Call, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<Relay>;
@@ -57,7 +57,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, call: Arc<Call>) -> Self::Future {
         let question = if call.wish.keep { question::of(&call) } else { None };
         let Some(question) = question else { return Either::Left(self.inner.call(call)) };
         let kept = if call.wish.look { self.answers.look(&question, call.wish.age_max) } else { None };
@@ -72,9 +72,9 @@ where
 type Reply = Result<Response<Relay>, Error>;
 
 /// Asks a question whose answer is not kept, or must be fresh.
-async fn ask<S>(mut inner: S, answers: Arc<Answers>, call: Call, question: Question) -> Reply
+async fn ask<S>(mut inner: S, answers: Arc<Answers>, call: Arc<Call>, question: Question) -> Reply
 where
-    S: Service<Call, Response = Response<Relay>, Error = Error, Future: Send> + Send + 'static,
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error, Future: Send> + Send + 'static,
 {
     let (wish, record) = (call.wish, Arc::clone(&call.record));
     let time = (call.deadline, call.deadline - call.arrived);
@@ -233,9 +233,9 @@ mod tests {
     /// What a call may take.
     const PATIENCE: Duration = Duration::from_mins(5);
 
-    fn count() -> Call {
+    fn count() -> Arc<Call> {
         let (uri, now) = (Uri::from_static("/v1beta/models/m:countTokens"), Instant::now());
-        Call {
+        Arc::new(Call {
             endpoint: Endpoint::parse(&Method::POST, &uri, Surface::Gemini).unwrap(),
             method: Method::POST,
             headers: HeaderMap::new(),
@@ -249,7 +249,7 @@ mod tests {
             prefix: Prefix::default(),
             arrived: now,
             deadline: now + PATIENCE,
-        }
+        })
     }
 
     /// An answer that may be kept.
@@ -268,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_of_the_one_call_leaves_nobody_waiting_and_nothing_behind() {
         let tasks = Tasks::new();
-        let broken = service_fn(|_: Call| async {
+        let broken = service_fn(|_: Arc<Call>| async {
             tokio::task::yield_now().await;
             panic!("as planned")
         });
@@ -289,7 +289,7 @@ mod tests {
             let (answers, calls, barrier) = (Arc::clone(&answers), Arc::clone(&calls), Arc::clone(&barrier));
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let inner = service_fn(move |_: Call| {
+                let inner = service_fn(move |_: Arc<Call>| {
                     calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     async {
                         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -316,7 +316,7 @@ mod tests {
         let tasks = Tasks::new();
         let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let seen = Arc::clone(&calls);
-        let inner = service_fn(move |_: Call| {
+        let inner = service_fn(move |_: Arc<Call>| {
             let first = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
             async move { if first { std::future::pending().await } else { Ok(seven()) } }
         });

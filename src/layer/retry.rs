@@ -60,9 +60,9 @@ pub fn layer<S>(means: Means) -> impl Layer<S, Service = Retry<S>> + Clone {
     layer_fn(move |inner| Retry { inner, means: Arc::clone(&means) })
 }
 
-impl<S> Service<Call> for Retry<S>
+impl<S> Service<Arc<Call>> for Retry<S>
 where
-    S: Service<Attempt, Response = Response<Relay>, Error = Failure> + Clone + Send + 'static,
+    S: Service<Attempt, Response = Response<Relay>, Error = Box<Failure>> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<Relay>;
@@ -73,11 +73,11 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, call: Arc<Call>) -> Self::Future {
         let (mut inner, means) = (self.inner.clone(), Arc::clone(&self.means));
         Box::pin(async move {
             let mut story = Story::new(&means, &call);
-            let mut attempt = Attempt::first(Arc::new(call));
+            let mut attempt = Attempt::first(call);
             loop {
                 match inner.call(attempt.clone()).await {
                     Ok(reply) => {
@@ -102,7 +102,7 @@ pub(crate) struct Story<'m> {
     means: &'m Means,
     plan: Plan,
     attempts: u32,
-    last: Option<Failure>,
+    last: Option<Box<Failure>>,
     /// Keys whose projects did not know the model.
     strangers: Vec<(Arc<Key>, Arc<SharedLane>)>,
 }
@@ -128,7 +128,7 @@ impl<'m> Story<'m> {
     /// Decides after a failure: the pause before the next attempt, or how the call ends.
     pub(crate) fn failed(
         &mut self,
-        failure: Failure,
+        failure: Box<Failure>,
         attempt: &mut Attempt,
     ) -> Result<Duration, Box<Result<Response<Relay>, Error>>> {
         let owner = attempt.call.bound.resource().cloned();
@@ -167,7 +167,7 @@ impl<'m> Story<'m> {
         // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
         let kept =
             |last: &Failure| matches!(last.verdict, Verdict::ForeignSignature) || last.verdict == failure.verdict;
-        if !self.last.as_ref().is_some_and(kept) {
+        if !self.last.as_deref().is_some_and(kept) {
             self.last = Some(failure);
         }
         Ok(pause)
@@ -193,7 +193,7 @@ impl<'m> Story<'m> {
     }
 
     /// How the call ends when no attempt gave an answer.
-    fn end(&mut self, failure: Failure, owner: Option<Resource>) -> Result<Response<Relay>, Error> {
+    fn end(&mut self, failure: Box<Failure>, owner: Option<Resource>) -> Result<Response<Relay>, Error> {
         if let Some(outage) = failure.outage {
             return match self.last.take() {
                 Some(last) if stands_alone(last.verdict, &outage) => show(last),
@@ -274,7 +274,7 @@ fn stands_alone(verdict: Verdict, outage: &Outage) -> bool {
 }
 
 /// A failure as the client sees it: Google's own answer where there is one that clients can read.
-fn show(failure: Failure) -> Result<Response<Relay>, Error> {
+fn show(failure: Box<Failure>) -> Result<Response<Relay>, Error> {
     match (failure.verdict, failure.answered, failure.error) {
         (Verdict::DoubleCredential, ..) => Err(Error::CredentialForm),
         (Verdict::Edge, Some(answered), _) => {

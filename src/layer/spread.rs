@@ -62,9 +62,9 @@ pub fn layer<S>(means: Means) -> impl Layer<S, Service = Spread<S>> + Clone {
     layer_fn(move |inner| Spread { inner, means: Arc::clone(&means) })
 }
 
-impl<S> Service<Call> for Spread<S>
+impl<S> Service<Arc<Call>> for Spread<S>
 where
-    S: Service<Call, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<Relay>;
@@ -75,7 +75,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, call: Arc<Call>) -> Self::Future {
         let isolated = self.means.affinity.isolates(&call.client);
         let alone = self.means.pool.projects() == 1 && !isolated;
         let list = if alone { None } else { List::of(&call) };
@@ -94,7 +94,7 @@ impl Means {
     /// One page of all projects' lists together.
     async fn merged<S>(&self, mut inner: S, call: &Call, list: &List) -> Result<Response<Relay>, Error>
     where
-        S: Service<Call, Response = Response<Relay>, Error = Error>,
+        S: Service<Arc<Call>, Response = Response<Relay>, Error = Error>,
     {
         let mut place = self.begin(list, &call.client)?;
         let mut page = Page::new(list);
@@ -106,7 +106,7 @@ impl Means {
             asked += 1;
             let next = self.after(current.project);
             let part = part_of(call, list, &current, page.room());
-            match gathered(inner.call(part).await).await {
+            match gathered(inner.call(Arc::new(part)).await).await {
                 Part::Whole(body) => {
                     let shows = |resource: Option<&Resource>| match resource {
                         Some(resource) => self.affinity.shows(resource, &call.client),

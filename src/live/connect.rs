@@ -105,7 +105,12 @@ fn with_token(target: &PathAndQuery, token: &Secret) -> PathAndQuery {
     PathAndQuery::try_from(format!("{target}{mark}access_token={token}")).unwrap_or_else(|_| target.clone())
 }
 
-async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &Message) -> Result<Connected, Failure> {
+async fn once(
+    means: &Means,
+    attempt: &Attempt,
+    handshake: &Handshake,
+    setup: &Message,
+) -> Result<Connected, Box<Failure>> {
     let mut lease = means.lease.obtain(attempt).await?;
     let call = &attempt.call;
     let began = Instant::now();
@@ -123,7 +128,7 @@ async fn once(means: &Means, attempt: &Attempt, handshake: &Handshake, setup: &M
             let key = Some(Arc::clone(lease.key()));
             Ok(Connected { lease: Some(lease), key, socket, first })
         }
-        Err(failure) => Err(means.lease.settle(call, lease, *failure)),
+        Err(failure) => Err(means.lease.settle(call, lease, failure)),
     }
 }
 
@@ -154,16 +159,16 @@ async fn begin(
     let io = match opened.await {
         Ok(Opened::Socket(io)) => io,
         Ok(Opened::Refused(answer)) => {
-            let failure = lease_means.judge(call, answer).await;
-            let status = failure.answered.as_ref().map(|answered| answered.status).unwrap_or_default();
+            let mut failure = lease_means.judge(call, answer).await;
+            let status = failure.answered.take().map(|answered| answered.status).unwrap_or_default();
             let Close { code, reason } = Close::of_answer(status, &failure.refusal);
-            let error = Some(Error::Closed { code, reason });
-            return Err(Box::new(Failure { answered: None, error, ..failure }));
+            failure.error = Some(Error::Closed { code, reason });
+            return Err(failure);
         }
         Ok(Opened::Mistaken) => return Err(interrupted("it answered another handshake".to_owned())),
-        Err(Broken::Connect(why)) => return Err(Box::new(failure(Verdict::Connect, Error::Unreachable(clean(why))))),
+        Err(Broken::Connect(why)) => return Err(failure(Verdict::Connect, Error::Unreachable(clean(why)))),
         Err(Broken::Interrupted(why)) => return Err(interrupted(clean(why))),
-        Err(Broken::Body(fault)) => return Err(Box::new(failure(Verdict::Caller, fault))),
+        Err(Broken::Body(fault)) => return Err(failure(Verdict::Caller, fault)),
     };
     let mut socket = socket::on(io, Role::Client, means.limits.message_bytes).await;
     if let Err(error) = socket.send(setup.clone()).await {
@@ -188,9 +193,9 @@ fn closed(call: &Call, close: Close) -> Box<Failure> {
     let refusal = close.refusal();
     let verdict = verdict(&refusal, call);
     let Close { code, reason } = close;
-    Box::new(Failure { refusal, ..failure(verdict, Error::Closed { code, reason }) })
+    Box::new(Failure { refusal, error: Some(Error::Closed { code, reason }), ..Failure::of(verdict) })
 }
 
 fn interrupted(why: String) -> Box<Failure> {
-    Box::new(failure(Verdict::Interrupted, Error::Interrupted(why)))
+    failure(Verdict::Interrupted, Error::Interrupted(why))
 }

@@ -62,16 +62,9 @@ fn comes_down(name: &str) -> bool {
     }
 }
 
-/// The headers of a request that go up: few of what a client sends.
-pub fn up(headers: &HeaderMap) -> HeaderMap {
-    let mut clean = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        if goes_up(name.as_str()) {
-            clean.append(name.clone(), value.clone());
-        }
-    }
-    stop(&mut clean, headers.get_all(CONNECTION).iter());
-    clean
+/// The headers of a request that go up.
+pub fn up(headers: HeaderMap) -> HeaderMap {
+    only(headers, goes_up)
 }
 
 /// Of a call that is traced, the attempt's own place in the trace, in the place of the client's. Of another the client's
@@ -87,22 +80,28 @@ pub fn trace(headers: &mut HeaderMap, record: &Record, key: &str) {
     }
 }
 
-/// The headers of an answer that go down: most of what Google sends.
-pub fn down(mut headers: HeaderMap) -> HeaderMap {
-    let hop: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
-    stop(&mut headers, hop.iter());
-    let unlisted: Vec<HeaderName> = headers.keys().filter(|name| !comes_down(name.as_str())).cloned().collect();
-    for name in unlisted {
+/// The headers of an answer that go down.
+pub fn down(headers: HeaderMap) -> HeaderMap {
+    only(headers, comes_down)
+}
+
+/// What passes, and is not for this hop only, as `Connection` says.
+fn only(mut headers: HeaderMap, passes: fn(&str) -> bool) -> HeaderMap {
+    let hop: Vec<HeaderValue> =
+        headers.get_all(CONNECTION).iter().filter(|value| names_headers(value)).cloned().collect();
+    for name in hop.iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')) {
+        headers.remove(name.trim());
+    }
+    let others: Vec<HeaderName> = headers.keys().filter(|name| !passes(name.as_str())).cloned().collect();
+    for name in others {
         headers.remove(name);
     }
     headers
 }
 
-/// What `Connection` names is for this hop only.
-fn stop<'v>(headers: &mut HeaderMap, connection: impl Iterator<Item = &'v HeaderValue>) {
-    for name in connection.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')) {
-        headers.remove(name.trim());
-    }
+/// Not the two words that nearly all send.
+fn names_headers(connection: &HeaderValue) -> bool {
+    !["keep-alive", "close"].iter().any(|word| connection.as_bytes().eq_ignore_ascii_case(word.as_bytes()))
 }
 
 fn prefixed(name: &str, prefixes: &[&str]) -> bool {
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn only_listed_headers_go_up() {
-        let sent = up(&map(&[
+        let sent = up(map(&[
             ("content-type", "application/json"),
             ("x-goog-api-client", "genai-js/3"),
             ("x-goog-api-key", "fake-key-0001"),

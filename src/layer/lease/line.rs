@@ -51,7 +51,7 @@ pub(super) async fn obtain(
     prefixes: Option<&Prefixes>,
     attempt: &Attempt,
     limits: &Limits,
-) -> Result<Lease, Failure> {
+) -> Result<Lease, Box<Failure>> {
     let call = &attempt.call;
     let began = Instant::now();
     let mut lane = pool.lane(&call.lane, began);
@@ -107,7 +107,7 @@ pub(super) async fn obtain(
 /// to give it up to a client with fewer requests in line.
 ///
 /// Dropped, it leaves its place, and nobody's turn is lost.
-pub async fn wait(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: Arrival<'_>) -> Result<Lease, Failure> {
+pub async fn wait(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: Arrival<'_>) -> Result<Lease, Box<Failure>> {
     if arrival.avoid.only.is_some() {
         let _bound = Beside::enter(lane, &arrival)?;
         return look(pool, lane, &arrival).await;
@@ -122,7 +122,7 @@ pub async fn wait(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: Arrival<'_>) 
 }
 
 /// Waits for the turn.
-async fn queue(lane: &SharedLane, waiting: &Waiting<'_>, arrival: &Arrival<'_>) -> Result<(), Failure> {
+async fn queue(lane: &SharedLane, waiting: &Waiting<'_>, arrival: &Arrival<'_>) -> Result<(), Box<Failure>> {
     let mut seen = Instant::now();
     loop {
         let Some(before) = waiting.before() else {
@@ -147,7 +147,7 @@ async fn queue(lane: &SharedLane, waiting: &Waiting<'_>, arrival: &Arrival<'_>) 
 }
 
 /// Takes the first key that is free, in the turn or beside the line.
-async fn look(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: &Arrival<'_>) -> Result<Lease, Failure> {
+async fn look(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: &Arrival<'_>) -> Result<Lease, Box<Failure>> {
     loop {
         let (mut changed, mut above) = (pin!(lane.changed.notified()), pin!(lane.changed_above().notified()));
         // What changes while the lane is looked at must not be missed.
@@ -169,7 +169,7 @@ async fn look(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: &Arrival<'_>) -> 
 }
 
 /// Whether one with so many before it will be served by its limit; if not, why, and when it would be.
-fn in_time(lane: &SharedLane, arrival: &Arrival<'_>, before: usize) -> Result<(), Failure> {
+fn in_time(lane: &SharedLane, arrival: &Arrival<'_>, before: usize) -> Result<(), Box<Failure>> {
     let now = Instant::now();
     let room = room(lane, arrival, before, now);
     if now < arrival.limit && room.is_some_and(|at| at <= arrival.limit) {
@@ -189,7 +189,7 @@ fn room(lane: &SharedLane, arrival: &Arrival<'_>, before: usize, now: Instant) -
 }
 
 /// No place for one with so many before it.
-fn full(lane: &SharedLane, arrival: &Arrival<'_>, before: usize) -> Failure {
+fn full(lane: &SharedLane, arrival: &Arrival<'_>, before: usize) -> Box<Failure> {
     let now = Instant::now();
     let room = room(lane, arrival, before, now).unwrap_or(now);
     let retry_after = room.saturating_duration_since(now).max(Duration::from_secs(1));
@@ -265,7 +265,7 @@ fn only(bound: &Bound) -> Option<Only> {
 struct Beside<'l>(&'l AtomicUsize);
 
 impl<'l> Beside<'l> {
-    fn enter(lane: &'l SharedLane, arrival: &Arrival<'_>) -> Result<Self, Failure> {
+    fn enter(lane: &'l SharedLane, arrival: &Arrival<'_>) -> Result<Self, Box<Failure>> {
         let waiting = lane.bound.fetch_add(1, Relaxed);
         let entered = Self(&lane.bound);
         if waiting < arrival.queue_max { Ok(entered) } else { Err(full(lane, arrival, 0)) }

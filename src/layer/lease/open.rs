@@ -79,7 +79,7 @@ pub(super) async fn open(
     answer: Response<reqwest::Body>,
     patience: Option<Duration>,
     hold_empty: bool,
-) -> Result<Response<Relay>, (Lease, Failure)> {
+) -> Result<Response<Relay>, (Lease, Box<Failure>)> {
     let (parts, mut body) = answer.into_parts();
     let head = Head::of(call, &parts.headers);
     let mut meter = Meter::default();
@@ -125,7 +125,8 @@ pub(super) async fn open(
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
         let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, parts.headers), body };
-        return Err((lease, Failure { answered: Some(answered), ..refused::failure(Verdict::Empty, Error::Busy) }));
+        let error = Some(Error::Busy);
+        return Err((lease, Box::new(Failure { answered: Some(answered), error, ..Failure::of(Verdict::Empty) })));
     }
     let mut watch = Box::new(watch(eyes, call, &head, lease, meter));
     watch.fed = if head.readable { ahead.len() } else { 0 };
@@ -214,7 +215,7 @@ async fn next_chunk(body: &mut reqwest::Body) -> Option<Result<Bytes, String>> {
 }
 
 /// A stream that began with an error is an error: its code is in its body.
-async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body: reqwest::Body) -> Failure {
+async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body: reqwest::Body) -> Box<Failure> {
     let mut text: Vec<u8> = ahead.into_iter().flatten().collect();
     let rest = async {
         while text.len() < AHEAD_BYTES_MAX

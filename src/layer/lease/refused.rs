@@ -29,8 +29,8 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A failure without an answer.
-pub(crate) fn failure(verdict: Verdict, error: Error) -> Failure {
-    Failure { verdict, ..Failure::refused(error) }
+pub(crate) fn failure(verdict: Verdict, error: Error) -> Box<Failure> {
+    Box::new(Failure { error: Some(error), ..Failure::of(verdict) })
 }
 
 /// Reads an error answer: the caller's own goes on as it is, all others are failures.
@@ -39,21 +39,24 @@ pub(super) async fn read(
     call: &Arc<Call>,
     mut lease: Lease,
     answer: Response<reqwest::Body>,
-) -> Result<Response<Relay>, (Lease, Failure)> {
-    let failure = judge(eyes, call, answer).await;
-    match (failure.verdict, failure.answered) {
+) -> Result<Response<Relay>, (Lease, Box<Failure>)> {
+    let mut failure = judge(eyes, call, answer).await;
+    match (failure.verdict, failure.answered.take()) {
         (verdict @ (Verdict::Caller | Verdict::Success), Some(answered)) => {
             let now = Instant::now();
             lease.pass(verdict, now);
             told(eyes, call, &lease, verdict, answered.status, "", now);
             Ok(reply(answered))
         }
-        (_, answered) => Err((lease, Failure { answered, ..failure })),
+        (_, answered) => {
+            failure.answered = answered;
+            Err((lease, failure))
+        }
     }
 }
 
 /// Reads an error answer: the failure that it is.
-pub(super) async fn judge(eyes: &Eyes, call: &Call, answer: Response<reqwest::Body>) -> Failure {
+pub(super) async fn judge(eyes: &Eyes, call: &Call, answer: Response<reqwest::Body>) -> Box<Failure> {
     let (parts, body) = answer.into_parts();
     let body = match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(whole)) => whole.to_bytes(),
@@ -83,14 +86,14 @@ pub(super) fn judged(
     mut headers: HeaderMap,
     body: &[u8],
     mut refusal: Refusal,
-) -> Failure {
+) -> Box<Failure> {
     let verdict = verdict(&refusal, call);
     refusal.message = eyes.scrubber.scrub_str(&refusal.message).into_owned();
     headers.remove(http::header::CONTENT_LENGTH);
     let body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
     let body = if call.endpoint.surface == Surface::OpenAi { answer::in_openais_shape(status, body) } else { body };
     let answered = Some(Answered { status, headers, body });
-    Failure { verdict, with: None, beside: None, outage: None, answered, refusal, error: None }
+    Box::new(Failure { answered, refusal, ..Failure::of(verdict) })
 }
 
 /// What a refusal of the call comes to: where nobody is known to own what the call names, another project may.
@@ -102,10 +105,10 @@ pub(crate) fn verdict(refusal: &Refusal, call: &Call) -> Verdict {
 }
 
 /// Gives the verdict of a failure back to the pool, and tells it to those who count.
-pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, failure: Failure) -> Failure {
+pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, mut failure: Box<Failure>) -> Box<Failure> {
     let now = Instant::now();
     let wall = clock();
-    let Failure { verdict, refusal, answered, error, .. } = &failure;
+    let Failure { verdict, refusal, answered, error, .. } = &*failure;
     let summary = error.as_ref().map_or_else(|| refusal.summary().to_owned(), ToString::to_string);
     if verdict.is_failure() {
         let dice = f64::from((now - call.arrived).subsec_nanos() % 1_009) / 1_009.0;
@@ -116,8 +119,8 @@ pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, failure: Failur
     }
     let status = answered.as_ref().map(|answered| answered.status);
     told(eyes, call, &lease, *verdict, status.unwrap_or_default(), &summary, now);
-    let with = Some((Arc::clone(lease.key()), Arc::clone(lease.lane())));
-    Failure { with, ..failure }
+    failure.with = Some((Arc::clone(lease.key()), Arc::clone(lease.lane())));
+    failure
 }
 
 fn told(eyes: &Eyes, call: &Call, lease: &Lease, verdict: Verdict, status: StatusCode, message: &str, now: Instant) {

@@ -73,11 +73,11 @@ impl Stage {
         fail(self.take(MODEL, index), Verdict::QuotaMinute, &refusal);
     }
 
-    async fn wait(&self, client: &str, limit: u64) -> Result<Lease, Failure> {
+    async fn wait(&self, client: &str, limit: u64) -> Result<Lease, Box<Failure>> {
         self.wait_with(client, limit, Avoid::default()).await
     }
 
-    async fn wait_with(&self, client: &str, limit: u64, avoid: Avoid<'_>) -> Result<Lease, Failure> {
+    async fn wait_with(&self, client: &str, limit: u64, avoid: Avoid<'_>) -> Result<Lease, Box<Failure>> {
         let (client, arrived) = (Arc::from(client), Instant::now());
         let limit = self.start + Duration::from_secs(limit);
         wait(&self.pool, &self.lane, Arrival { client: &client, arrived, avoid, limit, queue_max: self.queue_max })
@@ -98,13 +98,13 @@ fn fail(mut lease: Lease, verdict: Verdict, refusal: &Refusal) {
 }
 
 /// In how many seconds from now a refusal says that the request could be served.
-fn told(refused: Result<Lease, Failure>) -> Option<u64> {
+fn told(refused: Result<Lease, Box<Failure>>) -> Option<u64> {
     let outage = refused.expect_err("a key").outage.expect("which keys are out");
     outage.soonest.map(|at| at.saturating_duration_since(Instant::now()).as_secs())
 }
 
-fn is_full(refused: &Result<Lease, Failure>) -> bool {
-    matches!(refused, Err(Failure { error: Some(Error::LineFull { .. }), .. }))
+fn is_full(refused: &Result<Lease, Box<Failure>>) -> bool {
+    matches!(refused, Err(failure) if matches!(failure.error, Some(Error::LineFull { .. })))
 }
 
 /// Whoever runs beside it comes later, in the order of these.
@@ -253,7 +253,7 @@ async fn spent() -> Stage {
 }
 
 /// When it was served; or in how many seconds it is told that it could be, and when.
-async fn end(stage: &Stage, served: impl Future<Output = Result<Lease, Failure>>) -> (Option<u64>, u64) {
+async fn end(stage: &Stage, served: impl Future<Output = Result<Lease, Box<Failure>>>) -> (Option<u64>, u64) {
     match served.await {
         Ok(mut lease) => {
             lease.succeed(Instant::now());
