@@ -224,7 +224,7 @@ async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<R
                 Action::Realtime => return Ok(answer::refuse(surface, &Error::NoRealtime)),
                 _ => {}
             }
-            send(&walk, (endpoint, client, Arc::clone(&record)), parts, body).await
+            send(&walk, (endpoint, client, Arc::clone(&record)), &mut parts, body).await
         }
         Err(unroutable) => Err(Error::Unroutable(unroutable)),
     };
@@ -248,11 +248,11 @@ async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<R
 async fn send<P: Path>(
     walk: &Walk<P>,
     (endpoint, client, record): (Endpoint, Client, Arc<Record>),
-    head: Parts,
+    head: &mut Parts,
     body: Body,
 ) -> Result<Response<Relay>, Error> {
     let Rooms { intake, uploads } = &walk.rooms;
-    let said = uploads.said(&endpoint, &head)?;
+    let said = uploads.said(&endpoint, head)?;
     let call = intake.read(endpoint, client, record, head, body).await?;
     let upload = said.map(|said| uploads.of(said, &call));
     let mut path = walk.path.clone();

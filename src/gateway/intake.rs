@@ -1,5 +1,6 @@
 //! The intake: a request's head and body become a [`Call`], within bounds of size, time and memory.
 
+use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,13 +75,13 @@ impl Intake {
         &self.aliases
     }
 
-    /// Reads a request. Its time begins now.
+    /// Reads a request, whose headers are taken. Its time begins now.
     pub async fn read(
         &self,
         mut endpoint: Endpoint,
         client: Client,
         record: Arc<Record>,
-        head: Parts,
+        head: &mut Parts,
         body: Body,
     ) -> Result<Arc<Call>, Error> {
         let arrived = Instant::now();
@@ -109,8 +110,8 @@ impl Intake {
         let wish = Wish::of(&head.headers);
         Ok(Arc::new(Call {
             endpoint,
-            method: head.method,
-            headers: headers::up(head.headers),
+            method: head.method.clone(),
+            headers: headers::up(mem::take(&mut head.headers)),
             payload,
             client,
             wish,
