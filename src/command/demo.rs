@@ -55,6 +55,7 @@ impl Demo {
             let kept = kept.iter().map(|(name, value)| (*name, value.as_str()));
             std::fs::create_dir_all(&scratch).context("no place for what the demo keeps")?;
             let file = scratch.join("config.toml");
+            std::fs::write(&file, "").context("no place for its configuration")?;
             let sources = Sources::new(own.into_iter().chain(kept), Some((&file.to_string_lossy(), "")));
             let again = sources.clone();
             let read = Box::new(move || again.clone().with_text(&std::fs::read_to_string(&file).unwrap_or_default()));
