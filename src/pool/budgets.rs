@@ -132,7 +132,13 @@ impl Budgets {
     pub fn refuse(&mut self, project: u32, lesson: Lesson, began: Instant, now: Instant) -> bool {
         let windows = self.learn(project, now);
         let first = windows.learnt().rpm.is_none();
+        let (word, followed) = windows.pace(lesson).map_or((None, false), |pace| (pace.word(), pace.has_followed()));
         let far_below = windows.refuse(lesson, began, now);
+        match word {
+            Some(word) if word < lesson.limit => self.daring.raise(word, lesson.limit),
+            Some(word) if word == lesson.limit && followed => self.daring.forget(word),
+            _ => {}
+        }
         if let Lesson { window: Window::Minute, unit: Unit::Requests, limit } = lesson
             && first
         {

@@ -188,6 +188,15 @@ impl Windows {
         [rpm, tpm, rpd].into_iter().chain(told).any(|limit| limit.is_some())
     }
 
+    /// The pace of what a lesson of a minute is about.
+    pub fn pace(&self, lesson: Lesson) -> Option<&Pace> {
+        match (lesson.window, lesson.unit) {
+            (Window::Minute, Unit::Requests) => Some(&self.requests),
+            (Window::Minute, Unit::InputTokens) => Some(&self.tokens),
+            (Window::Day, _) => None,
+        }
+    }
+
     /// Google's limits as far as refusals told them.
     pub fn learnt(&self) -> Ceilings {
         Ceilings { rpm: self.requests.told(), tpm: self.tokens.told(), rpd: self.rpd }

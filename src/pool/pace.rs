@@ -29,6 +29,10 @@ const SURPRISE: Duration = Duration::from_mins(5);
 pub struct Pace {
     /// Google's word, or what it was found to have become.
     told: Option<u64>,
+    /// Google's word alone.
+    word: Option<u64>,
+    /// How much more another has that was told the same, once that was tried here too.
+    followed: Option<u64>,
     /// What is gone by, ..
     allowed: u64,
     /// .. and what the last step adds to it bit by bit.
@@ -69,6 +73,16 @@ impl Pace {
         self.allowed.saturating_add(u64::try_from(rise.div_ceil(RISE.as_millis())).unwrap_or(u64::MAX))
     }
 
+    /// Google's last word.
+    pub fn word(&self) -> Option<u64> {
+        self.word
+    }
+
+    /// Whether it was tried here whether more holds, because another was told more.
+    pub fn has_followed(&self) -> bool {
+        self.followed.is_some()
+    }
+
     /// Google's limit as far as it is known.
     pub fn told(&self) -> Option<u64> {
         self.told
@@ -77,7 +91,7 @@ impl Pace {
     /// Takes up what an earlier run knew.
     pub fn recall(&mut self, limit: u64) {
         if self.told.is_none() {
-            (self.told, self.allowed) = (Some(limit), limit.max(1));
+            (self.told, self.word, self.allowed) = (Some(limit), Some(limit), limit.max(1));
         }
     }
 
@@ -93,6 +107,9 @@ impl Pace {
     pub fn refuse(&mut self, limit: u64, got: u64, now: Instant) -> bool {
         let known = self.told.replace(limit);
         self.presumed = None;
+        if self.word.replace(limit) != Some(limit) {
+            self.followed = None;
+        }
         (self.allowed, self.rise) = (self.risen(now), 0);
         self.refused = if self.steps > 0 { self.refused.saturating_add(1) } else { self.refused };
         (self.steps, self.changed) = (0, Some(now));
@@ -129,7 +146,20 @@ impl Pace {
         self.pressed = Some((since, now));
         let Some(told) = self.told else { return };
         let held = |since: Instant| now.saturating_duration_since(since);
-        if held(since) < PRESSING || self.changed.is_some_and(|at| held(at) < self.pause(told)) {
+        if held(since) < PRESSING {
+            return;
+        }
+        let most = ceiling.unwrap_or(u64::MAX);
+        if let Some(more) = self.more_of_another(daring).map(|more| more.min(most))
+            && more > self.risen(now)
+            && daring.dare(now)
+        {
+            self.allowed = self.risen(now);
+            (self.rise, self.changed, self.steps) = (more - self.allowed, Some(now), 0);
+            (self.followed, self.refused) = (Some(more), 0);
+            return;
+        }
+        if self.changed.is_some_and(|at| held(at) < self.pause(told)) {
             return;
         }
         // Each wait is longer than a rise.
@@ -146,12 +176,17 @@ impl Pace {
             }
             (self.allowed / 20).max(1).saturating_mul(1 << self.steps.min(4))
         };
-        let next = self.allowed.saturating_add(step).min(ceiling.unwrap_or(u64::MAX));
+        let next = self.allowed.saturating_add(step).min(most);
         if next > self.allowed {
             // Back at Google's word, what lies beyond it is another matter.
             let steps = if next == told { 0 } else { self.steps + 1 };
             (self.rise, self.changed, self.steps) = (next - self.allowed, Some(now), steps);
         }
+    }
+
+    /// What another was told more than the word that was told here too, until that is tried.
+    fn more_of_another(&self, daring: &Daring) -> Option<u64> {
+        if self.followed.is_some() { None } else { daring.raised(self.word?) }
     }
 
     /// So much was used, where a minute may take `max`.
@@ -287,6 +322,22 @@ mod tests {
         assert_eq!(pace.allowed(at(300)), Some(100));
         pace.press(None, &mut daring, at(187));
         assert_eq!(pace.allowed(at(300)), Some(105), "a few seconds later there is some");
+    }
+
+    #[test]
+    fn what_another_was_told_is_tried_at_once_and_only_once() {
+        let now = Instant::now();
+        let (mut pace, mut daring) = (told(100, now), Daring::new(now));
+        let mut at = press(&mut pace, None, now, 61);
+        daring.raise(100, 300);
+        pace.press(Some(250), &mut daring, at);
+        assert_eq!([at + RISE / 2, at + RISE].map(|at| pace.allowed(at)), [Some(175), Some(250)], "below the ceiling");
+        at += RISE;
+        assert!(!pace.refuse(100, 100, at) && pace.has_followed());
+        at = press(&mut pace, None, at, 120);
+        pace.press(None, &mut daring, at);
+        assert_eq!(pace.allowed(at + RISE), Some(100));
+        assert!(!pace.refuse(200, 200, at) && !pace.has_followed(), "another word is another matter");
     }
 
     #[test]
