@@ -129,8 +129,9 @@ impl Pace {
         far_below(limit)
     }
 
-    /// Demand is held back by this limit: after a while of that, a careful step up, never beyond `ceiling`, and beyond what
-    /// is known only with `daring`.
+    /// Demand is held back by this limit: after a while of that, a step up, never beyond `ceiling`, and beyond what is known
+    /// only with `daring`. A tenth first, then as much again: since the pace rises to it bit by bit, a large step is refused
+    /// as soon as a small one and costs no more.
     pub fn press(&mut self, ceiling: Option<u64>, daring: &mut Daring, now: Instant) {
         if let Some(presumed) = &mut self.presumed
             && presumed.dared.is_none_or(|at| now.saturating_duration_since(at) >= DARE_AGAIN)
@@ -174,7 +175,7 @@ impl Pace {
             if !daring.dare(now) {
                 return;
             }
-            (self.allowed / 20).max(1).saturating_mul(1 << self.steps.min(4))
+            if self.steps == 0 { (self.allowed / 10).max(1) } else { self.allowed }
         };
         let next = self.allowed.saturating_add(step).min(most);
         if next > self.allowed {
@@ -253,7 +254,7 @@ mod tests {
         let mut at = press(&mut pace, None, now, 181);
         assert_eq!(
             [at, at + RISE / 2, at + RISE * 2].map(|at| pace.allowed(at)),
-            [101, 103, 105].map(Some),
+            [101, 106, 110].map(Some),
             "bit by bit"
         );
         assert!(!pace.refuse(100, 100, at + RISE));
@@ -262,7 +263,7 @@ mod tests {
         at = press(&mut pace, None, at, 350);
         assert_eq!(pace.allowed(at), Some(100), "twice the wait");
         at = press(&mut pace, None, at, 20);
-        assert_eq!(pace.allowed(at + RISE), Some(105));
+        assert_eq!(pace.allowed(at + RISE), Some(110));
     }
 
     #[test]
@@ -321,7 +322,7 @@ mod tests {
         pace.press(None, &mut daring, at(181));
         assert_eq!(pace.allowed(at(300)), Some(100));
         pace.press(None, &mut daring, at(187));
-        assert_eq!(pace.allowed(at(300)), Some(105), "a few seconds later there is some");
+        assert_eq!(pace.allowed(at(300)), Some(110), "a few seconds later there is some");
     }
 
     #[test]
