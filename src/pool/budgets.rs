@@ -19,8 +19,6 @@ pub struct Budgets {
     clocks: Clocks,
     windows: Vec<Option<Box<Windows>>>,
     tokens_per_byte: f64,
-    /// Tokens of a request, as lately.
-    tokens_each: f64,
     limited: bool,
     daring: Daring,
 }
@@ -29,8 +27,7 @@ impl Budgets {
     /// With the operator's ceilings.
     pub fn new<'c>(ceilings: impl Iterator<Item = (u32, &'c Ceilings)>, clocks: Clocks, now: Instant) -> Self {
         let (windows, daring) = (Vec::new(), Daring::new(now));
-        let mut budgets =
-            Self { clocks, windows, tokens_per_byte: TOKENS_PER_BYTE, tokens_each: 0.0, limited: false, daring };
+        let mut budgets = Self { clocks, windows, tokens_per_byte: TOKENS_PER_BYTE, limited: false, daring };
         for (project, ceilings) in ceilings {
             budgets.limited = true;
             *budgets.place(project) = Some(Box::new(Windows::new(*ceilings, clocks, now)));
@@ -54,12 +51,6 @@ impl Budgets {
     /// Whether a refusal told any limit.
     pub fn has_learnt(&self) -> bool {
         self.limited && self.all().any(|(_, windows)| windows.learnt() != Ceilings::default())
-    }
-
-    /// About how many tokens a request has, as lately.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
-    pub const fn tokens_each(&self) -> u64 {
-        self.tokens_each as u64
     }
 
     /// The windows of a project.
@@ -106,9 +97,7 @@ impl Budgets {
     }
 
     /// Takes a request out of its project's budget.
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn take(&mut self, project: u32, tokens: u64, now: Instant) -> Result<(), Full> {
-        self.tokens_each += LATEST * (tokens as f64 - self.tokens_each);
         let mut daring = self.daring;
         let windows = self.windows(project, now);
         if let Some(rpm) = daring.presumed() {
@@ -143,7 +132,13 @@ impl Budgets {
     pub fn refuse(&mut self, project: u32, lesson: Lesson, began: Instant, now: Instant) -> bool {
         let windows = self.learn(project, now);
         let first = windows.learnt().rpm.is_none();
+        let (word, followed) = windows.pace(lesson).map_or((None, false), |pace| (pace.word(), pace.has_followed()));
         let far_below = windows.refuse(lesson, began, now);
+        match word {
+            Some(word) if word < lesson.limit => self.daring.raise(word, lesson.limit),
+            Some(word) if word == lesson.limit && followed => self.daring.forget(word),
+            _ => {}
+        }
         if let Lesson { window: Window::Minute, unit: Unit::Requests, limit } = lesson
             && first
         {

@@ -21,12 +21,14 @@ pub struct Daring {
     at: Instant,
     /// The limit of a minute's requests that was told last, and by how many projects in a row.
     word: Option<(u64, u32)>,
+    /// Limits of requests and of tokens that Google raised for some project: from what to what.
+    raised: [Option<(u64, u64)>; 2],
 }
 
 impl Daring {
     /// Whole.
     pub const fn new(now: Instant) -> Self {
-        Self { left: LEFT_MAX, at: now, word: None }
+        Self { left: LEFT_MAX, at: now, word: None, raised: [None; 2] }
     }
 
     /// A call was let pass: a part of one more may be tried.
@@ -58,6 +60,23 @@ impl Daring {
         self.word = Some((limit, witnesses.saturating_add(1)));
     }
 
+    /// Google told a project `to` that was told `from` before: it may have raised all that were told that.
+    pub fn raise(&mut self, from: u64, to: u64) {
+        if !self.raised.contains(&Some((from, to))) {
+            self.raised = [Some((from, to)), self.raised[0]];
+        }
+    }
+
+    /// What one was told that had been told `from`.
+    pub fn raised(&self, from: u64) -> Option<u64> {
+        self.raised.iter().flatten().find(|(former, _)| *former == from).map(|(_, to)| *to)
+    }
+
+    /// One that was told `from` tried as much as another has, and was told the same again: they are not all raised.
+    pub fn forget(&mut self, from: u64) {
+        self.raised.iter_mut().for_each(|raised| *raised = raised.filter(|(former, _)| *former != from));
+    }
+
     /// The limit that a project presumably has of which nothing is known.
     pub fn presumed(&self) -> Option<u64> {
         self.word.filter(|(_, witnesses)| *witnesses >= WITNESSES).map(|(limit, _)| limit)
@@ -84,6 +103,20 @@ mod tests {
         daring.passed();
         assert_eq!(dared(&mut daring, now + Duration::from_secs(7)), 1, "what was let pass cost nothing");
         assert_eq!(dared(&mut daring, now + Duration::from_hours(1)), 1, "what was not tried is not made up for");
+    }
+
+    #[test]
+    fn what_was_raised_for_one_is_known_until_another_finds_that_it_is_not() {
+        let mut daring = Daring::new(Instant::now());
+        daring.raise(10, 20);
+        daring.raise(1_000, 4_000);
+        daring.raise(10, 20);
+        assert_eq!([10, 1_000, 20].map(|from| daring.raised(from)), [Some(20), Some(4_000), None]);
+        daring.forget(10);
+        assert_eq!([10, 1_000].map(|from| daring.raised(from)), [None, Some(4_000)]);
+        daring.raise(5, 6);
+        daring.raise(6, 7);
+        assert_eq!(daring.raised(1_000), None, "the last two");
     }
 
     #[test]

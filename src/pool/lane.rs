@@ -13,9 +13,8 @@ use crate::pool::health::{Health, LEVELS};
 use crate::pool::key::Key;
 use crate::pool::keys::Keys;
 use crate::pool::limits::Full;
-use crate::pool::outage::Outage;
 use crate::pool::reason::Reason;
-use crate::pool::room::{Ahead, Outlook, Place};
+use crate::pool::room::Ahead;
 use crate::pool::roster::{Rest, Roster, SharedRoster};
 use crate::pool::standing::{Standing, Trial};
 use crate::pool::wakes::Wakes;
@@ -28,16 +27,16 @@ const OVERLOADS_MAX: u32 = 10;
 /// One model's view of the pool. Lives under a lock of its own; a clone is one to think aloud in.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    keys: Arc<Keys>,
-    roster: Arc<SharedRoster>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) roster: Arc<SharedRoster>,
     /// The roster's epoch that the schedule was made from.
     epoch: u64,
     schedule: Schedule,
     standings: HashMap<u32, Standing>,
     projects: HashMap<u32, Standing>,
-    budgets: Budgets,
+    pub(crate) budgets: Budgets,
     /// For requests that may go to any key.
-    ahead: Ahead,
+    pub(crate) ahead: Ahead,
     wakes: Wakes,
     /// How many requests may be under way at once, after a storm of bare refusals; grows by one a success.
     pub pace: Option<u32>,
@@ -265,56 +264,6 @@ impl Lane {
         &mut self.budgets
     }
 
-    /// Why nothing can be chosen now, over the keys that a request may go to and those ruled out by what it asks.
-    pub fn outage(&self, avoid: Avoid<'_>, now: Instant) -> Outage {
-        let roster = self.roster.lock();
-        let mut outage = Outage::default();
-        let tokens = self.budgets.estimate(avoid.bytes);
-        let owners = Avoid { projects: &[], ..avoid };
-        for key in self.keys.iter().filter(|key| owners.allows(key)) {
-            if avoid.allows(key) {
-                let small = || Some((Reason::Budget, Some(self.budgets.of(key.project())?.wait(tokens, now)?)));
-                if let Some((reason, until)) = self.blocked(key, &roster, now).or_else(small) {
-                    // What ends a rest does not make room in the minute.
-                    let room = |at| self.budgets.of(key.project()).and_then(|windows| windows.wait(tokens, at));
-                    outage.add(reason, until.map(|until| room(until).map_or(until, |at| at.max(until))));
-                }
-            } else if let Some(until) = roster.projects[key.project() as usize].grounding.filter(|until| *until > now) {
-                outage.add(Reason::Grounding, Some(until));
-            }
-        }
-        outage
-    }
-
-    /// When the `n`-th request like this one finds a key, those before it being served as soon as they can: 1 is the next.
-    /// `None`: none of the keys that may serve it comes back by itself.
-    pub fn room(&mut self, avoid: Avoid<'_>, n: usize, now: Instant) -> Option<Instant> {
-        if n <= 1 || !avoid.is_open() {
-            return self.outlook(avoid, self.budgets.estimate(avoid.bytes), now).when(n as u64);
-        }
-        let mut ahead = std::mem::take(&mut self.ahead);
-        // Those before it are as large as requests lately were.
-        let told = ahead.when(n as u64, now, || self.outlook(avoid, self.budgets.tokens_each(), now));
-        self.ahead = ahead;
-        told
-    }
-
-    fn outlook(&self, avoid: Avoid<'_>, tokens: u64, now: Instant) -> Outlook {
-        let roster = self.roster.lock();
-        let mut places: Vec<(u32, Instant)> = Vec::new();
-        for key in self.keys.iter().filter(|key| avoid.allows(key)) {
-            match self.blocked(key, &roster, now) {
-                Some((_, None)) => {}
-                until => places.push((key.project(), until.and_then(|(_, until)| until).unwrap_or(now))),
-            }
-        }
-        places.sort_unstable();
-        places.dedup_by_key(|(project, _)| *project);
-        let place = |(project, from): (u32, Instant)| Place { from, windows: self.budgets.of(project) };
-        let places: Vec<Place<'_>> = places.into_iter().map(place).collect();
-        Outlook::of(&places, tokens, now)
-    }
-
     /// The share of the requests that a project is due by its keys' weights now.
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn share(&self, project: u32) -> f64 {
@@ -347,17 +296,24 @@ impl Lane {
     }
 
     /// Why the key cannot be chosen now, and until when (`None`: until somebody mends it).
-    fn blocked(&self, key: &Key, roster: &Roster, now: Instant) -> Option<(Reason, Option<Instant>)> {
+    pub(crate) fn blocked(&self, key: &Key, roster: &Roster, now: Instant) -> Option<(Reason, Option<Instant>)> {
+        let held = self.held(key, roster, now);
+        if held.is_some_and(|(_, until)| until.is_none()) {
+            return held;
+        }
+        let full = self.budgets.of(key.project()).and_then(|windows| windows.full_until(now));
+        held.into_iter().chain(full.map(|until| (Reason::Budget, Some(until)))).max_by_key(|(_, until)| *until)
+    }
+
+    /// The same, were there room in its budget.
+    pub(crate) fn held(&self, key: &Key, roster: &Roster, now: Instant) -> Option<(Reason, Option<Instant>)> {
         let above = roster.blocked(key, now);
         if above.is_some_and(|(_, until)| until.is_none()) {
             return above;
         }
         let own = || [self.standings.get(&key.index), self.projects.get(&key.project())].into_iter().flatten();
         let rests = own().filter_map(|s| s.rest).filter(|rest| rest.until > now);
-        let full = self.budgets.of(key.project()).and_then(|windows| windows.full_until(now));
-        let full = full.map(|until| (Reason::Budget, Some(until)));
-        let rests = rests.map(|rest| (rest.reason, Some(rest.until)));
-        let longest = rests.chain(above).chain(full).max_by_key(|(_, until)| *until);
+        let longest = rests.map(|rest| (rest.reason, Some(rest.until))).chain(above).max_by_key(|(_, until)| *until);
         let trial = own().any(|s| matches!(s.trial, Trial::Taken(_)));
         longest.or_else(|| trial.then_some((Reason::Trial, Some(now + TRIAL_HINT))))
     }

@@ -228,6 +228,6 @@ fn an_exhausted_model_slows_no_other() {
     let lane = stage.pool.lane(MODEL, stage.now);
     let out = lane.lock().outage(Avoid::default(), stage.now);
     assert!(out.reasons().all(|(reason, _)| reason == Reason::QuotaMinute));
-    let back = lane.lock().room(Avoid::default(), 1, stage.now).unwrap();
+    let back = lane.lock().room(Avoid::default(), 1, 0, stage.now).unwrap();
     assert!(back > stage.now && back <= stage.now + MINUTE * 2);
 }

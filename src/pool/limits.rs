@@ -15,10 +15,6 @@ use crate::quota::{Lesson, Unit, Window, until_midnight};
 #[cfg(test)]
 mod tests;
 
-/// A sixth of the minute may take so much of its sixth of the limit, in hundredths, where demand is spread.
-const SPREAD: u64 = 104;
-/// Two looks ahead are no nearer than this.
-const STEP_MIN: Duration = Duration::from_millis(1);
 /// Below this share of its tokens a project is as good as full for any request.
 const FULL_SHARE: u64 = 20;
 
@@ -26,10 +22,10 @@ const FULL_SHARE: u64 = 20;
 #[derive(Clone, Debug)]
 pub struct Windows {
     ceilings: Ceilings,
-    requests: Pace,
-    tokens: Pace,
+    pub(crate) requests: Pace,
+    pub(crate) tokens: Pace,
     rpd: Option<u64>,
-    minute: Minute,
+    pub(crate) minute: Minute,
     clocks: Clocks,
     /// When something was last taken.
     last: Instant,
@@ -101,62 +97,54 @@ impl Windows {
         }
         let asked = Use { requests: 1, tokens };
         let used = self.minute.used(now);
-        let mut over = self.over(used, asked);
+        let mut over = self.over(used, asked, now);
+        let held = [&self.requests, &self.tokens].map(|pace| pace.holds_until(now, now));
+        // Held back: it may be time to see whether more is let pass by now.
+        if over.requests > 0 || held[0].is_some() {
+            self.requests.press(self.ceilings.rpm, daring, now);
+        }
+        if over.tokens > 0 || held[1].is_some() {
+            self.tokens.press(self.ceilings.tpm, daring, now);
+        }
         if over != Use::default() {
-            // Held back: it may be time to see whether more is let pass by now.
-            if over.requests > 0 {
-                self.requests.press(self.ceilings.rpm, daring, now);
-            }
-            if over.tokens > 0 {
-                self.tokens.press(self.ceilings.tpm, daring, now);
-            }
-            over = self.over(used, asked);
+            over = self.over(used, asked, now);
         }
         if over != Use::default() {
             let until = self.minute.left(over, now);
-            let for_this_size = over.requests == 0 && !self.is_nearly_out_of_tokens();
+            let for_this_size = over.requests == 0 && !self.is_nearly_out_of_tokens(now);
             self.full = if for_this_size { self.full } else { Some(until) };
             return Err(Full { until, for_this_size });
         }
-        if let Some(until) = self.crowded(now) {
+        if let Some(until) = held.into_iter().flatten().max() {
             self.full = Some(until);
             return Err(Full { until, for_this_size: false });
         }
         self.minute.add(asked, now);
+        let (rpm, tpm) = self.minute_max(now);
+        self.requests.used(1, rpm, now);
+        self.tokens.used(tokens, tpm, now);
         self.day_requests += 1;
         self.last = now;
         Ok(())
     }
 
-    /// Demand that stays above the limit is spread over the minute, so that room comes bit by bit and nobody waits long.
-    fn crowded(&self, now: Instant) -> Option<Instant> {
-        let (max, _) = self.sixth_max(now).filter(|(_, from)| *from <= now)?;
-        self.minute.crowded(max, now)
-    }
-
-    /// How many requests a sixth of the minute may take, and from when on; `None`: all of them.
-    fn sixth_max(&self, now: Instant) -> Option<(u64, Instant)> {
-        let (rpm, from) = (self.minute_max().0?, self.requests.presses_from(now)?);
-        Some(((rpm * SPREAD).div_ceil(6 * 100).max(1), from))
-    }
-
     /// By how much a request would go over what is allowed. One alone is let pass whatever its size.
-    fn over(&self, used: Use, asked: Use) -> Use {
+    pub(crate) fn over(&self, used: Use, asked: Use, at: Instant) -> Use {
         let beyond = |used: u64, asked: u64, max: Option<u64>| max.map_or(0, |max| (used + asked).saturating_sub(max));
-        let (rpm, tpm) = self.minute_max();
+        let (rpm, tpm) = self.minute_max(at);
         let tokens = if used.tokens == 0 { 0 } else { beyond(used.tokens, asked.tokens, tpm).min(used.tokens) };
         Use { requests: beyond(used.requests, asked.requests, rpm), tokens }
     }
 
-    fn is_nearly_out_of_tokens(&mut self) -> bool {
+    fn is_nearly_out_of_tokens(&self, now: Instant) -> bool {
         let used = self.minute.own().tokens;
-        self.minute_max().1.is_some_and(|max| max.saturating_sub(used) * FULL_SHARE < max)
+        self.minute_max(now).1.is_some_and(|max| max.saturating_sub(used) * FULL_SHARE < max)
     }
 
-    /// What a minute may take: the lower of ceiling and pace.
-    fn minute_max(&self) -> (Option<u64>, Option<u64>) {
+    /// What a minute may take at `at`: the lower of ceiling and pace.
+    pub(crate) fn minute_max(&self, at: Instant) -> (Option<u64>, Option<u64>) {
         let lower = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
-        (lower(self.ceilings.rpm, self.requests.allowed()), lower(self.ceilings.tpm, self.tokens.allowed()))
+        (lower(self.ceilings.rpm, self.requests.allowed(at)), lower(self.ceilings.tpm, self.tokens.allowed(at)))
     }
 
     /// Until when nothing fits, as the last that was turned away found.
@@ -166,42 +154,8 @@ impl Windows {
 
     /// When a request of so many tokens fits; `None`: now.
     pub fn wait(&self, tokens: u64, now: Instant) -> Option<Instant> {
-        let over = self.over(self.minute.used_at(now), Use { requests: 1, tokens });
+        let over = self.over(self.minute.used_at(now), Use { requests: 1, tokens }, now);
         (over != Use::default()).then(|| self.minute.left(over, now)).or(self.full_until(now))
-    }
-
-    /// When requests of so many tokens find room within a span of time from `from` on, if each comes as soon as it can: the
-    /// times, and how many have found it by then.
-    pub fn supply(&self, tokens: u64, from: Instant, now: Instant) -> Vec<(Instant, u64)> {
-        let (rpm, tpm) = self.minute_max();
-        let (mut left, spread) = (self.left_of_day(from), self.sixth_max(now));
-        let (mut minute, mut at, mut steps) = (self.minute.clone(), from, Vec::<(Instant, u64)>::new());
-        while at <= from + SPAN && left > 0 {
-            let used = minute.used(at);
-            let sixth = spread.filter(|(_, from)| *from <= at).map(|(max, _)| max);
-            let by_requests = rpm.map_or(u64::MAX, |max| max.saturating_sub(used.requests));
-            let by_tokens = match tpm {
-                Some(max) if tokens > 0 => (max.saturating_sub(used.tokens) / tokens).max(u64::from(used.tokens == 0)),
-                _ => u64::MAX,
-            };
-            let by_sixth = sixth.map_or(u64::MAX, |max| max.saturating_sub(minute.made_lately(at)));
-            let found = by_requests.min(by_tokens).min(by_sixth).min(left);
-            if found == 0 {
-                let over = self.over(used, Use { requests: 1, tokens });
-                let room = (over != Use::default()).then(|| minute.left(over, at));
-                let quiet = sixth.and_then(|max| minute.crowded(max, at));
-                at = room.into_iter().chain(quiet).fold(at + STEP_MIN, Instant::max);
-                continue;
-            }
-            let all = steps.last().map_or(0, |(_, all)| *all).saturating_add(found);
-            steps.push((at, all));
-            if found == u64::MAX {
-                break;
-            }
-            minute.add(Use { requests: found, tokens: found.saturating_mul(tokens) }, at);
-            left -= found;
-        }
-        steps
     }
 
     /// When Google's day ends.
@@ -224,7 +178,7 @@ impl Windows {
     pub fn room(&mut self, now: Instant) -> Room {
         self.turn(now);
         let day_max = self.day_max();
-        Room { minute: self.minute.used(now), minute_max: self.minute_max(), day: self.day_requests, day_max }
+        Room { minute: self.minute.used(now), minute_max: self.minute_max(now), day: self.day_requests, day_max }
     }
 
     /// Whether any limit is known.
@@ -232,6 +186,15 @@ impl Windows {
         let Ceilings { rpm, tpm, rpd } = self.ceilings;
         let told = [self.requests.told(), self.tokens.told(), self.rpd];
         [rpm, tpm, rpd].into_iter().chain(told).any(|limit| limit.is_some())
+    }
+
+    /// The pace of what a lesson of a minute is about.
+    pub fn pace(&self, lesson: Lesson) -> Option<&Pace> {
+        match (lesson.window, lesson.unit) {
+            (Window::Minute, Unit::Requests) => Some(&self.requests),
+            (Window::Minute, Unit::InputTokens) => Some(&self.tokens),
+            (Window::Day, _) => None,
+        }
     }
 
     /// Google's limits as far as refusals told them.

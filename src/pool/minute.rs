@@ -9,8 +9,6 @@ use tokio::time::Instant;
 pub const SPAN: Duration = Duration::from_millis(60_500);
 /// Uses within this time are one entry, which leaves when the last of them does.
 const GRAIN: Duration = Duration::from_millis(500);
-/// The part of it over which sustained demand is spread.
-const SIXTH: Duration = Duration::from_millis(10_083);
 /// Entries of what others used, as a refusal lets one guess.
 const GUESSED: u32 = 24;
 /// Entries at most: those of the minute, and two guesses.
@@ -75,27 +73,6 @@ impl Minute {
         let mut left = self.total;
         self.entries.iter().take_while(|entry| entry.last + SPAN <= at).for_each(|entry| left.cut(entry.used));
         left
-    }
-
-    /// When less than `most` requests were made within the last sixth of a minute; `None`: so it is now.
-    pub fn crowded(&self, most: u64, now: Instant) -> Option<Instant> {
-        let mut made = 0;
-        let full = self.recent(now).take_while(|entry| {
-            let before = made;
-            made += entry.used.requests;
-            before < most
-        });
-        let oldest = full.last()?;
-        (made >= most).then_some(oldest.last + SIXTH)
-    }
-
-    /// How many requests were made within the last sixth of a minute.
-    pub fn made_lately(&self, now: Instant) -> u64 {
-        self.recent(now).map(|entry| entry.used.requests).sum()
-    }
-
-    fn recent(&self, now: Instant) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().rev().take_while(move |entry| entry.last + SIXTH > now)
     }
 
     /// What we used ourselves.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::pool::beat::Beat;
 use crate::pool::daring::Daring;
 
 /// Demand that was held back within this time is still pressing.
@@ -16,6 +17,8 @@ const STEP_BEYOND: Duration = Duration::from_mins(3);
 const STEP_ON: Duration = Duration::from_secs(70);
 /// .. and doubled by each that was refused, up to this.
 const STEP_WAIT_MAX: Duration = Duration::from_mins(12);
+/// Over which time the pace rises to a step: all of it at once would serve those who wait sooner than they were told.
+const RISE: Duration = Duration::from_mins(1);
 /// One call more than others may make was let pass for so long: twice as many more are dared.
 const DARE_AGAIN: Duration = Duration::from_secs(10);
 /// A second refusal far below the limit within this time is no accident: somebody else uses the project.
@@ -26,8 +29,14 @@ const SURPRISE: Duration = Duration::from_mins(5);
 pub struct Pace {
     /// Google's word, or what it was found to have become.
     told: Option<u64>,
-    /// What is gone by.
+    /// Google's word alone.
+    word: Option<u64>,
+    /// How much more another has that was told the same, once that was tried here too.
+    followed: Option<u64>,
+    /// What is gone by, ..
     allowed: u64,
+    /// .. and what the last step adds to it bit by bit.
+    rise: u64,
     /// When that was changed last.
     changed: Option<Instant>,
     /// Steps up since the last refusal.
@@ -40,6 +49,7 @@ pub struct Pace {
     surprised: Option<Instant>,
     /// What is believed while no refusal told a limit here.
     presumed: Option<Presumed>,
+    beat: Beat,
 }
 
 /// What others were told, and how much more was dared.
@@ -51,9 +61,26 @@ struct Presumed {
 }
 
 impl Pace {
-    /// What a minute may take, unless nothing is known.
-    pub fn allowed(&self) -> Option<u64> {
-        self.told.map(|_| self.allowed).or_else(|| self.presumed.map(|presumed| presumed.allowed))
+    /// What a minute may take at `at`, unless nothing is known.
+    pub fn allowed(&self, at: Instant) -> Option<u64> {
+        self.told.map(|_| self.risen(at)).or_else(|| self.presumed.map(|presumed| presumed.allowed))
+    }
+
+    /// What is gone by at `at`.
+    fn risen(&self, at: Instant) -> u64 {
+        let past = self.changed.map_or(RISE, |changed| at.saturating_duration_since(changed).min(RISE));
+        let rise = u128::from(self.rise) * past.as_millis();
+        self.allowed.saturating_add(u64::try_from(rise.div_ceil(RISE.as_millis())).unwrap_or(u64::MAX))
+    }
+
+    /// Google's last word.
+    pub fn word(&self) -> Option<u64> {
+        self.word
+    }
+
+    /// Whether it was tried here whether more holds, because another was told more.
+    pub fn has_followed(&self) -> bool {
+        self.followed.is_some()
     }
 
     /// Google's limit as far as it is known.
@@ -64,7 +91,7 @@ impl Pace {
     /// Takes up what an earlier run knew.
     pub fn recall(&mut self, limit: u64) {
         if self.told.is_none() {
-            (self.told, self.allowed) = (Some(limit), limit.max(1));
+            (self.told, self.word, self.allowed) = (Some(limit), Some(limit), limit.max(1));
         }
     }
 
@@ -80,6 +107,10 @@ impl Pace {
     pub fn refuse(&mut self, limit: u64, got: u64, now: Instant) -> bool {
         let known = self.told.replace(limit);
         self.presumed = None;
+        if self.word.replace(limit) != Some(limit) {
+            self.followed = None;
+        }
+        (self.allowed, self.rise) = (self.risen(now), 0);
         self.refused = if self.steps > 0 { self.refused.saturating_add(1) } else { self.refused };
         (self.steps, self.changed) = (0, Some(now));
         if known != Some(limit) {
@@ -98,8 +129,9 @@ impl Pace {
         far_below(limit)
     }
 
-    /// Demand is held back by this limit: after a while of that, a careful step up, never beyond `ceiling`, and beyond what
-    /// is known only with `daring`.
+    /// Demand is held back by this limit: after a while of that, a step up, never beyond `ceiling`, and beyond what is known
+    /// only with `daring`. A tenth first, then as much again: since the pace rises to it bit by bit, a large step is refused
+    /// as soon as a small one and costs no more.
     pub fn press(&mut self, ceiling: Option<u64>, daring: &mut Daring, now: Instant) {
         if let Some(presumed) = &mut self.presumed
             && presumed.dared.is_none_or(|at| now.saturating_duration_since(at) >= DARE_AGAIN)
@@ -115,9 +147,24 @@ impl Pace {
         self.pressed = Some((since, now));
         let Some(told) = self.told else { return };
         let held = |since: Instant| now.saturating_duration_since(since);
-        if held(since) < PRESSING || self.changed.is_some_and(|at| held(at) < self.pause(told)) {
+        if held(since) < PRESSING {
             return;
         }
+        let most = ceiling.unwrap_or(u64::MAX);
+        if let Some(more) = self.more_of_another(daring).map(|more| more.min(most))
+            && more > self.risen(now)
+            && daring.dare(now)
+        {
+            self.allowed = self.risen(now);
+            (self.rise, self.changed, self.steps) = (more - self.allowed, Some(now), 0);
+            (self.followed, self.refused) = (Some(more), 0);
+            return;
+        }
+        if self.changed.is_some_and(|at| held(at) < self.pause(told)) {
+            return;
+        }
+        // Each wait is longer than a rise.
+        (self.allowed, self.rise) = (self.risen(now), 0);
         let step = if self.allowed < told {
             (told / 10).clamp(1, told - self.allowed)
         } else {
@@ -128,20 +175,43 @@ impl Pace {
             if !daring.dare(now) {
                 return;
             }
-            (self.allowed / 20).max(1).saturating_mul(1 << self.steps.min(4))
+            if self.steps == 0 { (self.allowed / 10).max(1) } else { self.allowed }
         };
-        let next = self.allowed.saturating_add(step).min(ceiling.unwrap_or(u64::MAX));
+        let next = self.allowed.saturating_add(step).min(most);
         if next > self.allowed {
             // Back at Google's word, what lies beyond it is another matter.
             let steps = if next == told { 0 } else { self.steps + 1 };
-            (self.allowed, self.changed, self.steps) = (next, Some(now), steps);
+            (self.rise, self.changed, self.steps) = (next - self.allowed, Some(now), steps);
         }
     }
 
-    /// From when on demand, if it stays as it is, has been held back for so long that it is better spread over the minute.
-    pub fn presses_from(&self, now: Instant) -> Option<Instant> {
+    /// What another was told more than the word that was told here too, until that is tried.
+    fn more_of_another(&self, daring: &Daring) -> Option<u64> {
+        if self.followed.is_some() { None } else { daring.raised(self.word?) }
+    }
+
+    /// So much was used, where a minute may take `max`.
+    pub fn used(&mut self, amount: u64, max: Option<u64>, now: Instant) {
+        if let Some(max) = max {
+            self.beat.take(amount, max, now);
+        }
+    }
+
+    /// Demand that stays above the limit is spread over the minute, so that room comes bit by bit and nobody waits long: how
+    /// many times as much as `each` may be used at once at `at`, if demand stays what it is now.
+    pub fn at_once(&self, each: u64, max: Option<u64>, at: Instant, now: Instant) -> u64 {
+        max.filter(|_| self.spreads(at, now)).map_or(u64::MAX, |max| self.beat.room(each, max, at))
+    }
+
+    /// When more may be used than nothing; `None`: at `at`.
+    pub fn holds_until(&self, at: Instant, now: Instant) -> Option<Instant> {
+        if self.spreads(at, now) { self.beat.from().filter(|from| *from > at) } else { None }
+    }
+
+    /// Whether at `at` demand, if it stays as it is, has been held back for so long that it is better spread.
+    fn spreads(&self, at: Instant, now: Instant) -> bool {
         let pressed = self.pressed.filter(|(_, last)| now.saturating_duration_since(*last) < PRESSING);
-        pressed.map(|(since, _)| since + PRESSING)
+        pressed.is_some_and(|(since, _)| since + PRESSING <= at)
     }
 
     /// How long after the last change the next step is due.
@@ -172,8 +242,8 @@ mod tests {
     fn a_doubled_limit_is_found_within_minutes() {
         let now = Instant::now();
         let mut pace = told(100, now);
-        press(&mut pace, None, now, 9 * 60);
-        assert!(pace.allowed().unwrap() >= 200, "{pace:?}");
+        let at = press(&mut pace, None, now, 9 * 60);
+        assert!(pace.allowed(at).unwrap() >= 200, "{pace:?}");
         assert!(pace.told().unwrap() > 100, "what was let pass is known to be the limit");
     }
 
@@ -182,25 +252,30 @@ mod tests {
         let now = Instant::now();
         let mut pace = told(100, now);
         let mut at = press(&mut pace, None, now, 181);
-        assert_eq!(pace.allowed(), Some(105));
-        assert!(!pace.refuse(100, 100, at));
-        assert_eq!(pace.allowed(), Some(100));
+        assert_eq!(
+            [at, at + RISE / 2, at + RISE * 2].map(|at| pace.allowed(at)),
+            [101, 106, 110].map(Some),
+            "bit by bit"
+        );
+        assert!(!pace.refuse(100, 100, at + RISE));
+        at += RISE;
+        assert_eq!(pace.allowed(at), Some(100));
         at = press(&mut pace, None, at, 350);
-        assert_eq!(pace.allowed(), Some(100), "twice the wait");
-        press(&mut pace, None, at, 20);
-        assert_eq!(pace.allowed(), Some(105));
+        assert_eq!(pace.allowed(at), Some(100), "twice the wait");
+        at = press(&mut pace, None, at, 20);
+        assert_eq!(pace.allowed(at + RISE), Some(110));
     }
 
     #[test]
     fn nothing_goes_beyond_the_ceiling_or_rises_without_demand() {
         let now = Instant::now();
         let mut pace = told(100, now);
-        press(&mut pace, Some(100), now, 3_600);
-        assert_eq!(pace.allowed(), Some(100));
+        let at = press(&mut pace, Some(100), now, 3_600);
+        assert_eq!(pace.allowed(at), Some(100));
         let mut pace = told(100, now);
         let mut daring = Daring::new(now);
         (0..100).for_each(|n| pace.press(None, &mut daring, now + PRESSING * 2 * n));
-        assert_eq!(pace.allowed(), Some(100), "demand that comes and goes is not pressing");
+        assert_eq!(pace.allowed(now + PRESSING * 200), Some(100), "demand that comes and goes is not pressing");
     }
 
     #[test]
@@ -208,11 +283,11 @@ mod tests {
         let now = Instant::now();
         let mut pace = told(100, now);
         assert!(pace.refuse(100, 40, now), "the first may be what was used before a start");
-        assert_eq!(pace.allowed(), Some(100));
+        assert_eq!(pace.allowed(now), Some(100));
         assert!(pace.refuse(100, 50, now + PRESSING));
-        assert_eq!(pace.allowed(), Some(50));
-        press(&mut pace, None, now + PRESSING, 130);
-        assert_eq!(pace.allowed(), Some(60));
+        assert_eq!(pace.allowed(now), Some(50));
+        let at = press(&mut pace, None, now + PRESSING, 130);
+        assert_eq!(pace.allowed(at + RISE), Some(60));
     }
 
     #[test]
@@ -222,19 +297,19 @@ mod tests {
         while daring.dare(now) {}
         pace.presume(10);
         pace.press(None, &mut daring, now);
-        assert_eq!((pace.allowed(), pace.told()), (Some(10), None));
+        assert_eq!((pace.allowed(now), pace.told()), (Some(10), None));
         let allowed: Vec<_> = (1..50)
             .filter_map(|second| {
                 pace.press(None, &mut daring, now + Duration::from_secs(second));
                 pace.presume(10);
-                pace.allowed()
+                pace.allowed(now)
             })
             .collect();
         let found: std::collections::BTreeSet<_> = allowed.into_iter().collect();
         assert_eq!(found.into_iter().collect::<Vec<_>>(), [10, 11, 13, 17, 25, 41], "one more, then twice as many");
         pace.refuse(20, 20, now + PRESSING);
         pace.presume(10);
-        assert_eq!((pace.allowed(), pace.told()), (Some(20), Some(20)));
+        assert_eq!((pace.allowed(now), pace.told()), (Some(20), Some(20)));
     }
 
     #[test]
@@ -245,16 +320,32 @@ mod tests {
         (0..180).for_each(|second| pace.press(None, &mut daring, at(second)));
         while daring.dare(at(180)) {}
         pace.press(None, &mut daring, at(181));
-        assert_eq!(pace.allowed(), Some(100));
+        assert_eq!(pace.allowed(at(300)), Some(100));
         pace.press(None, &mut daring, at(187));
-        assert_eq!(pace.allowed(), Some(105), "a few seconds later there is some");
+        assert_eq!(pace.allowed(at(300)), Some(110), "a few seconds later there is some");
+    }
+
+    #[test]
+    fn what_another_was_told_is_tried_at_once_and_only_once() {
+        let now = Instant::now();
+        let (mut pace, mut daring) = (told(100, now), Daring::new(now));
+        let mut at = press(&mut pace, None, now, 61);
+        daring.raise(100, 300);
+        pace.press(Some(250), &mut daring, at);
+        assert_eq!([at + RISE / 2, at + RISE].map(|at| pace.allowed(at)), [Some(175), Some(250)], "below the ceiling");
+        at += RISE;
+        assert!(!pace.refuse(100, 100, at) && pace.has_followed());
+        at = press(&mut pace, None, at, 120);
+        pace.press(None, &mut daring, at);
+        assert_eq!(pace.allowed(at + RISE), Some(100));
+        assert!(!pace.refuse(200, 200, at) && !pace.has_followed(), "another word is another matter");
     }
 
     #[test]
     fn another_word_of_googles_is_believed_at_once() {
         let now = Instant::now();
         let mut pace = told(100, now);
-        assert!(!pace.refuse(50, 50, now) && pace.allowed() == Some(50));
-        assert!(!pace.refuse(1_000, 50, now) && pace.allowed() == Some(1_000));
+        assert!(!pace.refuse(50, 50, now) && pace.allowed(now) == Some(50));
+        assert!(!pace.refuse(1_000, 50, now) && pace.allowed(now) == Some(1_000));
     }
 }

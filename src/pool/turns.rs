@@ -49,14 +49,20 @@ impl Turns {
         order.before(at, order.rank(at, arrived))
     }
 
-    /// Joins the line, in which at most `most` may wait. Where it is full the client with the most in it gives up its
-    /// newest one, if it has at least two more than the newcomer's; else there is no place: `None`.
-    pub fn enter(&self, client: &Arc<str>, arrived: Instant, most: usize) -> Option<Waiting<'_>> {
+    /// How many bytes the prompts of those who wait have each; 0 where nobody waits.
+    pub fn bytes_each(&self) -> u64 {
+        let order = self.lock();
+        order.bytes / (order.len as u64).max(1)
+    }
+
+    /// Joins the line with a prompt of so many bytes. At most `most` may wait in it. Where it is full the client with the
+    /// most in it gives up its newest one, if it has at least two more than the newcomer's; else there is no place: `None`.
+    pub fn enter(&self, client: &Arc<str>, arrived: Instant, bytes: u64, most: usize) -> Option<Waiting<'_>> {
         let told = Arc::new(Notify::new());
         let entered = self.change(|order| {
             let free = order.len < most || order.shorten_longest(client);
             if free {
-                order.insert(client, Waiter { arrived, told: Arc::clone(&told) });
+                order.insert(client, Waiter { arrived, bytes, told: Arc::clone(&told) });
             }
             free
         });
@@ -102,6 +108,8 @@ struct Order {
     ring: VecDeque<Queue>,
     /// How many wait in all.
     len: usize,
+    /// And the bytes of all their prompts.
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -114,6 +122,8 @@ struct Queue {
 #[derive(Debug)]
 struct Waiter {
     arrived: Instant,
+    /// Of its prompt.
+    bytes: u64,
     told: Arc<Notify>,
 }
 
@@ -141,7 +151,7 @@ impl Order {
     }
 
     fn insert(&mut self, client: &Arc<str>, waiter: Waiter) {
-        self.len += 1;
+        (self.len, self.bytes) = (self.len + 1, self.bytes + waiter.bytes);
         match self.place(client) {
             Some(at) => {
                 let rank = self.rank(at, waiter.arrived);
@@ -160,7 +170,7 @@ impl Order {
         }
         // Not the one that has the turn: that is the first of at least two.
         if let Some(newest) = longest.waiters.pop_back() {
-            self.len -= 1;
+            (self.len, self.bytes) = (self.len - 1, self.bytes - newest.bytes);
             newest.told.notify_one();
         }
         true
@@ -169,8 +179,8 @@ impl Order {
     fn remove(&mut self, client: &str, told: &Arc<Notify>) {
         let Some(at) = self.place(client) else { return };
         let Some(rank) = self.find(at, told) else { return };
-        self.ring[at].waiters.remove(rank);
-        self.len -= 1;
+        let Some(left) = self.ring[at].waiters.remove(rank) else { return };
+        (self.len, self.bytes) = (self.len - 1, self.bytes - left.bytes);
         let had_turn = (at, rank) == (0, 0);
         let Some(queue) = (if had_turn || self.ring[at].waiters.is_empty() { self.ring.remove(at) } else { None })
         else {

@@ -115,7 +115,7 @@ pub async fn wait(pool: &KeyPool, lane: &Arc<SharedLane>, arrival: Arrival<'_>) 
     let turns = lane.line(arrival.avoid);
     let before = turns.before(arrival.client, arrival.arrived);
     in_time(lane, &arrival, before)?;
-    let place = turns.enter(arrival.client, arrival.arrived, arrival.queue_max);
+    let place = turns.enter(arrival.client, arrival.arrived, arrival.avoid.bytes, arrival.queue_max);
     let waiting = place.ok_or_else(|| full(lane, &arrival, before))?;
     queue(lane, &waiting, &arrival).await?;
     look(pool, lane, &arrival).await
@@ -185,7 +185,8 @@ fn in_time(lane: &SharedLane, arrival: &Arrival<'_>, before: usize) -> Result<()
 }
 
 fn room(lane: &SharedLane, arrival: &Arrival<'_>, before: usize, now: Instant) -> Option<Instant> {
-    lane.lock().room(arrival.avoid, before + 1, now)
+    let each = lane.line(arrival.avoid).bytes_each();
+    lane.lock().room(arrival.avoid, before + 1, each, now)
 }
 
 /// No place for one with so many before it.

@@ -48,7 +48,7 @@ fn tokens_turn_large_requests_away_and_leave_small_ones_in() {
     assert!(windows.take(60, &mut dares(now), now).unwrap_err().for_this_size);
     assert!(windows.take(30, &mut dares(now), now).is_ok(), "what fits goes");
     let room = |tokens| windows.supply(tokens, now, now).first().map(|(at, found)| ((*at - now).as_secs(), *found));
-    assert_eq!((room(5), room(50)), (Some((0, 2)), Some((60, 2))));
+    assert_eq!((room(5), room(50)), (Some((0, 2)), Some((60, 1))), "by then demand has pressed for a minute");
     let later = now + MINUTE;
     assert!(windows.take(5_000, &mut dares(now), later).is_ok(), "alone, any size is let pass: Google judges it");
     windows.settle(5_000, 7, later);
@@ -93,4 +93,34 @@ fn a_learnt_day_is_no_ceiling_but_its_end_is_felt_for() {
     assert!(windows.take(0, &mut dares(now), now).is_ok() && windows.is_day_over());
     windows.refuse(lesson(Window::Day, Unit::Requests, 10), now, now);
     assert_eq!(windows.level(now + DAY), LEVELS, "another day");
+}
+
+#[test]
+fn demand_that_presses_is_spread_over_the_minute() {
+    for ceilings in
+        [Ceilings { rpm: Some(60), ..Ceilings::default() }, Ceilings { tpm: Some(60_000), ..Ceilings::default() }]
+    {
+        let (mut windows, now) = windows(ceilings);
+        let mut taken = [0; 300];
+        for tenth in 0..3_000_u64 {
+            while windows.take(1_000, &mut dares(now), now + Duration::from_millis(tenth * 100)).is_ok() {
+                taken[usize::try_from(tenth / 10).unwrap()] += 1;
+            }
+        }
+        assert_eq!(taken[0], 60, "nobody waits while none presses");
+        let most = taken[61..].iter().filter(|taken| **taken > 2).count();
+        assert!(most <= 4, "once a minute what came late: {taken:?}");
+        assert!((115..=120).contains(&taken[180..].iter().sum::<u64>()), "{taken:?}");
+        let (end, mut later) = (now + Duration::from_mins(5), windows.clone());
+        let supply = windows.supply(1_000, end, end);
+        let mut found = 0;
+        for tenth in 0..600 {
+            let at = end + Duration::from_millis(tenth * 100);
+            while later.take(1_000, &mut dares(now), at).is_ok() {
+                found += 1;
+            }
+            let told = supply.iter().rev().find(|(step, _)| *step <= at).map_or(0, |(_, found)| *found);
+            assert!(told.abs_diff(found) <= 1, "{told} were told and {found} found in {tenth} tenths of a second");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::pool::turns::{Turns, Waiting};
 
 const MANY: usize = 1_000;
+const BYTES: u64 = 7;
 
 /// A line, and requests that arrive a second after each other.
 struct Stage {
@@ -30,7 +31,7 @@ impl Stage {
     }
 
     fn enter(&self, client: &str, second: u64) -> Waiting<'_> {
-        self.turns.enter(&self.clients[client], self.at(second), MANY).expect("room in the line")
+        self.turns.enter(&self.clients[client], self.at(second), BYTES, MANY).expect("room in the line")
     }
 
     /// Serves all: the places in `line` in the order in which they had the turn.
@@ -48,6 +49,21 @@ impl Stage {
 
 fn was_told(waiting: &Waiting<'_>) -> bool {
     waiting.told().notified().now_or_never().is_some()
+}
+
+#[test]
+fn the_line_knows_how_large_its_prompts_are() {
+    let stage = Stage::new();
+    let enter = |client: &str, bytes| stage.turns.enter(&stage.clients[client], stage.at(0), bytes, 3);
+    assert_eq!(stage.turns.bytes_each(), 0);
+    let [small, large, larger] = [10, 20, 60].map(|bytes| enter("alice", bytes).unwrap());
+    assert_eq!(stage.turns.bytes_each(), 30);
+    let other = enter("bob", 9).unwrap();
+    assert_eq!((larger.before(), stage.turns.bytes_each()), (None, 13), "the newest gave up its place");
+    drop((large, larger));
+    assert_eq!(stage.turns.bytes_each(), 9);
+    drop((small, other));
+    assert_eq!(stage.turns.bytes_each(), 0);
 }
 
 #[test]
@@ -108,7 +124,7 @@ fn who_leaves_with_the_turn_hands_it_on_and_who_leaves_without_it_disturbs_nobod
 #[test]
 fn a_full_line_is_shortened_where_it_is_longest_for_whoever_has_at_least_two_fewer() {
     let stage = Stage::new();
-    let enter = |client: &str, second, most| stage.turns.enter(&stage.clients[client], stage.at(second), most);
+    let enter = |client: &str, second, most| stage.turns.enter(&stage.clients[client], stage.at(second), BYTES, most);
     let greedy: Vec<_> = (0..3).map(|n| enter("alice", n, 3).unwrap()).collect();
     assert!(enter("alice", 3, 3).is_none(), "its own newest has come before it");
     let bob = enter("bob", 4, 3).expect("a place");
@@ -175,7 +191,7 @@ proptest! {
                 Step::Enter(client, ago) => {
                     let (name, arrived) = (names[client], stage.at(id as u64 + 5 - ago));
                     let before = stage.turns.before(name, arrived);
-                    if let Some(waiting) = stage.turns.enter(&stage.clients[name], arrived, MOST) {
+                    if let Some(waiting) = stage.turns.enter(&stage.clients[name], arrived, BYTES, MOST) {
                         prop_assert!(waiting.before() <= Some(before), "a place that was told holds");
                         if line.is_empty() {
                             told.insert(id);

@@ -1,0 +1,49 @@
+//! Supply: how room will come, if as many ask as can be served.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::pool::limits::Windows;
+use crate::pool::minute::{SPAN, Use};
+
+/// Two times at which room comes are no nearer than this.
+const STEP_MIN: Duration = Duration::from_millis(200);
+
+impl Windows {
+    /// When requests of so many tokens find room within a span of time from `from` on, if each comes as soon as it can: the
+    /// times, and how many have found it by then.
+    pub fn supply(&self, tokens: u64, from: Instant, now: Instant) -> Vec<(Instant, u64)> {
+        let mut left = self.left_of_day(from);
+        let (mut minute, mut paces) = (self.minute.clone(), [self.requests, self.tokens]);
+        let (mut at, mut steps) = (from, Vec::<(Instant, u64)>::new());
+        while at <= from + SPAN && left > 0 {
+            let (used, (rpm, tpm)) = (minute.used(at), self.minute_max(at));
+            let by_requests = rpm.map_or(u64::MAX, |max| max.saturating_sub(used.requests));
+            let by_tokens = match tpm {
+                Some(max) if tokens > 0 => (max.saturating_sub(used.tokens) / tokens).max(u64::from(used.tokens == 0)),
+                _ => u64::MAX,
+            };
+            let at_once = paces[0].at_once(1, rpm, at, now).min(paces[1].at_once(tokens, tpm, at, now));
+            let found = by_requests.min(by_tokens).min(at_once).min(left);
+            if found == 0 {
+                let over = self.over(used, Use { requests: 1, tokens }, at);
+                let room = (over != Use::default()).then(|| minute.left(over, at));
+                let held = paces.iter().filter_map(|pace| pace.holds_until(at, now));
+                at = room.into_iter().chain(held).fold(at + STEP_MIN, Instant::max);
+                continue;
+            }
+            let all = steps.last().map_or(0, |(_, all)| *all).saturating_add(found);
+            steps.push((at, all));
+            if found == u64::MAX {
+                break;
+            }
+            let used = Use { requests: found, tokens: found.saturating_mul(tokens) };
+            minute.add(used, at);
+            paces[0].used(used.requests, rpm, at);
+            paces[1].used(used.tokens, tpm, at);
+            left -= found;
+        }
+        steps
+    }
+}
