@@ -150,13 +150,15 @@ impl Schedule {
         self.classes.binary_search_by_key(&Reverse(weight), |class| Reverse(class.weight))
     }
 
-    /// The key whose turn it is among those `allowed`; ties go to the one with the least `load`.
-    pub fn pick(&mut self, allowed: impl Fn(u32) -> bool, load: impl Fn(u32) -> u32) -> Option<u32> {
+    /// The key whose turn it is among those `allowed`; ties go to the one with the least `load`. Where `any` is, no class
+    /// is asked whether one of its keys may be chosen: that costs more than all the ranks.
+    pub fn pick(&mut self, any: bool, allowed: impl Fn(u32) -> bool, load: impl Fn(u32) -> u32) -> Option<u32> {
         let total = self.total;
         let mut best: Option<(usize, f64)> = None;
         for (at, claim) in self.claims.iter_mut().enumerate() {
             let rank = claim.advance(total);
-            if best.is_none_or(|(_, least)| rank < least) && self.classes[at].keys().any(&allowed) {
+            let may = || any || self.classes[at].keys().any(&allowed);
+            if best.is_none_or(|(_, least)| rank < least) && may() {
                 best = Some((at, rank));
             }
         }
@@ -216,7 +218,7 @@ mod tests {
         let mut schedule = schedule(&[10, 8, 5]);
         let mut counts = [0; 3];
         for _ in 0..23 {
-            counts[schedule.pick(|_| true, |_| 0).unwrap() as usize] += 1;
+            counts[schedule.pick(true, |_| true, |_| 0).unwrap() as usize] += 1;
         }
         assert_eq!(counts, [10, 8, 5]);
     }
@@ -224,18 +226,18 @@ mod tests {
     #[test]
     fn ties_go_to_the_least_loaded() {
         let mut schedule = schedule(&[1, 1, 1]);
-        assert_eq!(schedule.pick(|_| true, |key| 5 - key), Some(2));
-        assert_eq!(schedule.pick(|_| true, |key| 5 - key), Some(1));
-        assert_eq!(schedule.pick(|_| true, |_| 0), Some(0));
+        assert_eq!(schedule.pick(true, |_| true, |key| 5 - key), Some(2));
+        assert_eq!(schedule.pick(true, |_| true, |key| 5 - key), Some(1));
+        assert_eq!(schedule.pick(true, |_| true, |_| 0), Some(0));
     }
 
     #[test]
     fn only_allowed_keys_are_chosen() {
         let mut schedule = schedule(&[1, 1, 1000]);
         for _ in 0..10 {
-            assert_eq!(schedule.pick(|key| key == 1, |_| 0), Some(1));
+            assert_eq!(schedule.pick(false, |key| key == 1, |_| 0), Some(1));
         }
-        assert_eq!(schedule.pick(|_| false, |_| 0), None);
+        assert_eq!(schedule.pick(false, |_| false, |_| 0), None);
         schedule.set(2, 0);
         assert_eq!(schedule.total(), 2);
     }
@@ -247,7 +249,7 @@ mod tests {
             let total: u32 = weights.iter().sum();
             let mut counts = vec![0_u32; weights.len()];
             for turn in 1..=2000_u32 {
-                counts[schedule.pick(|_| true, |_| 0).unwrap() as usize] += 1;
+                counts[schedule.pick(true, |_| true, |_| 0).unwrap() as usize] += 1;
                 for (count, weight) in counts.iter().zip(&weights) {
                     let due = f64::from(turn) * f64::from(*weight) / f64::from(total);
                     prop_assert!((f64::from(*count) - due).abs() < 1.0 + 1e-9, "turn {turn}: {count} of {due}");
@@ -267,7 +269,7 @@ mod tests {
                 prop_assert_eq!(schedule.len(), model.iter().filter(|w| **w > 0).count());
                 prop_assert_eq!(schedule.total(), u64::from(model.iter().sum::<u32>()));
                 if pick {
-                    let chosen = schedule.pick(|key| key % 2 == 0, |_| 0);
+                    let chosen = schedule.pick(false, |key| key % 2 == 0, |_| 0);
                     let possible = (0..12).step_by(2).any(|key| model[key] > 0);
                     prop_assert_eq!(chosen.is_some(), possible);
                     prop_assert!(chosen.is_none_or(|key| key % 2 == 0 && model[key as usize] > 0));

@@ -127,9 +127,10 @@ impl Lane {
                 open.filter(|index| untried(*index)).map(left).fold(0.0, f64::max)
             });
             let fresh = |index: u32| untried(index) && most.is_none_or(|most| left(index) >= most);
-            let index = schedule.pick(fresh, load).or_else(|| {
+            let whole = any && avoid.keys.is_empty() && most.is_none();
+            let index = schedule.pick(whole, fresh, load).or_else(|| {
                 // Every key was tried: the same one again, where the project may be asked again.
-                if avoid.keys.is_empty() { None } else { schedule.pick(elsewhere, load) }
+                if avoid.keys.is_empty() { None } else { schedule.pick(any, elsewhere, load) }
             })?;
             let project = key(index).project();
             match self.budgets.take(project, tokens, now) {
