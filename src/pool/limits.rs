@@ -98,7 +98,8 @@ impl Windows {
         let asked = Use { requests: 1, tokens };
         let used = self.minute.used(now);
         let mut over = self.over(used, asked, now);
-        let held = [&self.requests, &self.tokens].map(|pace| pace.holds_until(now, now));
+        let (rpm, tpm) = self.minute_max(now);
+        let held = [self.requests.holds_until(rpm, now, now), self.tokens.holds_until(tpm, now, now)];
         // Held back: it may be time to see whether more is let pass by now.
         if over.requests > 0 || held[0].is_some() {
             self.requests.press(self.ceilings.rpm, daring, now);

@@ -204,8 +204,9 @@ impl Pace {
     }
 
     /// When more may be used than nothing; `None`: at `at`.
-    pub fn holds_until(&self, at: Instant, now: Instant) -> Option<Instant> {
-        if self.spreads(at, now) { self.beat.from().filter(|from| *from > at) } else { None }
+    pub fn holds_until(&self, max: Option<u64>, at: Instant, now: Instant) -> Option<Instant> {
+        let max = max.filter(|_| self.spreads(at, now))?;
+        self.beat.from(max).filter(|from| *from > at)
     }
 
     /// Whether at `at` demand, if it stays as it is, has been held back for so long that it is better spread.

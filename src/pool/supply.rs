@@ -29,8 +29,8 @@ impl Windows {
             if found == 0 {
                 let over = self.over(used, Use { requests: 1, tokens }, at);
                 let room = (over != Use::default()).then(|| minute.left(over, at));
-                let held = paces.iter().filter_map(|pace| pace.holds_until(at, now));
-                at = room.into_iter().chain(held).fold(at + STEP_MIN, Instant::max);
+                let held = [paces[0].holds_until(rpm, at, now), paces[1].holds_until(tpm, at, now)];
+                at = room.into_iter().chain(held.into_iter().flatten()).fold(at + STEP_MIN, Instant::max);
                 continue;
             }
             let all = steps.last().map_or(0, |(_, all)| *all).saturating_add(found);
