@@ -1,7 +1,8 @@
 //! How much of Google's quota reaches the clients, and how little of it is wasted: `cargo bench --bench yield`.
 //!
 //! Everything is played in virtual time and follows from a seed. `-- WORD` plays the scenarios that have the word in their
-//! name, `-- --check` fails where a bar is missed, `-- --minutes` prints what each minute came to.
+//! name, `-- --check` fails where a bar is missed, `-- --minutes` prints what each minute came to, `-- --seed=2` plays another
+//! course of the same.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -37,7 +38,9 @@ fn main() -> ExitCode {
         let mut names = words.iter().filter(|word| !word.starts_with("--")).peekable();
         names.peek().is_none() || names.any(|name| scenario.name.contains(name.as_str()))
     };
-    let scenarios: Vec<Scenario> = scenario::all().into_iter().filter(wanted).collect();
+    let seed = words.iter().find_map(|word| word.strip_prefix("--seed=")?.parse().ok()).unwrap_or(1);
+    let of_seed = |scenario| Scenario { seed, ..scenario };
+    let scenarios: Vec<Scenario> = scenario::all().into_iter().filter(wanted).map(of_seed).collect();
     let jobs: Vec<(&Scenario, Shape)> =
         scenarios.iter().flat_map(|scenario| Shape::ALL.map(|shape| (scenario, shape))).collect();
     let all = played(&jobs);
