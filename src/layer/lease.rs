@@ -142,9 +142,7 @@ impl Means {
         call.record.add_upstream(began.elapsed());
         opened
     }
-}
 
-impl Means {
     /// The head of the answer, in time.
     async fn sent(
         &self,
