@@ -31,8 +31,8 @@ pub struct Pace {
     told: Option<u64>,
     /// Google's word alone.
     word: Option<u64>,
-    /// How much more another has that was told the same, once that was tried here too.
-    followed: Option<u64>,
+    /// Whether it was tried here whether more holds, because another was told more.
+    followed: bool,
     /// What is gone by, ..
     allowed: u64,
     /// .. and what the last step adds to it bit by bit.
@@ -80,7 +80,7 @@ impl Pace {
 
     /// Whether it was tried here whether more holds, because another was told more.
     pub fn has_followed(&self) -> bool {
-        self.followed.is_some()
+        self.followed
     }
 
     /// Google's limit as far as it is known.
@@ -108,7 +108,7 @@ impl Pace {
         let known = self.told.replace(limit);
         self.presumed = None;
         if self.word.replace(limit) != Some(limit) {
-            self.followed = None;
+            self.followed = false;
         }
         (self.allowed, self.rise) = (self.risen(now), 0);
         self.refused = if self.steps > 0 { self.refused.saturating_add(1) } else { self.refused };
@@ -157,7 +157,7 @@ impl Pace {
         {
             self.allowed = self.risen(now);
             (self.rise, self.changed, self.steps) = (more - self.allowed, Some(now), 0);
-            (self.followed, self.refused) = (Some(more), 0);
+            (self.followed, self.refused) = (true, 0);
             return;
         }
         if self.changed.is_some_and(|at| held(at) < self.pause(told)) {
@@ -187,7 +187,7 @@ impl Pace {
 
     /// What another was told more than the word that was told here too, until that is tried.
     fn more_of_another(&self, daring: &Daring) -> Option<u64> {
-        if self.followed.is_some() { None } else { daring.raised(self.word?) }
+        if self.followed { None } else { daring.raised(self.word?) }
     }
 
     /// So much was used, where a minute may take `max`.
