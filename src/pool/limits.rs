@@ -170,6 +170,11 @@ impl Windows {
         self.day_max().map_or(u64::MAX, |rpd| rpd.saturating_sub(used))
     }
 
+    /// From when on Google's day has any left, if not at `at`.
+    pub fn open_from(&self, at: Instant) -> Instant {
+        if self.left_of_day(at) == 0 { self.day_end.max(at) } else { at }
+    }
+
     /// What a day may take: the lower of ceiling and Google's word.
     fn day_max(&self) -> Option<u64> {
         self.ceilings.rpd.into_iter().chain(self.rpd).min()

@@ -25,6 +25,15 @@ pub struct Place<'w> {
     pub windows: Option<&'w Windows>,
 }
 
+impl Place<'_> {
+    /// When it first has room.
+    fn first(&self, tokens: u64, now: Instant) -> Instant {
+        let from = self.from.max(now);
+        let Some(windows) = self.windows else { return from };
+        windows.soonest(tokens, windows.open_from(from), now)
+    }
+}
+
 /// How a project's room comes.
 #[derive(Clone, Debug)]
 struct Flow {
@@ -41,7 +50,7 @@ impl Flow {
         let Some(windows) = place.windows else {
             return Self { from, steps: vec![(from, u64::MAX)], day: (u64::MAX, from) };
         };
-        let from = if windows.left_of_day(from) == 0 { windows.day_end().max(from) } else { from };
+        let from = windows.open_from(from);
         let day = (windows.left_of_day(from), windows.day_end().max(from));
         Self { from, steps: windows.supply(tokens, from, now), day }
     }
@@ -69,9 +78,11 @@ impl Flow {
     }
 }
 
-/// Projects of which some were looked at.
+/// Projects, of which some were looked at closely.
 #[derive(Clone, Debug)]
 struct Crowd {
+    /// When each first has room, in that order, where not all were looked at closely.
+    firsts: Vec<Instant>,
     flows: Vec<Flow>,
     /// How many projects each of these stands for.
     each: f64,
@@ -80,12 +91,22 @@ struct Crowd {
 impl Crowd {
     #[expect(clippy::cast_precision_loss, reason = "projects are few for that")]
     fn of(places: &[Place<'_>], tokens: u64, now: Instant) -> Self {
-        let some = places.len().min(SINGLY_MAX);
-        let place = |n: usize| &places[n * places.len() / some];
-        let flows: Vec<Flow> = (0..some).map(|n| Flow::of(*place(n), tokens, now)).collect();
-        Self { flows, each: places.len() as f64 / some.max(1) as f64 }
+        let flow = |place: &Place<'_>| Flow::of(*place, tokens, now);
+        if places.len() <= SINGLY_MAX {
+            return Self { firsts: Vec::new(), flows: places.iter().map(flow).collect(), each: 1.0 };
+        }
+        // Each of some stands for those whose room comes when its own does.
+        let mut order: Vec<(Instant, &Place<'_>)> =
+            places.iter().map(|place| (place.first(tokens, now), place)).collect();
+        order.sort_by_key(|(first, _)| *first);
+        let middle = |n: usize| order[(2 * n + 1) * order.len() / (2 * SINGLY_MAX)].1;
+        let flows = (0..SINGLY_MAX).map(|n| flow(middle(n))).collect();
+        let firsts = order.iter().map(|(first, _)| *first).collect();
+        Self { firsts, flows, each: places.len() as f64 / SINGLY_MAX as f64 }
     }
 
+    /// How many requests will have found room by `at`. What each project lets pass first is counted singly: it decides who is
+    /// told to wait and who to come back.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -93,8 +114,13 @@ impl Crowd {
         reason = "an estimate where each is not 1"
     )]
     fn by(&self, at: Instant) -> u64 {
-        let found = self.flows.iter().fold(0_u64, |sum, flow| sum.saturating_add(flow.by(at)));
-        if self.each > 1.0 { (found as f64 * self.each) as u64 } else { found }
+        let singly = u64::from(!self.firsts.is_empty());
+        let found = self.flows.iter().fold(0_u64, |sum, flow| sum.saturating_add(flow.by(at).saturating_sub(singly)));
+        if self.firsts.is_empty() {
+            return found;
+        }
+        let first = self.firsts.partition_point(|first| *first <= at) as u64;
+        first.saturating_add((found as f64 * self.each) as u64)
     }
 }
 
@@ -242,6 +268,17 @@ mod tests {
         let mut ahead = Ahead::default();
         assert_eq!(ahead.when(2, at, || Outlook::of(&[], 0, at)), None);
         assert!(ahead.when(2, at, || look(at)).is_some(), "that nobody serves is looked at again");
+    }
+
+    #[test]
+    fn of_many_projects_every_first_room_is_counted() {
+        let now = Instant::now();
+        let (full, open) = (windows(2, &[0, 10], now), windows(2, &[5], now));
+        let after = now + Duration::from_secs(10);
+        let place = |n: u32| Place { from: now, windows: Some(if n.is_multiple_of(97) { &open } else { &full }) };
+        let places: Vec<Place<'_>> = (0..1_000).map(place).collect();
+        let told = |n| (when(&places, n, 0, after).unwrap() - now).as_secs();
+        assert_eq!([1, 11, 12, 990].map(told), [10, 10, 60, 60]);
     }
 
     #[test]

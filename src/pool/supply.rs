@@ -11,6 +11,15 @@ use crate::pool::minute::{SPAN, Use};
 const STEP_MIN: Duration = Duration::from_millis(200);
 
 impl Windows {
+    /// When a request of so many tokens first finds room, from `from` on.
+    pub fn soonest(&self, tokens: u64, from: Instant, now: Instant) -> Instant {
+        let (rpm, tpm) = self.minute_max(from);
+        let over = self.over(self.minute.used_at(from), Use { requests: 1, tokens }, from);
+        let room = (over != Use::default()).then(|| self.minute.left(over, from));
+        let held = [self.requests.holds_until(rpm, from, now), self.tokens.holds_until(tpm, from, now)];
+        room.into_iter().chain(held.into_iter().flatten()).fold(from, Instant::max)
+    }
+
     /// When requests of so many tokens find room within a span of time from `from` on, if each comes as soon as it can: the
     /// times, and how many have found it by then.
     pub fn supply(&self, tokens: u64, from: Instant, now: Instant) -> Vec<(Instant, u64)> {
