@@ -30,17 +30,9 @@ impl Budgets {
         let mut budgets = Self { clocks, windows, tokens_per_byte: TOKENS_PER_BYTE, limited: false, daring };
         for (project, ceilings) in ceilings {
             budgets.limited = true;
-            *budgets.place(project) = Some(Box::new(Windows::new(*ceilings, clocks, now)));
+            *place(&mut budgets.windows, project) = Some(Box::new(Windows::new(*ceilings, clocks, now)));
         }
         budgets
-    }
-
-    fn place(&mut self, project: u32) -> &mut Option<Box<Windows>> {
-        let place = project as usize;
-        if self.windows.len() <= place {
-            self.windows.resize(place + 1, None);
-        }
-        &mut self.windows[place]
     }
 
     /// Whether any limit is known, so that the tokens of answers must be told.
@@ -70,8 +62,7 @@ impl Budgets {
     }
 
     fn windows(&mut self, project: u32, now: Instant) -> &mut Windows {
-        let clocks = self.clocks;
-        self.place(project).get_or_insert_with(|| Box::new(Windows::new(Ceilings::default(), clocks, now)))
+        known(place(&mut self.windows, project), self.clocks, now)
     }
 
     /// The operator's ceilings of a project have changed.
@@ -98,17 +89,14 @@ impl Budgets {
 
     /// Takes a request out of its project's budget.
     pub fn take(&mut self, project: u32, tokens: u64, now: Instant) -> Result<(), Full> {
-        let mut daring = self.daring;
-        let windows = self.windows(project, now);
+        let Self { clocks, windows, daring, .. } = self;
+        let windows = known(place(windows, project), *clocks, now);
         if let Some(rpm) = daring.presumed() {
             windows.presume(rpm);
         }
-        let taken = windows.take(tokens, &mut daring, now);
-        if taken.is_ok() {
-            daring.called();
-        }
-        self.daring = daring;
-        taken
+        windows.take(tokens, daring, now)?;
+        daring.called();
+        Ok(())
     }
 
     /// The request taken at `at` was not counted by Google.
@@ -151,11 +139,25 @@ impl Budgets {
     pub fn merge(&mut self, from: u32, into: u32, now: Instant) {
         let Some(other) = self.windows.get_mut(from as usize).and_then(Option::take) else { return };
         let other = *other;
-        match self.place(into) {
+        match place(&mut self.windows, into) {
             Some(windows) => windows.absorb(&other, now),
             empty => *empty = Some(Box::new(other)),
         }
     }
+}
+
+/// Where a project's windows are.
+fn place(windows: &mut Vec<Option<Box<Windows>>>, project: u32) -> &mut Option<Box<Windows>> {
+    let place = project as usize;
+    if windows.len() <= place {
+        windows.resize(place + 1, None);
+    }
+    &mut windows[place]
+}
+
+/// The windows there, new ones where there are none.
+fn known(place: &mut Option<Box<Windows>>, clocks: Clocks, now: Instant) -> &mut Windows {
+    place.get_or_insert_with(|| Box::new(Windows::new(Ceilings::default(), clocks, now)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The key pool: the one door to all keys.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,8 +34,9 @@ const OVERFLOW: &str = "other";
 pub struct KeyPool {
     pub(crate) keys: Arc<Keys>,
     pub(crate) scene: Arc<Scene>,
-    /// Read by every call, so that looking writes nothing that threads share; a new lane is a new map.
-    pub(crate) lanes: ArcSwap<HashMap<Arc<str>, Arc<SharedLane>>>,
+    /// Read by every call, so that looking writes nothing that threads share; a new lane is a new map. Models are few: a
+    /// tree finds one before a hash is made.
+    pub(crate) lanes: ArcSwap<BTreeMap<Arc<str>, Arc<SharedLane>>>,
     /// Held by whoever adds a lane, or changes the keys.
     pub(crate) register: Mutex<Register>,
     pub(crate) started: Clocks,
@@ -79,7 +80,7 @@ impl KeyPool {
             return Arc::clone(lane);
         }
         let kept = known.iter().filter(|(_, lane)| !full || !spare(lane));
-        let mut lanes: HashMap<_, _> = kept.map(|(name, lane)| (Arc::clone(name), Arc::clone(lane))).collect();
+        let mut lanes: BTreeMap<_, _> = kept.map(|(name, lane)| (Arc::clone(name), Arc::clone(lane))).collect();
         let name: Arc<str> = name.into();
         let lane = self.lane_of(&register, now);
         let (scene, keys) = (Arc::clone(&self.scene), Arc::clone(&self.keys));

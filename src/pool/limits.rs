@@ -40,6 +40,9 @@ pub struct Windows {
     refused: Option<Instant>,
 }
 
+/// Requests and tokens that a minute may take, as far as that is known.
+pub type Most = (Option<u64>, Option<u64>);
+
 /// There is no room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Full {
@@ -55,7 +58,7 @@ pub struct Room {
     /// What was used in the last minute.
     pub minute: Use,
     /// What a minute may take, as far as that is known.
-    pub minute_max: (Option<u64>, Option<u64>),
+    pub minute_max: Most,
     /// Requests of Google's day.
     pub day: u64,
     /// How many a day may take, as far as that is known.
@@ -97,22 +100,38 @@ impl Windows {
         }
         let asked = Use { requests: 1, tokens };
         let used = self.minute.used(now);
-        let mut over = self.over(used, asked, now);
-        let (rpm, tpm) = self.minute_max(now);
-        let held = [self.requests.holds_until(rpm, now, now), self.tokens.holds_until(tpm, now, now)];
+        let mut max = self.minute_max(now);
+        // Mostly nothing is known yet.
+        if max != (None, None) {
+            max = self.admit(asked, used, max, daring, now)?;
+        }
+        self.minute.add(asked, now);
+        self.requests.used(1, max.0, now);
+        self.tokens.used(tokens, max.1, now);
+        self.day_requests += 1;
+        self.last = now;
+        Ok(())
+    }
+
+    /// Whether the minute has room for a request, given what it may take; what it may take then.
+    fn admit(&mut self, asked: Use, used: Use, max: Most, daring: &mut Daring, now: Instant) -> Result<Most, Full> {
+        let mut over = over(used, asked, max);
+        let held = [self.requests.holds_until(max.0, now, now), self.tokens.holds_until(max.1, now, now)];
+        let pressed = [over.requests > 0 || held[0].is_some(), over.tokens > 0 || held[1].is_some()];
         // Held back: it may be time to see whether more is let pass by now.
-        if over.requests > 0 || held[0].is_some() {
+        if pressed[0] {
             self.requests.press(self.ceilings.rpm, daring, now);
         }
-        if over.tokens > 0 || held[1].is_some() {
+        if pressed[1] {
             self.tokens.press(self.ceilings.tpm, daring, now);
         }
+        let max = if pressed.contains(&true) { self.minute_max(now) } else { max };
         if over != Use::default() {
-            over = self.over(used, asked, now);
+            over = self::over(used, asked, max);
         }
         if over != Use::default() {
             let until = self.minute.left(over, now);
-            let for_this_size = over.requests == 0 && !self.is_nearly_out_of_tokens(now);
+            let for_this_size = over.requests == 0 && !self.is_nearly_out_of_tokens(max);
             self.full = if for_this_size { self.full } else { Some(until) };
             return Err(Full { until, for_this_size });
         }
@@ -120,30 +139,16 @@ impl Windows {
             self.full = Some(until);
             return Err(Full { until, for_this_size: false });
         }
-        self.minute.add(asked, now);
-        let (rpm, tpm) = self.minute_max(now);
-        self.requests.used(1, rpm, now);
-        self.tokens.used(tokens, tpm, now);
-        self.day_requests += 1;
-        self.last = now;
-        Ok(())
+        Ok(max)
     }
 
-    /// By how much a request would go over what is allowed. One alone is let pass whatever its size.
-    pub(crate) fn over(&self, used: Use, asked: Use, at: Instant) -> Use {
-        let beyond = |used: u64, asked: u64, max: Option<u64>| max.map_or(0, |max| (used + asked).saturating_sub(max));
-        let (rpm, tpm) = self.minute_max(at);
-        let tokens = if used.tokens == 0 { 0 } else { beyond(used.tokens, asked.tokens, tpm).min(used.tokens) };
-        Use { requests: beyond(used.requests, asked.requests, rpm), tokens }
-    }
-
-    fn is_nearly_out_of_tokens(&self, now: Instant) -> bool {
+    fn is_nearly_out_of_tokens(&self, (_, tpm): Most) -> bool {
         let used = self.minute.own().tokens;
-        self.minute_max(now).1.is_some_and(|max| max.saturating_sub(used) * FULL_SHARE < max)
+        tpm.is_some_and(|max| max.saturating_sub(used) * FULL_SHARE < max)
     }
 
     /// What a minute may take at `at`: the lower of ceiling and pace.
-    pub(crate) fn minute_max(&self, at: Instant) -> (Option<u64>, Option<u64>) {
+    pub(crate) fn minute_max(&self, at: Instant) -> Most {
         let lower = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
         (lower(self.ceilings.rpm, self.requests.allowed(at)), lower(self.ceilings.tpm, self.tokens.allowed(at)))
     }
@@ -155,7 +160,7 @@ impl Windows {
 
     /// When a request of so many tokens fits; `None`: now.
     pub fn wait(&self, tokens: u64, now: Instant) -> Option<Instant> {
-        let over = self.over(self.minute.used_at(now), Use { requests: 1, tokens }, now);
+        let over = over(self.minute.used_at(now), Use { requests: 1, tokens }, self.minute_max(now));
         (over != Use::default()).then(|| self.minute.left(over, now)).or(self.full_until(now))
     }
 
@@ -353,4 +358,11 @@ impl Windows {
             (self.day_end, self.day_requests) = (now + until_midnight(self.clocks.wall_at(now)), 0);
         }
     }
+}
+
+/// By how much a request would go over what is allowed. One alone is let pass whatever its size.
+pub(crate) fn over(used: Use, asked: Use, (rpm, tpm): Most) -> Use {
+    let beyond = |used: u64, asked: u64, max: Option<u64>| max.map_or(0, |max| (used + asked).saturating_sub(max));
+    let tokens = if used.tokens == 0 { 0 } else { beyond(used.tokens, asked.tokens, tpm).min(used.tokens) };
+    Use { requests: beyond(used.requests, asked.requests, rpm), tokens }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::pool::limits::Windows;
+use crate::pool::limits::{Windows, over};
 use crate::pool::minute::{SPAN, Use};
 
 /// Two times at which room comes are no nearer than this.
@@ -14,7 +14,7 @@ impl Windows {
     /// When a request of so many tokens first finds room, from `from` on.
     pub fn soonest(&self, tokens: u64, from: Instant, now: Instant) -> Instant {
         let (rpm, tpm) = self.minute_max(from);
-        let over = self.over(self.minute.used_at(from), Use { requests: 1, tokens }, from);
+        let over = over(self.minute.used_at(from), Use { requests: 1, tokens }, (rpm, tpm));
         let room = (over != Use::default()).then(|| self.minute.left(over, from));
         let held = [self.requests.holds_until(rpm, from, now), self.tokens.holds_until(tpm, from, now)];
         room.into_iter().chain(held.into_iter().flatten()).fold(from, Instant::max)
@@ -36,7 +36,7 @@ impl Windows {
             let at_once = paces[0].at_once(1, rpm, at, now).min(paces[1].at_once(tokens, tpm, at, now));
             let found = by_requests.min(by_tokens).min(at_once).min(left);
             if found == 0 {
-                let over = self.over(used, Use { requests: 1, tokens }, at);
+                let over = over(used, Use { requests: 1, tokens }, (rpm, tpm));
                 let room = (over != Use::default()).then(|| minute.left(over, at));
                 let held = [paces[0].holds_until(rpm, at, now), paces[1].holds_until(tpm, at, now)];
                 at = room.into_iter().chain(held.into_iter().flatten()).fold(at + STEP_MIN, Instant::max);
