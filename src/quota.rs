@@ -7,6 +7,8 @@ use jiff::{Timestamp, ToSpan};
 
 use crate::refusal::{Refusal, Violation};
 
+/// More than this is no limit, and can be counted with.
+pub const LIMIT_MAX: u64 = 1 << 40;
 /// A longer name is none of Google's.
 const CONSUMER_MAX: usize = 64;
 
@@ -54,7 +56,7 @@ fn lesson(violation: &Violation) -> Option<Lesson> {
         return None;
     };
     let unit = if id.contains("Token") { Unit::InputTokens } else { Unit::Requests };
-    Some(Lesson { window, unit, limit: violation.value? })
+    Some(Lesson { window, unit, limit: violation.value?.min(LIMIT_MAX) })
 }
 
 /// What a quota's id holds where it is one of a tier, and the tier's name; of several the first is meant.
@@ -85,9 +87,9 @@ pub fn until_midnight(now: Timestamp) -> Duration {
         let tomorrow = here.date().checked_add(1.day()).ok()?;
         tomorrow.to_zoned(here.time_zone().clone()).ok()
     };
-    // The zone is inside the binary; the fallback is never off by more than Google's own day.
-    let end = midnight().map_or(now + 24.hours(), |zoned| zoned.timestamp());
-    Duration::try_from(end.duration_since(now)).unwrap_or_default()
+    let left = midnight().and_then(|end| Duration::try_from(end.timestamp().duration_since(now)).ok());
+    // The zone is inside the binary, so that only the end of all days has none; and no day is much longer.
+    left.unwrap_or(Duration::from_hours(24))
 }
 
 #[cfg(test)]
@@ -104,6 +106,13 @@ mod tests {
         assert_eq!(minutes_until_midnight("2026-12-01T08:00:00Z"), 24 * 60, "00:00 PST");
         assert_eq!(minutes_until_midnight("2026-03-08T08:00:00Z"), 23 * 60, "the day that loses an hour");
         assert_eq!(minutes_until_midnight("2026-11-01T07:00:00Z"), 25 * 60, "the day that gains one");
+    }
+
+    #[test]
+    fn no_day_and_no_limit_is_beyond_counting() {
+        assert!(until_midnight(Timestamp::MAX) <= Duration::from_hours(25));
+        let violation = Violation { quota_id: "RequestsPerDay".into(), value: Some(u64::MAX), ..Violation::default() };
+        assert_eq!(lesson(&violation).unwrap().limit, LIMIT_MAX);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::pool::daring::Daring;
 use crate::pool::key::Ceilings;
 use crate::pool::limits::{Full, Windows};
-use crate::pool::memory::Clocks;
+use crate::pool::memory::{Clocks, UseMemory};
 use crate::quota::{Lesson, Unit, Window};
 
 /// Tokens of a prompt's byte before any answer told better: four bytes are a token of English.
@@ -40,9 +40,9 @@ impl Budgets {
         self.limited
     }
 
-    /// Whether a refusal told any limit.
-    pub fn has_learnt(&self) -> bool {
-        self.limited && self.all().any(|(_, windows)| windows.learnt() != Ceilings::default())
+    /// Whether something would be lost with what is known of any project.
+    pub fn are_worth_keeping(&self) -> bool {
+        self.limited && self.all().any(|(_, windows)| windows.is_worth_keeping())
     }
 
     /// The windows of a project.
@@ -63,6 +63,12 @@ impl Budgets {
 
     fn windows(&mut self, project: u32, now: Instant) -> &mut Windows {
         known(place(&mut self.windows, project), self.clocks, now)
+    }
+
+    /// Takes up what an earlier run knew of a project.
+    pub fn recall(&mut self, project: u32, learnt: Ceilings, used: UseMemory, clocks: Clocks) {
+        self.limited |= learnt != Ceilings::default();
+        self.windows(project, clocks.now).recall(learnt, used, clocks);
     }
 
     /// The operator's ceilings of a project have changed.

@@ -20,6 +20,9 @@ enum Entry {
     New(Box<Key>),
 }
 
+/// A key of the new list, the place where it was until now, and what is said of it.
+type Listed<'s> = (Entry, Option<u32>, &'s KeySpec);
+
 impl KeyPool {
     /// A pool in which all enabled keys are alive. Fails on a key that cannot stand in a header.
     pub fn new(specs: &[KeySpec], clocks: Clocks) -> Result<Self, InvalidHeaderValue> {
@@ -43,22 +46,10 @@ impl KeyPool {
     /// header.
     pub fn take_up(&self, specs: &[KeySpec], now: Instant) -> Result<(), InvalidHeaderValue> {
         let mut register = self.register.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known: HashMap<Digest, Vec<u32>> = HashMap::new();
-        for index in self.keys.places() {
-            known.entry(self.keys[index].digest).or_default().push(index);
-        }
-        let mut entries = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let places = known.get(&spec.secret.digest()).map(Vec::as_slice).unwrap_or_default();
-            let same = places.iter().find(|index| self.keys[**index].id == spec.id);
-            let entry = match same {
-                Some(index) => Entry::Stays(*index),
-                // Whatever is wrong with it is known before anything changes.
-                None => Entry::New(Box::new(Key::new(spec, 0, 0, &self.keys.homes)?)),
-            };
-            entries.push((entry, places.last().copied(), spec));
-        }
-        let mut moved: Vec<(u32, u32)> = Vec::new();
+        let present: HashSet<u32> = self.keys.iter().map(|key| key.index).collect();
+        let entries = self.entries(specs, &present)?;
+        // From one place to another, and which key from which project.
+        let (mut moved, mut left) = (Vec::<(u32, u32)>::new(), Vec::<(u32, u32)>::new());
         let before: Vec<u32> = register.ceilings.drain().map(|(project, _)| project).collect();
         self.scene.roster.change(|roster| {
             let mut order = Vec::with_capacity(entries.len());
@@ -66,16 +57,20 @@ impl KeyPool {
                 let project = register.project(spec, roster, &self.keys);
                 let index = match entry {
                     Entry::Stays(index) => {
+                        left.push((index, self.keys[index].project()));
                         self.keys[index].change(spec, project);
                         index
                     }
                     Entry::New(key) => {
-                        roster.enter(former);
-                        let index = self.keys.add(|index| key.placed(index, project));
-                        moved.extend(former.map(|former| (former, index)));
-                        index
+                        roster.enter();
+                        self.keys.add(|index| key.placed(index, project))
                     }
                 };
+                if let Some(former) = former.filter(|former| *former != index && !present.contains(&index)) {
+                    roster.inherit(index, former);
+                    self.keys[index].inherit(&self.keys[former]);
+                    moved.push((former, index));
+                }
                 roster.enable(index, spec.enabled);
                 roster.open_egress(spec.egress);
                 order.push(index);
@@ -91,9 +86,11 @@ impl KeyPool {
             }
             self.keys.show(order);
         });
+        left.retain(|(index, project)| self.keys[*index].project() != *project);
         for lane in self.lanes() {
             lane.change(|lane| {
                 moved.iter().for_each(|(from, to)| lane.hand_over(*from, *to));
+                left.iter().for_each(|(index, project)| lane.leaves(*index, *project, now));
                 for project in before.iter().chain(register.ceilings.keys()) {
                     let ceilings = register.ceilings.get(project).copied().unwrap_or_default();
                     lane.budgets_mut().bound(*project, ceilings, now);
@@ -102,5 +99,26 @@ impl KeyPool {
             });
         }
         Ok(())
+    }
+
+    /// What each key of a new list is, and the place where it was before. Whatever is wrong with one is known here, before
+    /// anything changes.
+    fn entries<'s>(&self, specs: &'s [KeySpec], present: &HashSet<u32>) -> Result<Vec<Listed<'s>>, InvalidHeaderValue> {
+        let mut known: HashMap<Digest, Vec<u32>> = HashMap::new();
+        for index in self.keys.places() {
+            known.entry(self.keys[index].digest).or_default().push(index);
+        }
+        let mut entries = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let places = known.get(&spec.secret.digest()).map(Vec::as_slice).unwrap_or_default();
+            let same = places.iter().find(|index| self.keys[**index].id == spec.id);
+            let entry = match same {
+                Some(index) => Entry::Stays(*index),
+                None => Entry::New(Box::new(Key::new(spec, 0, 0, &self.keys.homes)?)),
+            };
+            let serving = places.iter().find(|index| present.contains(index));
+            entries.push((entry, serving.or(places.last()).copied(), spec));
+        }
+        Ok(entries)
     }
 }

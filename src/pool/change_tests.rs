@@ -44,6 +44,11 @@ impl Stage {
         Self { pool: KeyPool::new(specs, clocks).unwrap(), clocks }
     }
 
+    fn later(&mut self, seconds: u64) {
+        let step = Duration::from_secs(seconds);
+        (self.clocks.now, self.clocks.wall) = (self.clocks.now + step, self.clocks.wall + step);
+    }
+
     fn take_up(&self, specs: &[KeySpec]) {
         self.pool.take_up(specs, self.clocks.now).unwrap();
     }
@@ -64,8 +69,12 @@ impl Stage {
         chosen
     }
 
+    fn lease(&self, id: &str) -> Lease {
+        (0..50).filter_map(|_| self.choose()).find(|lease| &*lease.key().id == id).unwrap()
+    }
+
     fn fail(&self, id: &str, verdict: Verdict) {
-        let mut lease = (0..50).filter_map(|_| self.choose()).find(|lease| &*lease.key().id == id).unwrap();
+        let mut lease = self.lease(id);
         let at = Moment { now: self.clocks.now, wall: self.clocks.wall, dice: 0.0 };
         lease.fail(verdict, &Refusal::default(), at);
     }
@@ -100,7 +109,7 @@ fn a_key_that_stays_keeps_what_is_known_of_it() {
 #[test]
 fn a_key_that_is_gone_finishes_what_it_carries_and_is_chosen_no_more() {
     let stage = Stage::of(&[spec(1, 1), spec(2, 1)]);
-    let mut held = (0..2).filter_map(|_| stage.choose()).find(|lease| &*lease.key().id == "k1").unwrap();
+    let mut held = stage.lease("k1");
     stage.take_up(&[spec(2, 1)]);
     assert!(stage.view("k1").is_none() && stage.pool.keys().len() == 1);
     assert_eq!(stage.turns(5), [("k2".into(), 5)].into());
@@ -121,6 +130,92 @@ fn a_key_under_another_name_is_the_same_key() {
     stage.take_up(&[named(1, "one"), named(2, "two")]);
     assert_eq!((stage.view("one").unwrap().state, stage.view("two").unwrap().state), ("cooling", "dead"));
     assert!(stage.choose().is_none() && stage.view("k1").is_none());
+}
+
+#[test]
+fn a_key_keeps_what_is_held_against_it_when_its_former_name_comes_back() {
+    let stage = Stage::of(&[spec(1, 1), spec(2, 1), spec(3, 1)]);
+    let named = |n: u32, id: &str| KeySpec { id: id.into(), ..spec(n, 1) };
+    stage.take_up(&[named(1, "one"), named(2, "two"), spec(3, 1)]);
+    stage.fail("one", Verdict::Banned);
+    stage.fail("two", Verdict::QuotaDay);
+    stage.take_up(&[spec(1, 1), spec(2, 1), spec(3, 1)]);
+    assert_eq!(["k1", "k2", "k3"].map(|id| stage.view(id).unwrap().state), ["dead", "cooling", "usable"]);
+}
+
+#[test]
+fn what_a_key_began_under_another_name_goes_on_with_it() {
+    let stage = Stage::of(&[spec(1, 1), spec(2, 1)]);
+    let begun = stage.lease("k1").key().index;
+    stage.take_up(&[KeySpec { id: "one".into(), ..spec(1, 1) }, spec(2, 1)]);
+    let lane = || stage.pool.lane(MODEL, stage.clocks.now);
+    let Choice::Lease(lease) = stage.pool.seize(lane(), begun, stage.clocks.now) else { panic!("no key") };
+    assert_eq!(&*lease.key().id, "one");
+    stage.take_up(&[spec(2, 1)]);
+    assert!(matches!(stage.pool.seize(lane(), begun, stage.clocks.now), Choice::Out(_)));
+}
+
+#[test]
+fn one_success_opens_a_key_that_got_its_name_while_it_rested() {
+    let mut stage = Stage::of(&[spec(1, 1)]);
+    stage.fail("k1", Verdict::KeyBlocked);
+    stage.take_up(&[KeySpec { id: "one".into(), ..spec(1, 1) }]);
+    stage.later(3_600);
+    let mut trial = stage.choose().unwrap();
+    assert!(stage.choose().is_none(), "one at a time");
+    trial.succeed(stage.clocks.now);
+    let (_one, _two) = (stage.choose().unwrap(), stage.choose().unwrap());
+}
+
+#[test]
+fn one_success_opens_all_keys_of_a_project_whose_rest_another_one_met() {
+    let mut stage = Stage::of(&[spec(1, 1)]);
+    let shared = |n| KeySpec { project: Some("team".into()), ..spec(n, 1) };
+    stage.take_up(&[shared(1), shared(2)]);
+    stage.fail("k1", Verdict::Billing);
+    stage.take_up(&[shared(2)]);
+    stage.later(4_000);
+    stage.choose().unwrap().succeed(stage.clocks.now);
+    let (_one, _two) = (stage.choose().unwrap(), stage.choose().unwrap());
+}
+
+#[test]
+fn a_trial_of_a_key_that_goes_to_another_project_is_over_for_the_first() {
+    let shared = |n| KeySpec { project: Some("team".into()), ..spec(n, 1) };
+    let mut stage = Stage::of(&[shared(1), shared(2)]);
+    stage.fail("k1", Verdict::QuotaMinute);
+    stage.later(70);
+    let trial = stage.choose().unwrap();
+    assert!(stage.choose().is_none());
+    let mut specs = [shared(1), shared(2)];
+    specs[trial.key().index as usize].project = Some("other".into());
+    stage.take_up(&specs);
+    drop(trial);
+    assert_eq!(stage.turns(4).len(), 2, "both serve");
+}
+
+#[test]
+fn a_full_key_that_a_list_leaves_out_at_this_moment_is_not_asked_for_ever() {
+    let one = |n| KeySpec { ceilings: Ceilings { rpm: Some(1), ..Ceilings::default() }, ..spec(n, 1) };
+    let stage = Stage::of(&[one(1), one(2)]);
+    let _held = [stage.choose().unwrap(), stage.choose().unwrap()];
+    // No lane has looked again yet.
+    stage.pool.keys().show(vec![0]);
+    assert!(stage.choose().is_none());
+}
+
+#[test]
+fn a_way_out_closes_after_failures_in_a_row_and_not_before() {
+    let way = |n| KeySpec { egress: u32::from(n == 7), ..spec(n, 1) };
+    let stage = Stage::of(&(1..=7).map(way).collect::<Vec<_>>());
+    let failing = ["k1", "k2", "k3", "k4", "k5"];
+    for id in failing {
+        stage.fail(id, Verdict::Connect);
+        stage.lease("k6").succeed(stage.clocks.now);
+    }
+    assert_eq!(stage.turns(14).len(), 7);
+    failing.iter().for_each(|id| stage.fail(id, Verdict::Connect));
+    assert_eq!(stage.turns(7), [("k7".into(), 7)].into());
 }
 
 #[test]

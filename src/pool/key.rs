@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Surface;
 use crate::pool::homes::Homes;
-use crate::quota::{Lesson, Unit, Window};
+use crate::quota::{LIMIT_MAX, Lesson, Unit, Window};
 use crate::secret::{Digest, Secret};
 use crate::verdict::{self, Verdict};
 
@@ -47,6 +47,13 @@ pub struct Ceilings {
 }
 
 impl Ceilings {
+    /// Limits that can be counted with.
+    #[must_use]
+    pub fn countable(self) -> Self {
+        let most = |limit: Option<u64>| limit.map(|limit| limit.min(LIMIT_MAX));
+        Self { rpm: most(self.rpm), tpm: most(self.tpm), rpd: most(self.rpd) }
+    }
+
     /// The limits one by one.
     pub fn lessons(self) -> impl Iterator<Item = Lesson> {
         let minute = |unit| move |limit| Lesson { window: Window::Minute, unit, limit };
@@ -187,6 +194,13 @@ impl Key {
     pub fn accept(&self, surface: Surface, form: Form) {
         let usual = if surface == Surface::OpenAi { Form::Bearer } else { Form::ApiKey };
         self.swapped[usize::from(surface == Surface::OpenAi)].store(form != usual, Relaxed);
+    }
+
+    /// The same key in another place knows what `former` found.
+    pub fn inherit(&self, former: &Self) {
+        for (own, found) in self.swapped.iter().zip(&former.swapped) {
+            own.store(found.load(Relaxed), Relaxed);
+        }
     }
 
     /// The one credential of a call. Marked sensitive.

@@ -71,8 +71,8 @@ impl KeyPool {
         }
         let register = self.register.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lanes.load_full();
-        // Nothing is lost with a lane that nobody holds beside the map, where no key rests and no limit was learnt.
-        let taught = |lane: &Lane| lane.rests().next().is_some() || lane.budgets().has_learnt();
+        // Nothing is lost with a lane that nobody holds beside the map, where no key rests and nothing of limits is known.
+        let taught = |lane: &Lane| lane.rests().next().is_some() || lane.budgets().are_worth_keeping();
         let spare = |lane: &Arc<SharedLane>| Arc::strong_count(lane) == 1 && !taught(&lane.lock());
         let full = known.len() >= LANES_MAX;
         let name = if !full || known.contains_key(model) || known.values().any(spare) { model } else { OVERFLOW };
@@ -127,8 +127,10 @@ impl KeyPool {
     /// The key at `index` and no other, whatever it rests for: to go on with what it began spends no quota. A dead one
     /// serves nothing.
     pub fn seize(&self, shared: Arc<SharedLane>, index: u32, now: Instant) -> Choice {
-        let dead = self.keys.get(index).is_none_or(|key| self.is_dead(key));
-        if dead {
+        let dead = |index| self.keys.get(index).is_none_or(|key| self.is_dead(key));
+        // What got another id since is the same key.
+        let index = if dead(index) { self.keys.successor(index) } else { index };
+        if dead(index) {
             let only = Avoid { only: Some(Only::Key(index)), ..Avoid::default() };
             let outage = shared.lock().outage(only, now);
             return Choice::Out(outage);

@@ -45,6 +45,12 @@ impl Keys {
         (0..present.order.len()).map(move |at| &self.all[present.order[at] as usize])
     }
 
+    /// Where the key of a place takes part now, if it does elsewhere.
+    pub fn successor(&self, index: u32) -> u32 {
+        let same = |key: &&Arc<Key>| self.get(index).is_some_and(|former| former.digest == key.digest);
+        self.iter().find(same).map_or(index, |key| key.index)
+    }
+
     /// Every place there is.
     pub fn places(&self) -> std::ops::Range<u32> {
         0..u32::try_from(self.all.count()).unwrap_or(u32::MAX)

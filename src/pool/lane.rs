@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -110,7 +111,7 @@ impl Lane {
     pub fn pick(&mut self, avoid: Avoid<'_>, now: Instant) -> Option<Taken> {
         self.refresh(now);
         let tokens = self.budgets.estimate(avoid.bytes);
-        // Projects with room for smaller requests than this one.
+        // Projects without room for this one whose keys are in the schedule: they have some for smaller ones.
         let mut small: Vec<u32> = Vec::new();
         loop {
             let Self { keys, schedule, .. } = self;
@@ -135,7 +136,13 @@ impl Lane {
             let project = key(index).project();
             match self.budgets.take(project, tokens, now) {
                 Err(Full { for_this_size: true, .. }) => small.push(project),
-                Err(_) => self.look_at_project(project, now),
+                Err(_) => {
+                    self.look_at_project(project, now);
+                    // A key that a new list has just left out is not among its project's keys.
+                    if self.schedule.weight(index) > 0 {
+                        small.push(project);
+                    }
+                }
                 Ok(()) => {
                     self.try_out(index, project, now);
                     self.ahead.served += 1;
@@ -158,25 +165,35 @@ impl Lane {
             }
         }
         if let Some(standing) = self.standings.get_mut(&index).filter(|s| s.trial == Trial::Open) {
-            standing.trial = Trial::Taken(index);
+            standing.trial = Trial::Taken(index, now);
             self.schedule.set(index, 0);
         }
         if let Some(standing) = self.projects.get_mut(&project).filter(|s| s.trial == Trial::Open) {
-            standing.trial = Trial::Taken(index);
+            standing.trial = Trial::Taken(index, now);
             self.look_at_project(project, now);
         }
     }
 
-    /// A trial ended without a verdict: the next request may try.
-    pub fn release(&mut self, key: &Key, now: Instant) {
+    /// The attempt that began then ended. If it was a trial, and without a verdict, the next request may try.
+    pub fn release(&mut self, key: &Key, began: Instant, now: Instant) {
         let own = self.standings.get_mut(&key.index);
         let project = self.projects.get_mut(&key.project());
         for standing in [own, project].into_iter().flatten() {
-            if standing.trial == Trial::Taken(key.index) {
+            if standing.trial == Trial::Taken(key.index, began) {
                 standing.trial = Trial::Open;
             }
         }
         self.look_at_project(key.project(), now);
+    }
+
+    /// The key is of another project than `former` from now on: its trial does not speak for that one.
+    pub fn leaves(&mut self, key: u32, former: u32, now: Instant) {
+        if let Some(standing) = self.projects.get_mut(&former)
+            && matches!(standing.trial, Trial::Taken(index, _) if index == key)
+        {
+            standing.trial = Trial::Open;
+        }
+        self.look_at_project(former, now);
     }
 
     /// A success: nothing soft is held against the key or its project for this model any more.
@@ -204,7 +221,7 @@ impl Lane {
     pub fn judge(&mut self, key: &Key, now: Instant, change: impl FnOnce(&mut Standing)) {
         let standing = self.standings.entry(key.index).or_insert_with(|| Standing::new(now));
         change(standing);
-        self.release(key, now);
+        self.look_at_project(key.project(), now);
     }
 
     /// The project rests for this model, at least until `rest` ends.
@@ -218,7 +235,7 @@ impl Lane {
     /// What is held against a key is held against another one: the same under another name.
     pub fn hand_over(&mut self, from: u32, to: u32) {
         if let Some(standing) = self.standings.remove(&from) {
-            let trial = if let Trial::Taken(_) = standing.trial { Trial::Open } else { standing.trial };
+            let trial = if let Trial::Taken(..) = standing.trial { Trial::Open } else { standing.trial };
             self.standings.insert(to, Standing { trial, ..standing });
         }
     }
@@ -272,7 +289,7 @@ impl Lane {
         weight as f64 / self.schedule.total().max(1) as f64
     }
 
-    /// The key's weight now, its health in percent, and why it cannot be chosen.
+    /// The key's weight now, the share of it that its health leaves, and why it cannot be chosen.
     pub fn look(&self, key: &Key, roster: &Roster, now: Instant) -> (u32, f32, Option<(Reason, Option<Instant>)>) {
         let health = self.standings.get(&key.index).map_or(1.0, |s| s.health.value(now));
         (self.schedule.weight(key.index), health, self.blocked(key, roster, now))
@@ -315,7 +332,7 @@ impl Lane {
         let own = || [self.standings.get(&key.index), self.projects.get(&key.project())].into_iter().flatten();
         let rests = own().filter_map(|s| s.rest).filter(|rest| rest.until > now);
         let longest = rests.map(|rest| (rest.reason, Some(rest.until))).chain(above).max_by_key(|(_, until)| *until);
-        let trial = own().any(|s| matches!(s.trial, Trial::Taken(_)));
+        let trial = own().any(|s| matches!(s.trial, Trial::Taken(..)));
         longest.or_else(|| trial.then_some((Reason::Trial, Some(now + TRIAL_HINT))))
     }
 
@@ -329,6 +346,8 @@ impl Lane {
             standing.wake(now);
         }
         if roster.blocked(&key, now).is_none() && roster.on_trial(&key) {
+            // Whichever key of it succeeds ends the rest.
+            key.ailing.store(true, Relaxed);
             let standing = self.standings.entry(index).or_insert_with(|| Standing::new(now));
             if standing.trial == Trial::None {
                 standing.trial = Trial::Open;

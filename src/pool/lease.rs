@@ -158,10 +158,10 @@ impl Lease {
     /// The first byte of an answer came: the key serves.
     pub fn succeed(&mut self, now: Instant) {
         self.verdict = Verdict::Success;
+        self.lane.scene.roster.connected(self.key().egress());
         if self.key().ailing.load(Relaxed) {
             let well = self.lane.scene.roster.change(|roster| {
                 roster.succeeded(self.key(), now);
-                roster.connected(self.key().egress());
                 roster.is_well(self.key())
             });
             self.key().ailing.store(!well, Relaxed);
@@ -247,10 +247,7 @@ impl Lease {
                 lane.overloads = lane.overloads.saturating_add(1);
                 lane.judge(key, now, |standing| standing.health.cut(0.2, now));
             }),
-            Verdict::Connect => {
-                key.ailing.store(true, Relaxed);
-                self.lane.scene.roster.change_if(|roster| roster.disconnected(key.egress(), began, now));
-            }
+            Verdict::Connect => self.lane.scene.roster.disconnected(key.egress(), began, now),
             Verdict::Success
             | Verdict::Empty
             | Verdict::Caller
@@ -269,7 +266,7 @@ impl Lease {
                 lane.judge(key, now, |standing| wound(standing, verdict, began, now));
             }),
         }
-        self.lane.change(|lane| lane.release(key, now));
+        self.lane.change(|lane| lane.release(key, began, now));
     }
 
     fn above(&self, change: impl FnOnce(&mut crate::pool::roster::Roster)) {
@@ -360,7 +357,7 @@ impl Drop for Lease {
         self.key().count(self.verdict);
         if self.lane.soft.load(Relaxed) {
             // A trial that ended without a verdict is free again, and a pace may have room.
-            self.lane.change(|lane| lane.release(self.key(), Instant::now()));
+            self.lane.change(|lane| lane.release(self.key(), self.began, Instant::now()));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::pool::key::Ceilings;
 use crate::pool::memory::{Clocks, UseMemory};
 use crate::pool::minute::{Minute, SPAN, Use};
 use crate::pool::pace::Pace;
-use crate::quota::{Lesson, Unit, Window, until_midnight};
+use crate::quota::{LIMIT_MAX, Lesson, Unit, Window, until_midnight};
 
 #[cfg(test)]
 mod tests;
@@ -69,7 +69,7 @@ impl Windows {
     /// Nothing used yet, by clocks that tell when Google's day ends.
     pub fn new(ceilings: Ceilings, clocks: Clocks, now: Instant) -> Self {
         Self {
-            ceilings,
+            ceilings: ceilings.countable(),
             requests: Pace::default(),
             tokens: Pace::default(),
             rpd: None,
@@ -86,6 +86,7 @@ impl Windows {
 
     /// The operator's ceilings have changed.
     pub fn bound(&mut self, ceilings: Ceilings) {
+        let ceilings = ceilings.countable();
         if self.ceilings != ceilings {
             (self.ceilings, self.full) = (ceilings, None);
         }
@@ -192,6 +193,11 @@ impl Windows {
         Room { minute: self.minute.used(now), minute_max: self.minute_max(now), day: self.day_requests, day_max }
     }
 
+    /// Whether something would be lost with what is known of it: what a refusal told, or what was used of an operator's day.
+    pub fn is_worth_keeping(&self) -> bool {
+        self.learnt() != Ceilings::default() || self.ceilings.rpd.is_some() && self.day_requests > 0
+    }
+
     /// Whether any limit is known.
     pub fn is_limited(&self) -> bool {
         let Ceilings { rpm, tpm, rpd } = self.ceilings;
@@ -222,13 +228,15 @@ impl Windows {
 
     /// Takes up what an earlier run knew.
     pub fn recall(&mut self, learnt: Ceilings, used: UseMemory, clocks: Clocks) {
-        learnt.lessons().for_each(|lesson| self.know(lesson));
+        learnt.countable().lessons().for_each(|lesson| self.know(lesson));
+        let small = |count: u64| count.min(LIMIT_MAX);
         let age = Duration::try_from(clocks.wall.duration_since(used.at)).unwrap_or_default();
         if age < SPAN {
-            self.minute.guess(Use { requests: used.requests, tokens: used.tokens }, true, clocks.now);
+            let used = Use { requests: small(used.requests), tokens: small(used.tokens) };
+            self.minute.guess(used, true, clocks.now);
         }
         if age < until_midnight(used.at) {
-            self.day_requests += used.day;
+            self.day_requests += small(used.day);
         }
     }
 

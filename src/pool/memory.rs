@@ -73,6 +73,13 @@ pub struct ModelMemory {
     pub until: Timestamp,
 }
 
+impl UseMemory {
+    /// Whether anything was used.
+    pub fn is_any(&self) -> bool {
+        [self.requests, self.tokens, self.day].iter().any(|count| *count > 0)
+    }
+}
+
 impl Memory {
     /// Without what changes with every request.
     #[must_use]

@@ -9,7 +9,7 @@ use crate::pool::key::{Ceilings, Key};
 use crate::pool::keypool::KeyPool;
 use crate::pool::lease::SharedLane;
 use crate::pool::limits::{Room, Windows};
-use crate::pool::memory::{Clocks, KeyMemory, Memory, ModelMemory};
+use crate::pool::memory::{Clocks, KeyMemory, Memory, ModelMemory, UseMemory};
 use crate::pool::reason::Reason;
 use crate::pool::roster::{Life, Project, Rest};
 use crate::pool::view::{CoolingView, KeyView, LearntView, ModelView, PoolView};
@@ -133,13 +133,15 @@ impl KeyPool {
                 }
             }
             for (project, windows) in lane.lock().budgets().all() {
-                let (limits, mut first) = (windows.learnt(), true);
-                for index in self.keys.of_project(project).filter(|_| limits != Ceilings::default()) {
+                let (learnt, mut used) = (windows.learnt(), Some(windows.used(now)).filter(UseMemory::is_any));
+                for index in self.keys.of_project(project).filter(|_| windows.is_limited()) {
                     let memory = &mut memories[index as usize];
-                    memory.learnt.insert(lane.model.to_string(), limits);
+                    if learnt != Ceilings::default() {
+                        memory.learnt.insert(lane.model.to_string(), learnt);
+                    }
                     // What was used is the project's, and told once.
-                    if std::mem::take(&mut first) {
-                        memory.used.insert(lane.model.to_string(), windows.used(now));
+                    if let Some(used) = used.take() {
+                        memory.used.insert(lane.model.to_string(), used);
                     }
                 }
             }
@@ -183,10 +185,12 @@ impl KeyPool {
             if let Some(tier) = known.tier.as_deref().and_then(quota::tier_named) {
                 self.scene.roster.lock().projects[key.project() as usize].tier = Some(tier);
             }
-            for (model, limits) in &known.learnt {
+            let unlearnt = known.used.keys().filter(|model| !known.learnt.contains_key(*model));
+            for model in known.learnt.keys().chain(unlearnt) {
+                let learnt = known.learnt.get(model).copied().unwrap_or_default();
                 let used = known.used.get(model).copied().unwrap_or_default();
                 self.lane(model, clocks.now).change(|lane| {
-                    lane.budgets_mut().learn(key.project(), clocks.now).recall(*limits, used, clocks);
+                    lane.budgets_mut().recall(key.project(), learnt, used, clocks);
                 });
             }
             for model in &known.models {

@@ -1,6 +1,6 @@
 //! The roster: what holds for a key, a project or an egress whatever the model.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -91,6 +91,8 @@ struct Egress {
 pub struct SharedRoster {
     roster: Mutex<Roster>,
     epoch: AtomicU64,
+    /// Whether a connection failed through any egress since something last answered through it.
+    unsteady: AtomicBool,
     /// Told of every change: a key may have come back, or died.
     pub changed: Notify,
 }
@@ -98,7 +100,8 @@ pub struct SharedRoster {
 impl SharedRoster {
     /// Shares a roster.
     pub fn new(roster: Roster) -> Self {
-        Self { roster: Mutex::new(roster), epoch: AtomicU64::new(1), changed: Notify::new() }
+        let (epoch, unsteady) = (AtomicU64::new(1), AtomicBool::new(false));
+        Self { roster: Mutex::new(roster), epoch, unsteady, changed: Notify::new() }
     }
 
     /// The number of changes so far.
@@ -111,8 +114,27 @@ impl SharedRoster {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A connection could not be made.
+    pub fn disconnected(&self, egress: u32, began: Instant, now: Instant) {
+        self.change_if(|roster| {
+            self.unsteady.store(true, Ordering::Relaxed);
+            roster.disconnected(egress, began, now)
+        });
+    }
+
+    /// Something answered through the egress. Costs a look where none failed.
+    pub fn connected(&self, egress: u32) {
+        if self.unsteady.load(Ordering::Relaxed) {
+            self.change_if(|roster| {
+                let changed = roster.connected(egress);
+                self.unsteady.store(roster.egresses.iter().any(|egress| egress.failures > 0), Ordering::Relaxed);
+                changed
+            });
+        }
+    }
+
     /// A look that may end in a change: lanes see it only where it says that it was one.
-    pub fn change_if(&self, change: impl FnOnce(&mut Roster) -> bool) {
+    fn change_if(&self, change: impl FnOnce(&mut Roster) -> bool) {
         let changed = change(&mut self.lock());
         self.epoch.fetch_add(u64::from(changed), Ordering::Release);
         if changed {
@@ -190,10 +212,14 @@ impl Roster {
         Self { probing: Probing::default(), keys: Vec::new(), projects: Vec::new(), egresses: vec![Egress::default()] }
     }
 
-    /// One key more, alive; what is held against its `former` self is held against it.
-    pub fn enter(&mut self, former: Option<u32>) {
-        let fresh = Standing { life: Life::Alive, strikes: Strikes::default() };
-        self.keys.push(former.map_or(fresh, |former| self.keys[former as usize]));
+    /// One key more, alive.
+    pub fn enter(&mut self) {
+        self.keys.push(Standing { life: Life::Alive, strikes: Strikes::default() });
+    }
+
+    /// What is held against a key is held against it in another place too.
+    pub fn inherit(&mut self, index: u32, former: u32) {
+        self.keys[index as usize] = self.keys[former as usize];
     }
 
     /// Whether the key takes part. One that does again begins anew.
@@ -311,8 +337,8 @@ impl Roster {
         *off = Some(Rest::longer(*off, rest));
     }
 
-    /// A connection could not be made. Closes the egress after several in a row, if another one is left.
-    pub fn disconnected(&mut self, egress: u32, began: Instant, now: Instant) -> bool {
+    /// A connection could not be made. Closes the egress after several in a row, if another one is left. Whether it did.
+    fn disconnected(&mut self, egress: u32, began: Instant, now: Instant) -> bool {
         let others = self.egresses.iter().filter(|egress| egress.off.is_none_or(|rest| rest.until <= now)).count() > 1;
         let egress = &mut self.egresses[egress as usize];
         egress.failures = egress.failures.saturating_add(1);
@@ -325,12 +351,9 @@ impl Roster {
         true
     }
 
-    /// Something answered through the egress. Whether that changed anything.
-    pub fn connected(&mut self, egress: u32) -> bool {
-        let egress = &mut self.egresses[egress as usize];
-        let changed = egress.failures > 0 || egress.off.is_some();
-        *egress = Egress::default();
-        changed
+    /// Something answered through the egress. Whether that opened it.
+    fn connected(&mut self, egress: u32) -> bool {
+        std::mem::take(&mut self.egresses[egress as usize]).off.is_some()
     }
 
     /// Dead keys whose probe is due. Each is handed out once: the next probe is set before this one starts.

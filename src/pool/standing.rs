@@ -29,8 +29,8 @@ pub enum Trial {
     None,
     /// One request may try.
     Open,
-    /// One is trying, with the key of this index.
-    Taken(u32),
+    /// One is trying, with the key of this index, since then.
+    Taken(u32, Instant),
 }
 
 impl Standing {

@@ -136,6 +136,33 @@ fn a_rest_above_the_models_ends_with_one_trial_for_each_model() {
 }
 
 #[test]
+fn the_end_of_an_earlier_attempt_does_not_end_a_trial() {
+    let mut stage = Stage::of(&["p"]);
+    let earlier = [stage.take(), stage.take()];
+    stage.fail(stage.take(), Verdict::QuotaMinute);
+    stage.later(stage.back_in());
+    let _trial = stage.take();
+    let [left, failed] = earlier;
+    drop(left);
+    assert!(stage.choose(MODELS[0]).is_err());
+    stage.fail(failed, Verdict::Overloaded);
+    assert!(stage.choose(MODELS[0]).is_err());
+}
+
+#[test]
+fn what_was_used_of_an_operators_day_outlasts_a_restart_and_a_crowd_of_models() {
+    let day = Ceilings { rpd: Some(3), ..Ceilings::default() };
+    let before = Stage::with(&["p"], day);
+    drop((before.take(), before.take()));
+    let after = Stage::with(&["p"], day);
+    after.pool.recall(&before.pool.memory(before.now), after.started);
+    drop(after.take());
+    assert_eq!(after.out().reasons().collect::<Vec<_>>(), [(Reason::Budget, 1)]);
+    (0..300).for_each(|n| drop(after.pool.lane(&format!("made-up-{n}"), after.now)));
+    assert!(after.choose(MODELS[0]).is_err());
+}
+
+#[test]
 fn a_success_of_an_earlier_attempt_does_not_end_a_rest() {
     let stage = Stage::of(&["p"]);
     for verdict in [Verdict::QuotaDay, Verdict::KeyBlocked, Verdict::Billing] {
