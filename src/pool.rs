@@ -14,6 +14,7 @@ pub mod ask;
 pub mod choose;
 pub mod memory;
 pub mod minute;
+pub mod day;
 pub mod daring;
 pub mod beat;
 pub mod pace;

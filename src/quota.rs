@@ -56,7 +56,9 @@ fn lesson(violation: &Violation) -> Option<Lesson> {
         return None;
     };
     let unit = if id.contains("Token") { Unit::InputTokens } else { Unit::Requests };
-    Some(Lesson { window, unit, limit: violation.value?.min(LIMIT_MAX) })
+    // None at all is said of a model that is not in the project's tier.
+    let limit = violation.value.filter(|limit| *limit > 0)?;
+    Some(Lesson { window, unit, limit: limit.min(LIMIT_MAX) })
 }
 
 /// What a quota's id holds where it is one of a tier, and the tier's name; of several the first is meant.

@@ -50,7 +50,7 @@ impl Ceilings {
     /// Limits that can be counted with.
     #[must_use]
     pub fn countable(self) -> Self {
-        let most = |limit: Option<u64>| limit.map(|limit| limit.min(LIMIT_MAX));
+        let most = |limit: Option<u64>| limit.filter(|limit| *limit > 0).map(|limit| limit.min(LIMIT_MAX));
         Self { rpm: most(self.rpm), tpm: most(self.tpm), rpd: most(self.rpd) }
     }
 

@@ -196,14 +196,19 @@ impl Lane {
         self.look_at_project(former, now);
     }
 
-    /// A success: nothing soft is held against the key or its project for this model any more.
-    pub fn succeeded(&mut self, key: &Key, now: Instant) {
+    /// A success of an attempt that began then: nothing soft is held against the key or its project for this model any more.
+    pub fn succeeded(&mut self, key: &Key, began: Instant, now: Instant) {
         self.overloads = 0;
         self.unknown_until = None;
         self.pace = self.pace.map(|pace| pace + 1).filter(|pace| u64::from(*pace) < 1024);
         // A rest that was set while this attempt was under way stands: only its own time ends it.
         let resting = |standing: &Standing| standing.rest.is_some_and(|rest| rest.until > now);
         let mut reopened = false;
+        if self.projects.get(&key.project()).is_some_and(|s| s.trial == Trial::Taken(key.index, began))
+            && let Some(windows) = self.budgets.of_mut(key.project()).filter(|windows| windows.is_day_over())
+        {
+            windows.day_goes_on();
+        }
         if self.projects.get(&key.project()).is_some_and(|s| !resting(s)) {
             reopened = self.projects.remove(&key.project()).is_some();
         }

@@ -212,6 +212,38 @@ fn after_an_overload_the_key_with_most_of_its_day_left_is_next() {
 }
 
 #[test]
+fn a_day_that_was_raised_is_found_and_nobody_is_sent_home_before() {
+    let mut stage = Stage::of(1);
+    stage.refuse(stage.take().unwrap(), Verdict::QuotaDay, RPD, 5);
+    stage.now += Duration::from_secs(3_600 + 3);
+    assert_eq!(stage.serve(5), 5);
+    let mut trial = stage.take().unwrap();
+    assert!(stage.take().is_none(), "the day is over by our own count: one finds out");
+    let lane = stage.pool.lane(MODEL, stage.now);
+    let back = lane.lock().room(Avoid::default(), 1, 0, stage.now).unwrap();
+    assert!(back <= stage.now + Duration::from_secs(2), "who asks meanwhile waits for that");
+    trial.succeed(stage.now);
+    let mut trials = 0;
+    for _ in 0..40 {
+        let mut leases: Vec<Lease> = (0..10).map_while(|_| stage.take()).collect();
+        trials += usize::from(leases.len() < 10);
+        leases.iter_mut().for_each(|lease| lease.succeed(stage.now));
+    }
+    assert!(trials <= 8, "{trials} times one had to find out");
+    assert!(stage.key(0).learnt[0].limits.rpd > Some(200), "what was let pass is known to be");
+}
+
+#[test]
+fn no_quota_at_all_is_no_limit_to_keep_to_when_there_is_one() {
+    let mut stage = Stage::of(1);
+    stage.refuse(stage.take().unwrap(), Verdict::NotInTier, RPM, 0);
+    assert!(stage.take().is_none());
+    stage.now += Duration::from_hours(24) + Duration::from_secs(3);
+    assert_eq!(stage.serve(1), 1, "one tries");
+    assert_eq!(stage.serve(20), 20);
+}
+
+#[test]
 fn an_exhausted_model_slows_no_other() {
     let stage = Stage::of(2);
     for lease in [stage.take().unwrap(), stage.take().unwrap()] {

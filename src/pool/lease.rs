@@ -167,7 +167,7 @@ impl Lease {
             self.key().ailing.store(!well, Relaxed);
         }
         if self.lane.soft.load(Relaxed) {
-            self.lane.change(|lane| lane.succeeded(self.key(), now));
+            self.lane.change(|lane| lane.succeeded(self.key(), self.began, now));
         }
     }
 

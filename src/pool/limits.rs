@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::pool::daring::Daring;
+use crate::pool::day::Day;
 use crate::pool::health::LEVELS;
 use crate::pool::key::Ceilings;
 use crate::pool::memory::{Clocks, UseMemory};
@@ -24,14 +25,11 @@ pub struct Windows {
     ceilings: Ceilings,
     pub(crate) requests: Pace,
     pub(crate) tokens: Pace,
-    rpd: Option<u64>,
     pub(crate) minute: Minute,
+    day: Day,
     clocks: Clocks,
     /// When something was last taken.
     last: Instant,
-    /// When Google's day ends; counts of the day are void then.
-    day_end: Instant,
-    day_requests: u64,
     /// The level that its keys' weights were last made from.
     shown: u32,
     /// Until when nothing more fits.
@@ -72,12 +70,10 @@ impl Windows {
             ceilings: ceilings.countable(),
             requests: Pace::default(),
             tokens: Pace::default(),
-            rpd: None,
             minute: Minute::default(),
+            day: Day::new(clocks, now),
             clocks,
             last: now,
-            day_end: now + until_midnight(clocks.wall_at(now)),
-            day_requests: 0,
             shown: LEVELS,
             full: None,
             refused: None,
@@ -95,9 +91,10 @@ impl Windows {
     /// Takes a request of about so many input tokens out of the budget, or says when there is room again.
     pub fn take(&mut self, tokens: u64, daring: &mut Daring, now: Instant) -> Result<(), Full> {
         self.turn(now);
-        if self.ceilings.rpd.is_some_and(|rpd| self.day_requests >= rpd) {
-            self.full = Some(self.day_end);
-            return Err(Full { until: self.day_end, for_this_size: false });
+        if self.ceilings.rpd.is_some_and(|rpd| self.day.used(now) >= rpd) {
+            let until = self.day.end();
+            self.full = Some(until);
+            return Err(Full { until, for_this_size: false });
         }
         let asked = Use { requests: 1, tokens };
         let used = self.minute.used(now);
@@ -109,7 +106,7 @@ impl Windows {
         self.minute.add(asked, now);
         self.requests.used(1, max.0, now);
         self.tokens.used(tokens, max.1, now);
-        self.day_requests += 1;
+        self.day.add(1);
         self.last = now;
         Ok(())
     }
@@ -167,41 +164,42 @@ impl Windows {
 
     /// When Google's day ends.
     pub const fn day_end(&self) -> Instant {
-        self.day_end
+        self.day.end()
     }
 
-    /// How many requests Google's day leaves at `at`.
+    /// How many requests Google's day leaves at `at`. Where it is over by our own count alone, one more will find out.
     pub fn left_of_day(&self, at: Instant) -> u64 {
-        let used = if at < self.day_end { self.day_requests } else { 0 };
-        self.day_max().map_or(u64::MAX, |rpd| rpd.saturating_sub(used))
+        let left = |most: u64| most.saturating_sub(self.day.used(at));
+        let own = self.ceilings.rpd.map_or(u64::MAX, left);
+        own.min(self.day.allowed().map_or(u64::MAX, |most| left(most).max(1)))
     }
 
     /// From when on Google's day has any left, if not at `at`.
     pub fn open_from(&self, at: Instant) -> Instant {
-        if self.left_of_day(at) == 0 { self.day_end.max(at) } else { at }
+        if self.left_of_day(at) == 0 { self.day.end().max(at) } else { at }
     }
 
-    /// What a day may take: the lower of ceiling and Google's word.
+    /// What a day may take: the lower of ceiling and what Google's is believed to have.
     fn day_max(&self) -> Option<u64> {
-        self.ceilings.rpd.into_iter().chain(self.rpd).min()
+        self.ceilings.rpd.into_iter().chain(self.day.allowed()).min()
     }
 
     /// What is left.
     pub fn room(&mut self, now: Instant) -> Room {
         self.turn(now);
         let day_max = self.day_max();
-        Room { minute: self.minute.used(now), minute_max: self.minute_max(now), day: self.day_requests, day_max }
+        Room { minute: self.minute.used(now), minute_max: self.minute_max(now), day: self.day.used(now), day_max }
     }
 
     /// Whether something would be lost with what is known of it: what a refusal told, or what was used of an operator's day.
     pub fn is_worth_keeping(&self) -> bool {
-        self.learnt() != Ceilings::default() || self.ceilings.rpd.is_some() && self.day_requests > 0
+        self.learnt() != Ceilings::default() || self.ceilings.rpd.is_some() && self.day.used(self.last) > 0
     }
 
     /// Whether any limit is known.
     pub fn is_limited(&self) -> bool {
         let Ceilings { rpm, tpm, rpd } = self.ceilings;
-        let told = [self.requests.told(), self.tokens.told(), self.rpd];
+        let told = [self.requests.told(), self.tokens.told(), self.day.told()];
         [rpm, tpm, rpd].into_iter().chain(told).any(|limit| limit.is_some())
     }
 
@@ -216,14 +214,14 @@ impl Windows {
 
     /// Google's limits as far as refusals told them.
     pub fn learnt(&self) -> Ceilings {
-        Ceilings { rpm: self.requests.told(), tpm: self.tokens.told(), rpd: self.rpd }
+        Ceilings { rpm: self.requests.told(), tpm: self.tokens.told(), rpd: self.day.told() }
     }
 
     /// What the next run should know of what was used.
     pub fn used(&self, now: Instant) -> UseMemory {
         let Use { requests, tokens } = self.minute.used_at(now);
         let at = self.clocks.wall_at(self.last);
-        UseMemory { at, requests, tokens, day: if now < self.day_end { self.day_requests } else { 0 } }
+        UseMemory { at, requests, tokens, day: self.day.used(now) }
     }
 
     /// Takes up what an earlier run knew.
@@ -236,7 +234,7 @@ impl Windows {
             self.minute.guess(used, true, clocks.now);
         }
         if age < until_midnight(used.at) {
-            self.day_requests += small(used.day);
+            self.day.add(small(used.day));
         }
     }
 
@@ -244,7 +242,7 @@ impl Windows {
         match (lesson.window, lesson.unit) {
             (Window::Minute, Unit::Requests) => self.requests.recall(lesson.limit),
             (Window::Minute, Unit::InputTokens) => self.tokens.recall(lesson.limit),
-            (Window::Day, Unit::Requests) => self.rpd = self.rpd.or(Some(lesson.limit)),
+            (Window::Day, Unit::Requests) => self.day.know(lesson.limit),
             (Window::Day, Unit::InputTokens) => {}
         }
     }
@@ -253,8 +251,8 @@ impl Windows {
     pub fn absorb(&mut self, other: &Self, now: Instant) {
         self.ceilings = self.ceilings.lower(other.ceilings);
         other.learnt().lessons().for_each(|lesson| self.know(lesson));
-        self.minute.guess(other.minute.used_at(now), true, now);
-        self.day_requests += other.day_requests;
+        self.minute.merge(&other.minute, now);
+        self.day.add(other.day.used(now));
     }
 
     /// Most other projects were told this limit of a minute's requests.
@@ -279,8 +277,7 @@ impl Windows {
                 (&mut self.tokens, own.tokens, missing)
             }
             (Window::Day, Unit::Requests) => {
-                self.rpd = Some(limit);
-                self.day_requests = self.day_requests.max(limit);
+                self.day.refuse(limit);
                 return false;
             }
             // No limit of a day's tokens is kept: none has a place in `[[keys]]`.
@@ -297,8 +294,8 @@ impl Windows {
     /// A request taken at `at` was not counted by Google: it never came there, or was refused for a quota.
     pub fn give_back(&mut self, tokens: u64, at: Instant) {
         self.minute.correct(Use { requests: 1, tokens }, Use::default(), at);
-        self.day_requests = self.day_requests.saturating_sub(1);
-        self.full = self.full.filter(|until| *until == self.day_end);
+        self.day.give_back();
+        self.full = self.full.filter(|until| *until == self.day.end());
     }
 
     /// The input tokens of a request taken at `at`, where `estimate` were thought of. Whether there may be room that
@@ -306,7 +303,7 @@ impl Windows {
     pub fn settle(&mut self, estimate: u64, tokens: u64, at: Instant) -> bool {
         let of = |tokens| Use { requests: 0, tokens };
         self.minute.correct(of(estimate), of(tokens), at);
-        let expected = self.full.is_none_or(|until| until == self.day_end) || tokens >= estimate;
+        let expected = self.full.is_none_or(|until| until == self.day.end()) || tokens >= estimate;
         if !expected {
             self.full = None;
         }
@@ -320,7 +317,12 @@ impl Windows {
 
     /// Whether Google's day is used up by our own count, so that the next request alone finds out.
     pub fn is_day_over(&self) -> bool {
-        self.rpd.is_some_and(|rpd| self.day_requests > rpd)
+        self.day.is_over()
+    }
+
+    /// The one that was to find out was let pass.
+    pub fn day_goes_on(&mut self) {
+        self.day.goes_on();
     }
 
     /// Whether less than a tenth of the day's requests is known to be left.
@@ -337,8 +339,7 @@ impl Windows {
     /// The share of the day's requests that is left, 1 where no limit is known.
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn day_share(&self, now: Instant) -> f64 {
-        let rpd = self.day_max().filter(|_| now < self.day_end);
-        rpd.map_or(1.0, |rpd| rpd.saturating_sub(self.day_requests) as f64 / rpd.max(1) as f64)
+        self.day_max().map_or(1.0, |rpd| rpd.saturating_sub(self.day.used(now)) as f64 / rpd.max(1) as f64)
     }
 
     /// What is left of the day, in tenths, at least one: a minute comes back too soon to move a weight.
@@ -351,7 +352,7 @@ impl Windows {
 
     /// Whether that has changed since it was last asked.
     pub fn has_moved(&mut self, now: Instant) -> bool {
-        if self.rpd.is_none() && self.ceilings.rpd.is_none() {
+        if self.day_max().is_none() {
             return false;
         }
         let level = self.level(now);
@@ -362,9 +363,7 @@ impl Windows {
         if self.full.is_some_and(|until| until <= now) {
             self.full = None;
         }
-        if now >= self.day_end {
-            (self.day_end, self.day_requests) = (now + until_midnight(self.clocks.wall_at(now)), 0);
-        }
+        self.day.turn(self.clocks, now);
     }
 }
 

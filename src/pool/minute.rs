@@ -127,6 +127,23 @@ impl Minute {
         self.entries.make_contiguous().sort_by_key(|entry| entry.last);
     }
 
+    /// What `other` knows of the same project counts here too. What either guessed that others used may be what the other
+    /// one used itself.
+    pub fn merge(&mut self, other: &Self, now: Instant) {
+        let mut other = other.clone();
+        let (mut mine, mut theirs) = (self.used(now), other.used(now));
+        let (own, added) = (self.own(), other.own());
+        for guess in [&mut mine, &mut theirs] {
+            guess.cut(own);
+            guess.cut(added);
+        }
+        self.entries.retain(|entry| entry.own);
+        self.total = own;
+        self.guess(added, true, now);
+        let strangers = Use { requests: mine.requests.max(theirs.requests), tokens: mine.tokens.max(theirs.tokens) };
+        self.guess(strangers, false, now);
+    }
+
     /// When `over` will have left.
     pub fn left(&self, over: Use, now: Instant) -> Instant {
         let mut over = over;
@@ -162,6 +179,21 @@ mod tests {
         minute.correct(ONE, Use::default(), at(0));
         assert_eq!(minute.used(at(61)), ONE, "what is forgotten is not corrected");
         assert_eq!(minute.used(at(71)), Use::default());
+    }
+
+    #[test]
+    fn what_two_guessed_of_each_other_counts_once() {
+        let now = Instant::now() + SPAN * 2;
+        let [mut one, mut two] = [3, 4].map(|own| {
+            let mut minute = Minute::default();
+            (0..own).for_each(|_| minute.add(ONE, now));
+            minute.guess(Use { requests: 10 - own, tokens: 0 }, false, now);
+            minute
+        });
+        one.merge(&two, now);
+        assert_eq!((one.used(now), one.own()), (Use { requests: 10, tokens: 70 }, Use { requests: 7, tokens: 70 }));
+        two.merge(&Minute::default(), now);
+        assert_eq!((two.used(now).requests, two.own().requests), (10, 4));
     }
 
     #[test]
