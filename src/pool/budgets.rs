@@ -77,6 +77,12 @@ impl Budgets {
         self.windows(project, now).bound(ceilings);
     }
 
+    /// The clock on the wall goes otherwise than `before`.
+    pub fn move_days(&mut self, before: Clocks, clocks: Clocks) {
+        self.clocks = clocks;
+        self.windows.iter_mut().flatten().for_each(|windows| windows.move_days(before, clocks));
+    }
+
     /// All windows there are.
     pub fn all(&self) -> impl Iterator<Item = (u32, &Windows)> {
         (0..).zip(&self.windows).filter_map(|(project, windows)| Some((project, windows.as_deref()?)))

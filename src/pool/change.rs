@@ -34,7 +34,7 @@ impl KeyPool {
             scene,
             lanes: ArcSwap::default(),
             register: Mutex::default(),
-            started: clocks,
+            clocks: Mutex::new(clocks),
         };
         pool.take_up(specs, clocks.now)?;
         Ok(pool)

@@ -30,6 +30,14 @@ impl Day {
         }
     }
 
+    /// The clock on the wall goes otherwise than `before`: it may have ended, and the one that is now ends by that clock.
+    pub fn moves(&mut self, before: Clocks, clocks: Clocks) {
+        if clocks.moved(before, self.end) <= clocks.now {
+            self.used = 0;
+        }
+        self.end = end_of(clocks, clocks.now);
+    }
+
     /// When it ends.
     pub const fn end(&self) -> Instant {
         self.end

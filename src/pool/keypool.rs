@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::pool::ask::{Avoid, Only};
@@ -26,6 +26,8 @@ use crate::verdict::Verdict;
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
 const LANES_MAX: usize = 256;
+/// A clock that is set right by less than this goes on as it was.
+const APART_MAX: SignedDuration = SignedDuration::from_secs(1);
 /// The name of the lane that the models beyond [`LANES_MAX`] share.
 const OVERFLOW: &str = "other";
 
@@ -39,7 +41,8 @@ pub struct KeyPool {
     pub(crate) lanes: ArcSwap<BTreeMap<Arc<str>, Arc<SharedLane>>>,
     /// Held by whoever adds a lane, or changes the keys.
     pub(crate) register: Mutex<Register>,
-    pub(crate) started: Clocks,
+    /// At one moment: the start, or when the clock on the wall was last seen to go otherwise.
+    pub(crate) clocks: Mutex<Clocks>,
 }
 
 /// What a choice came to.
@@ -97,7 +100,7 @@ impl KeyPool {
 
     fn lane_of(&self, register: &Register, now: Instant) -> Lane {
         let ceilings = register.ceilings.iter().map(|(project, ceilings)| (*project, ceilings));
-        let budgets = Budgets::new(ceilings, self.started, now);
+        let budgets = Budgets::new(ceilings, self.clocks(), now);
         Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), budgets, now)
     }
 
@@ -247,7 +250,22 @@ impl KeyPool {
 
     /// The time on the wall at `now`.
     pub fn wall_at(&self, now: Instant) -> Timestamp {
-        self.started.wall_at(now)
+        self.clocks().wall_at(now)
+    }
+
+    pub(crate) fn clocks(&self) -> Clocks {
+        *self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the clocks say now. If the one on the wall was set, or went on while the machine slept, Google's days move with
+    /// it.
+    pub fn look_at_clocks(&self, now: Clocks) {
+        let before = std::mem::replace(&mut *self.clocks.lock().unwrap_or_else(PoisonError::into_inner), now);
+        if before.wall_at(now.now).duration_since(now.wall).abs() > APART_MAX {
+            for lane in self.lanes() {
+                lane.change(|lane| lane.move_days(before, now));
+            }
+        }
     }
 }
 

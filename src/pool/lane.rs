@@ -14,6 +14,7 @@ use crate::pool::health::{Health, LEVELS};
 use crate::pool::key::Key;
 use crate::pool::keys::Keys;
 use crate::pool::limits::Full;
+use crate::pool::memory::Clocks;
 use crate::pool::reason::Reason;
 use crate::pool::room::Ahead;
 use crate::pool::roster::{Rest, Roster, SharedRoster};
@@ -243,6 +244,18 @@ impl Lane {
             let trial = if let Trial::Taken(..) = standing.trial { Trial::Open } else { standing.trial };
             self.standings.insert(to, Standing { trial, ..standing });
         }
+    }
+
+    /// The clock on the wall goes otherwise than `before`: days end, and what rests until then returns, by what it says now.
+    pub fn move_days(&mut self, before: Clocks, clocks: Clocks) {
+        self.budgets.move_days(before, clocks);
+        for rest in self.projects.values_mut().filter_map(|standing| standing.rest.as_mut()) {
+            if rest.reason == Reason::QuotaDay {
+                rest.until = clocks.moved(before, rest.until);
+            }
+        }
+        let keys = Arc::clone(&self.keys);
+        self.look_again(keys.places(), clocks.now);
     }
 
     /// Nothing is held against the key or its project for this model any more.

@@ -234,6 +234,23 @@ fn a_day_that_was_raised_is_found_and_nobody_is_sent_home_before() {
 }
 
 #[test]
+fn a_day_ends_by_the_clock_on_the_wall_whatever_the_machine_slept() {
+    let mut stage = Stage::of(2);
+    for lease in [stage.take().unwrap(), stage.take().unwrap()] {
+        stage.refuse(lease, Verdict::QuotaDay, RPD, 5);
+    }
+    stage.now += Duration::from_secs(60);
+    let slept = |hours| Clocks { now: stage.now, wall: stage.started.wall_at(stage.now) + Duration::from_mins(hours) };
+    stage.pool.look_at_clocks(slept(30));
+    assert!(stage.take().is_none(), "half an hour before midnight");
+    let back = stage.pool.lane(MODEL, stage.now).lock().room(Avoid::default(), 1, 0, stage.now).unwrap();
+    assert_eq!((back - stage.now).as_secs() / 60, 29);
+    stage.pool.look_at_clocks(slept(60));
+    assert_eq!(stage.serve(2), 2, "one tries each");
+    assert_eq!(stage.key(0).learnt[0].day_requests, 1, "of another day");
+}
+
+#[test]
 fn no_quota_at_all_is_no_limit_to_keep_to_when_there_is_one() {
     let mut stage = Stage::of(1);
     stage.refuse(stage.take().unwrap(), Verdict::NotInTier, RPM, 0);

@@ -162,6 +162,12 @@ impl Windows {
         (over != Use::default()).then(|| self.minute.left(over, now)).or(self.full_until(now))
     }
 
+    /// The clock on the wall goes otherwise than `before`.
+    pub fn move_days(&mut self, before: Clocks, clocks: Clocks) {
+        (self.clocks, self.full) = (clocks, None);
+        self.day.moves(before, clocks);
+    }
+
     /// When Google's day ends.
     pub const fn day_end(&self) -> Instant {
         self.day.end()

@@ -114,6 +114,11 @@ impl Clocks {
         self.wall.checked_add(ahead).and_then(|at| at.checked_sub(behind)).unwrap_or(self.wall)
     }
 
+    /// When it is what would have been at `instant` by the clock on the wall as it went `before`; now, if that is past.
+    pub fn moved(&self, before: Self, instant: Instant) -> Instant {
+        self.instant_at(before.wall_at(instant)).unwrap_or(self.now)
+    }
+
     /// The instant of a time on the wall that is still to come, at most 25 hours away: a clock that was set wrong
     /// must not bury a key.
     pub fn instant_at(&self, time: Timestamp) -> Option<Instant> {

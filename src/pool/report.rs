@@ -119,7 +119,7 @@ impl KeyPool {
 
     /// What must survive a restart. The same rests give the same memory, whenever it is asked for.
     pub fn memory(&self, now: Instant) -> Memory {
-        let clocks = self.started;
+        let clocks = self.clocks();
         let mut memories: Vec<KeyMemory> = self.keys().places().map(|_| KeyMemory::default()).collect();
         let ahead = |rest: &Rest| (rest.until > now).then(|| clocks.wall_at(rest.until));
         for lane in self.lanes_by_name() {

@@ -8,11 +8,11 @@ use tracing::{info, warn};
 
 use crate::affinity::Affinity;
 use crate::pool::key::Key;
-use crate::pool::memory::Memory;
+use crate::pool::memory::{Clocks, Memory};
 use crate::pool::{KeyPool, Probe};
 use crate::refusal::Refusal;
 use crate::state::StateFile;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, clock};
 use crate::upstream::Upstream;
 use crate::verdict::Verdict;
 
@@ -40,12 +40,13 @@ pub(super) async fn drain_histograms(telemetry: Arc<Telemetry>) {
     }
 }
 
-/// Writes down what the pool knows, when it has changed.
+/// Tells the pool the time, and writes down what it knows when that has changed.
 pub(super) async fn save_on_change(pool: &KeyPool, file: &StateFile) {
     let mut saved: Option<Memory> = None;
     let (mut failing, mut at) = (false, Instant::now());
     loop {
         sleep(SAVE).await;
+        pool.look_at_clocks(Clocks { now: Instant::now(), wall: clock() });
         let memory = pool.memory(Instant::now());
         let same = saved
             .as_ref()
