@@ -21,6 +21,7 @@ mod listen;
 mod stack;
 mod renewed;
 mod activity;
+mod stream;
 mod connection;
 mod worker;
 mod accept;

@@ -207,15 +207,15 @@ impl House {
     /// Writes down what the next run should know.
     pub(super) fn remember(&self) {
         let shared = self.shared();
-        if let Err(error) = self.memory.save(&shared.pool.memory(Instant::now())) {
+        if let Err(error) = self.memory.save(|| shared.pool.memory(Instant::now())) {
             warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
         }
-        if let Err(error) = self.history.save(&shared.eyes.telemetry.history_memory()) {
+        if let Err(error) = self.history.save(|| shared.eyes.telemetry.history_memory()) {
             warn!(%error, "DATA_DIR cannot be written: the history of the day will not survive a restart");
         }
         let affinity = &shared.eyes.affinity;
         if affinity.changes() > 0
-            && let Err(error) = self.index.save(&affinity.memory(shared.pool.keys()))
+            && let Err(error) = self.index.save(|| affinity.memory(shared.pool.keys()))
         {
             warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
         }

@@ -73,7 +73,7 @@ impl History {
         self.kept.push(Kept { at, author: author.to_owned(), comment, text: text.to_owned() });
         let beyond = self.kept.len().saturating_sub(KEPT_MAX);
         self.kept.drain(..beyond);
-        if let Err(error) = self.file.save(&self.kept) {
+        if let Err(error) = self.file.save(|| &self.kept) {
             tracing::warn!(%error, "DATA_DIR cannot be written: the configuration's history will not survive a restart");
         }
     }

@@ -104,7 +104,7 @@ impl Means {
             && let Some(current) = place.take()
         {
             asked += 1;
-            let next = self.after(current.project);
+            let next = self.from(current.project + 1);
             let part = part_of(call, list, &current, page.room());
             match gathered(inner.call(Arc::new(part)).await).await {
                 Part::Whole(body) => {
@@ -138,7 +138,7 @@ impl Means {
 
     /// Where the page begins.
     fn begin(&self, list: &List, client: &Client) -> Result<Option<Place>, Error> {
-        let Some(token) = &list.token else { return Ok(Some(Place { project: 0, token: None })) };
+        let Some(token) = &list.token else { return Ok(self.from(0)) };
         let place = if list.openai {
             let resource = Resource::of_id(&list.collection, token);
             let shown = resource.filter(|resource| self.affinity.shows(resource, client));
@@ -146,18 +146,26 @@ impl Means {
             owner.map(|owner| Place { project: owner.project, token: Some(token.clone()) })
         } else {
             query::read_token(token).and_then(|(digest, token)| {
-                let key = self.pool.keys().iter().find(|key| key.digest.to_string().starts_with(&digest))?;
+                let keys = self.pool.keys();
+                let gone = keys.places().filter_map(|index| keys.get(index));
+                let key = keys.iter().chain(gone).find(|key| key.digest.to_string().starts_with(&digest))?;
                 Some(Place { project: key.project(), token })
             })
         };
-        place.map(Some).ok_or(Error::PageToken)
+        let place = place.ok_or(Error::PageToken)?;
+        Ok(if self.has_key(place.project) { Some(place) } else { self.from(place.project + 1) })
     }
 
-    /// The project after this one.
-    fn after(&self, project: u32) -> Option<Place> {
+    /// The beginning of the first project from `project` on that can be asked.
+    fn from(&self, project: u32) -> Option<Place> {
         let homes = self.pool.homes();
-        let next = (project + 1..self.pool.projects()).find(|next| homes.of(*next) == *next)?;
-        Some(Place { project: next, token: None })
+        let first = (project..self.pool.projects()).find(|next| homes.of(*next) == *next && self.has_key(*next))?;
+        Some(Place { project: first, token: None })
+    }
+
+    /// Whether a project still has a key: a configuration that was taken up may have taken its last one.
+    fn has_key(&self, project: u32) -> bool {
+        self.pool.keys().of_project(project).next().is_some()
     }
 
     /// A token by which the next page begins there, after a restart as well.

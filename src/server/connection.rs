@@ -21,8 +21,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::admin::Peer;
 use crate::phase::Phase;
 use crate::sequel::Sequel;
-use crate::server::activity::{Activity, Patience, Quiet, UnderWay, Watched};
+use crate::server::activity::{Activity, Patience, Quiet, Watched};
 use crate::server::stack::Stack;
+use crate::server::stream::{Hold, Piece, Streams, Untaken};
 use crate::settings;
 use crate::upload::ViaProxy;
 
@@ -39,6 +40,8 @@ const SEND_BYTES_MAX: usize = 64 * 1024;
 const PING: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(20)];
 /// What an idle connection has to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// What the other streams of an HTTP/2 connection have to end, once a client does not take one of them.
+const PARTING: Duration = Duration::from_mins(10);
 
 /// What one connection may cost.
 #[derive(Clone, Debug)]
@@ -86,7 +89,7 @@ pub(super) async fn serve<A: Stack, P: Send>(
     mut phase: watch::Receiver<Phase>,
     _place: P,
 ) {
-    let activity = Activity::new();
+    let (activity, streams) = (Activity::new(), Streams::default());
     let (trusted, sequel) = (limits.trust(&stream), Sequel::new(phase.clone()));
     let peer = limits.peer(&stream);
     let headers_bytes_max = limits.headers_bytes_max as usize;
@@ -101,24 +104,21 @@ pub(super) async fn serve<A: Stack, P: Send>(
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(sequel.clone());
         }
-        let under_way = activity.begin(request.version());
+        let hold = streams.hold(activity.begin(request.version()), request.version());
         let answer = (head_bytes(&request) <= headers_bytes_max).then(|| app.clone().call(request));
         async move {
             let answer = match answer {
                 Some(answer) => answer.await?.map(Some),
                 None => head_too_large(),
             };
-            Ok::<_, Infallible>(answer.map(|body| Held { body, _under_way: under_way }))
+            Ok::<_, Infallible>(answer.map(|body| Held { body, hold }))
         }
     });
     let builder = builder(&limits);
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-    let (mut draining, mut farewell) = (false, None);
-    let patience = limits.patience;
-    let look = patience.head.min(patience.idle).min(patience.write);
+    let mut draining = false;
+    let mut lookout = Lookout { activity: &activity, streams: &streams, patience: limits.patience, parting: None };
     loop {
-        let next = Instant::now() + look;
-        let wake = farewell.or(activity.until(&patience).map(|(at, _)| at)).map_or(next, |at| next.min(at));
         tokio::select! {
             biased;
             // How a client ends its connection is its own affair; calls that were cut say so in their own record.
@@ -127,22 +127,62 @@ pub(super) async fn serve<A: Stack, P: Send>(
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = sleep_until(wake) => {
-                let now = Instant::now();
-                match activity.until(&patience) {
-                    _ if farewell.is_some_and(|at| at <= now) => return,
-                    Some((at, Quiet::Stuck)) if at <= now => return,
-                    Some((at, Quiet::Idle)) if at <= now && farewell.is_none() => {
-                        farewell = Some(now + FAREWELL);
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    _ => {}
-                }
+            () = sleep_until(lookout.next(Instant::now())) => match lookout.look(Instant::now()) {
+                Fate::Stays => {}
+                Fate::Leaves => connection.as_mut().graceful_shutdown(),
+                Fate::Cut => return,
             }
         }
     }
     if let Some(next) = sequel.take() {
         next.await;
+    }
+}
+
+/// What becomes of a connection that was looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    Stays,
+    /// It takes no more requests and ends with those it has.
+    Leaves,
+    Cut,
+}
+
+/// Looks at a connection from time to time.
+struct Lookout<'c> {
+    activity: &'c Activity,
+    streams: &'c Streams,
+    patience: Patience,
+    /// Until when a connection that leaves may put it off.
+    parting: Option<Instant>,
+}
+
+impl Lookout<'_> {
+    /// When to look next.
+    fn next(&self, now: Instant) -> Instant {
+        let Patience { head, idle, write } = self.patience;
+        let until = self.activity.until(&self.patience).map(|(at, _)| at);
+        let known = [until, self.parting].into_iter().flatten().filter(|at| *at > now);
+        known.fold(now + head.min(idle).min(write), Instant::min)
+    }
+
+    fn look(&mut self, now: Instant) -> Fate {
+        let untaken = self.streams.look(now, self.patience.write);
+        let quiet = self.activity.until(&self.patience).filter(|(at, _)| *at <= now).map(|(_, quiet)| quiet);
+        let leaves = match (quiet, untaken) {
+            (Some(Quiet::Stuck), _) | (_, Untaken::All) => return Fate::Cut,
+            (Some(Quiet::Idle), _) => FAREWELL,
+            (None, Untaken::Some) => PARTING,
+            (None, Untaken::None) => return Fate::Stays,
+        };
+        match self.parting {
+            Some(at) if at <= now => Fate::Cut,
+            Some(_) => Fate::Stays,
+            None => {
+                self.parting = Some(now + leaves);
+                Fate::Leaves
+            }
+        }
     }
 }
 
@@ -184,16 +224,18 @@ pin_project_lite::pin_project! {
     struct Held<B> {
         #[pin]
         body: Option<B>,
-        _under_way: UnderWay,
+        hold: Hold,
     }
 }
 
 impl<B: HttpBody<Data = Bytes>> HttpBody for Held<B> {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx))
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
+        let this = self.project();
+        let frame = this.body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx));
+        frame.map_ok(|frame| frame.map_data(|bytes| this.hold.piece(bytes)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -202,5 +244,25 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for Held<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_crossed_the_goodbye_is_not_cut() {
+        let (activity, streams) = (Activity::new(), Streams::default());
+        let patience = Limits::new(&settings::Server::default()).patience;
+        let mut lookout = Lookout { activity: &activity, streams: &streams, patience, parting: None };
+        drop(activity.begin(http::Version::HTTP_2));
+        assert_eq!(lookout.look(Instant::now()), Fate::Stays);
+        let idle = Instant::now() + patience.idle;
+        assert_eq!(lookout.look(idle), Fate::Leaves);
+        let crossed = activity.begin(http::Version::HTTP_2);
+        assert_eq!(lookout.look(idle + FAREWELL), Fate::Stays);
+        drop(crossed);
+        assert_eq!(lookout.look(idle + FAREWELL + patience.idle), Fate::Cut);
     }
 }

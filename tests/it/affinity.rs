@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::house::eventually;
-use crate::stage::{AT_ONCE, K1, K2, K3, calls_of, play, reasons, told};
+use crate::stage::{AT_ONCE, K1, K2, K3, K4, calls_of, play, reasons, told};
 use crate::world::{Gate, MODEL, google, header, json_of, with_keys, with_keys_and};
 
 const GENERATE: &str = "/v1beta/models/gemini-3.8-flash:generateContent";
@@ -321,6 +321,39 @@ async fn a_list_without_one_project_says_that_it_is_a_part() {
     play(&world, &["fault=api_key_invalid"]);
     let answer = gate.ask(Method::GET, "/v1beta/files").send().await.unwrap();
     assert_eq!(answer.status(), 503, "nobody is left to ask");
+}
+
+#[tokio::test]
+async fn a_list_goes_on_past_projects_whose_last_key_was_taken_away() {
+    let keys = [K1, K2, K3, K4];
+    let (_world, origin) = google(Settings::with_keys(keys)).await;
+    let dir = Arc::new(TempDir::new().unwrap());
+    let configure = |keys: &[&str]| {
+        let lines: Vec<String> = keys.iter().map(|key| format!("[[keys]]\nkey = \"{key}\"\n")).collect();
+        std::fs::write(dir.path().join("config.toml"), lines.concat()).unwrap();
+    };
+    configure(&keys);
+    let gate = Gate::open_in(Arc::clone(&dir), &[("GEMINI_BASE_URL", &origin)]).await;
+    let mut names = Vec::new();
+    for key in keys {
+        names.push(file(&origin, ("x-goog-api-key", key), "text").await);
+    }
+    let page = async |query: &str| {
+        let answer = gate.ask(Method::GET, &format!("/v1beta/files?{query}")).send().await.unwrap();
+        let partial = header(&answer, "x-geminate-partial");
+        let (status, page) = told(answer).await;
+        assert_eq!((status, partial.as_str()), (200, ""), "{page}");
+        page
+    };
+    let token = page("pageSize=1").await["nextPageToken"].as_str().unwrap().to_owned();
+    configure(&[K2, K4]);
+    gate.logged(|line| line["message"] == "took up a new configuration" && line["keys"] == 2).await;
+    assert_eq!(page("").await["files"].as_array().unwrap().len(), 2);
+    assert_eq!(listed(&gate, "/v1beta/files", "files", 1).await.0, [names[1].as_str(), &names[3]]);
+    configure(&[K4]);
+    gate.logged(|line| line["message"] == "took up a new configuration" && line["keys"] == 1).await;
+    let rest = page(&format!("pageSize=1&pageToken={token}")).await;
+    assert_eq!(rest["files"][0]["name"], names[3].as_str(), "a page that was begun before goes on");
 }
 
 #[tokio::test]

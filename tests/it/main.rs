@@ -67,3 +67,4 @@ mod transfers;
 mod uploads;
 mod verdicts;
 mod whole_quota;
+mod windows;

@@ -41,7 +41,7 @@ pub(super) async fn drain_histograms(telemetry: Arc<Telemetry>) {
 }
 
 /// Tells the pool the time, and writes down what it knows when that has changed.
-pub(super) async fn save_on_change(pool: &KeyPool, file: &StateFile) {
+pub(super) async fn save_on_change(pool: &Arc<KeyPool>, file: &StateFile) {
     let mut saved: Option<Memory> = None;
     let (mut failing, mut at) = (false, Instant::now());
     loop {
@@ -54,10 +54,10 @@ pub(super) async fn save_on_change(pool: &KeyPool, file: &StateFile) {
         if same || saved.is_none() && memory.keys.is_empty() {
             continue;
         }
-        let (file, copy) = (file.clone(), memory.clone());
-        let written = tokio::task::spawn_blocking(move || file.save(&copy)).await;
+        let (file, pool) = (file.clone(), Arc::clone(pool));
+        let written = tokio::task::spawn_blocking(move || file.save(|| pool.memory(Instant::now()))).await;
         match written {
-            Ok(Ok(())) => (saved, failing, at) = (Some(memory), false, Instant::now()),
+            Ok(Ok(memory)) => (saved, failing, at) = (Some(memory), false, Instant::now()),
             Ok(Err(error)) if !failing => {
                 warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
                 failing = true;
@@ -68,13 +68,13 @@ pub(super) async fn save_on_change(pool: &KeyPool, file: &StateFile) {
 }
 
 /// Writes down the last day's history, now and then.
-pub(super) async fn save_history(telemetry: &Telemetry, file: &StateFile) {
+pub(super) async fn save_history(telemetry: &Arc<Telemetry>, file: &StateFile) {
     let mut failing = false;
     loop {
         sleep(SAVE_HISTORY).await;
-        let (file, memory) = (file.clone(), telemetry.history_memory());
-        match tokio::task::spawn_blocking(move || file.save(&memory)).await {
-            Ok(Ok(())) => failing = false,
+        let (file, telemetry) = (file.clone(), Arc::clone(telemetry));
+        match tokio::task::spawn_blocking(move || file.save(|| telemetry.history_memory())).await {
+            Ok(Ok(_)) => failing = false,
             Ok(Err(error)) if !failing => {
                 warn!(%error, "DATA_DIR cannot be written: the history of the day will not survive a restart");
                 failing = true;
@@ -95,10 +95,10 @@ pub(super) async fn save_index(pool: &Arc<KeyPool>, affinity: &Arc<Affinity>, fi
         }
         let (file, pool, affinity) = (file.clone(), Arc::clone(pool), Arc::clone(affinity));
         let began = Instant::now();
-        let written = tokio::task::spawn_blocking(move || file.save(&affinity.memory(pool.keys()))).await;
+        let written = tokio::task::spawn_blocking(move || file.save(|| affinity.memory(pool.keys()))).await;
         pause = SAVE_INDEX.max(began.elapsed() * SAVE_SHARE);
         match written {
-            Ok(Ok(())) => (saved, failing) = (changes, false),
+            Ok(Ok(_)) => (saved, failing) = (changes, false),
             Ok(Err(error)) if !failing => {
                 warn!(%error, "DATA_DIR cannot be written: who owns which file will not survive a restart");
                 failing = true;
