@@ -307,6 +307,25 @@ fn a_directory_in_the_place_of_dot_env_is_told_by_every_command() {
 }
 
 #[test]
+fn whoever_closes_the_pipe_ends_nothing_but_what_was_to_be_read() {
+    let scratch = tempfile::tempdir().unwrap();
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    for (keys, code) in [(KEY.1, 0), ("", 64)] {
+        let mut check = geminate(scratch.path());
+        let both = check.arg("check").env("GEMINI_API_KEY", keys).stdout(closed()).stderr(closed());
+        assert_eq!(both.status().unwrap().code(), Some(code), "{keys}");
+        let mut check = geminate(scratch.path());
+        let one = check.arg("check").env("GEMINI_API_KEY", keys).stdout(closed()).output().unwrap();
+        let told = String::from_utf8(one.stderr).unwrap();
+        assert!(one.status.code() == Some(code) && (code == 0) == told.is_empty(), "{told}");
+    }
+}
+
+#[test]
 fn no_token_is_signed_with_a_secret_that_none_is_verified_with() {
     let scratch = tempfile::tempdir().unwrap();
     let mut token = geminate(scratch.path());
