@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod exit;
+mod tell;
 mod house;
 mod renewal;
 mod serve;
@@ -98,12 +99,14 @@ pub fn run(line: Line) -> ExitCode {
     done.unwrap_or_else(|error| fail(&error))
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a command to the one who called it")]
 fn fail(error: &anyhow::Error) -> ExitCode {
     if let Some(faults) = error.downcast_ref::<crate::config::Faults>() {
-        eprint!("{faults}");
+        tell::err(faults);
         return ExitCode::from(exit::CONFIGURATION);
     }
-    eprintln!("geminate: {error:#}");
+    if tell::is_closed_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    tell::err(format_args!("geminate: {error:#}\n"));
     ExitCode::FAILURE
 }

@@ -8,6 +8,7 @@ mod otel;
 mod shape;
 mod leaf;
 mod merge;
+mod proxy;
 mod keys;
 mod rules;
 mod lasting;

@@ -16,6 +16,9 @@ pub enum Error {
     /// No endpoint of any surface.
     #[error("{0}")]
     Unroutable(#[from] Unroutable),
+    /// A head of which two servers may not make the same; says why.
+    #[error("the request cannot be read in one way only: {0}")]
+    Framing(&'static str),
     /// `OpenAI`'s Realtime API, of which Google has no compatible endpoint.
     #[error(
         "OpenAI's Realtime API is not served, as Google has nothing compatible with it: the Live API is at \
@@ -174,6 +177,7 @@ impl Error {
         match self {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Unroutable(_) => "unroutable",
+            Self::Framing(_) => "framing",
             Self::NoRealtime => "no_realtime",
             Self::UpgradeRequired => "upgrade_required",
             Self::Handshake(_) => "handshake",
@@ -219,6 +223,7 @@ impl Error {
             }
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
             Self::Unroutable(Unroutable::Ambiguous)
+            | Self::Framing(_)
             | Self::BodyBroken
             | Self::Handshake(_)
             | Self::Handle

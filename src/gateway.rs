@@ -36,6 +36,7 @@ use crate::tasks::Tasks;
 use crate::upload::Uploads;
 use crate::upstream::Upstream;
 
+mod framing;
 mod naming;
 mod intake;
 
@@ -78,7 +79,7 @@ impl Shared {
         let answers = remember::Answers::new(&settings, tasks.clone());
         let lists = fallback::Lists::new(&settings.models);
         let budget = Arc::new(Budget::new(&settings.retry));
-        let intake = Arc::new(Intake::new(&settings, Arc::clone(&eyes.affinity)));
+        let intake = Arc::new(Intake::new(&settings, &eyes));
         let public_url = settings.server.public_url.clone();
         let uploads = Arc::new(Uploads::new(public_url, Arc::clone(&pool), Arc::clone(&eyes.affinity)));
         Self { settings, pool, clients, eyes, places, answers, lists, budget, intake, uploads }
@@ -179,7 +180,7 @@ pub fn stack(
     let walk = Arc::new(Walk { path, live, rooms });
     ServiceBuilder::new()
         // Whatever happens below is counted and logged, refusals and panics too.
-        .layer(record::layer(Arc::clone(&shared.eyes.telemetry), cancelled))
+        .layer(record::layer(Arc::clone(&shared.eyes.telemetry), Arc::clone(&shared.eyes.scrubber), cancelled))
         // One request's panic is that request's 500.
         .layer(CatchPanicLayer::custom(panicked))
         // Who asks is known before anything is read of what they ask.
@@ -211,9 +212,11 @@ async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<R
     let record = Arc::clone(record);
     record.client(client.id());
     let operator = client.operator();
-    let reply = match Endpoint::named(&parts.method, &parts.uri, surface, walk.rooms.intake.aliases()) {
+    let named = || Ok(Endpoint::named(&parts.method, &parts.uri, surface, walk.rooms.intake.aliases())?);
+    let reply = match framing::judge(&parts).and_then(|()| named()) {
         Ok(endpoint) => {
-            let endpoint = endpoint.with_headers(&parts.headers);
+            let mut endpoint = endpoint.with_headers(&parts.headers);
+            endpoint.model = endpoint.model.map(|model| walk.rooms.intake.shown(model));
             record.endpoint(&endpoint);
             match endpoint.action {
                 // A session has a walk of its own: see `live`. Rare, so that it has no room in every request's future.
@@ -226,7 +229,10 @@ async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<R
             }
             send(&walk, (endpoint, client, Arc::clone(&record)), &mut parts, body).await
         }
-        Err(unroutable) => Err(Error::Unroutable(unroutable)),
+        Err(error) => {
+            record.asks(surface, Action::Other);
+            Err(error)
+        }
     };
     let mut answer = match reply {
         Ok(reply) => decorate(reply),

@@ -97,19 +97,20 @@ impl Record {
         Self { trace: trace.map(Box::new), ..self }
     }
 
+    /// Which operation of which surface the call asks for. The first word stands.
+    pub fn asks(&self, surface: Surface, action: Action) {
+        self.asked.get_or_init(|| (surface, action));
+    }
+
     /// What the call asks for. The first parse stands.
     pub fn endpoint(&self, endpoint: &Endpoint) {
-        let _first_stands = self.asked.set((endpoint.surface, endpoint.action));
-        if let Some(model) = &endpoint.model {
-            self.model(model);
-        }
+        self.asks(endpoint.surface, endpoint.action);
+        endpoint.model.iter().for_each(|model| self.model(model));
     }
 
     /// The model, where the body names it and not the path. The first one stands.
     pub fn model(&self, name: &str) {
-        if self.model.get().is_none() {
-            let _first_stands = self.model.set(name.into());
-        }
+        self.model.get_or_init(|| name.into());
     }
 
     /// Another model is asked in the place of the one asked for; `None`: that one again. The last word stands.
@@ -152,9 +153,7 @@ impl Record {
     /// Of several attempts under way, that on the key with this id served; the others are given up.
     pub fn served_by(&self, key: &Arc<str>, now: Instant) {
         self.rare().tries.served(key, self.times.since(now));
-        if let Some(trace) = &self.trace {
-            trace.served(key, now);
-        }
+        self.trace.iter().for_each(|trace| trace.served(key, now));
     }
 
     /// A pause is made before the next attempt.
@@ -228,6 +227,7 @@ impl Record {
         let mut rare = self.rare();
         let at = self.times.close(now)?;
         let outcome = *rare.outcome.get_or_insert(Outcome::of_status(self.status()));
+        self.status.store(outcome.status(self.status()), Relaxed);
         rare.tries.close(outcome, at);
         let (usage, of_tries) = (rare.usage, rare.tries.bytes());
         drop(rare);
@@ -277,7 +277,7 @@ impl Record {
         self.times.opened
     }
 
-    /// Surface and operation; Gemini's "other" for a target that did not parse.
+    /// Surface and operation; Gemini's "other" until they are known.
     pub fn asked(&self) -> (Surface, Action) {
         self.asked.get().copied().unwrap_or((Surface::Gemini, Action::Other))
     }
@@ -317,7 +317,7 @@ impl Record {
         self.attempts.load(Relaxed)
     }
 
-    /// The status that went to the client; 0 before the head.
+    /// The status that went to the client; 0 before the head, and 499 where it did not wait for one.
     pub fn status(&self) -> u16 {
         self.status.load(Relaxed)
     }

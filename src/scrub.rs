@@ -119,6 +119,18 @@ impl Scrubber {
     }
 }
 
+impl Scrubber {
+    /// Whether there is a secret in it.
+    pub fn finds(&self, text: &[u8]) -> bool {
+        matches!(self.scrub(text), Cow::Owned(_))
+    }
+
+    /// A name as it may stand in lists and labels. Most are too short for a secret, and are not looked through.
+    pub fn name(&self, name: Box<str>) -> Box<str> {
+        if self.finds(name.as_bytes()) { self.scrub_str(&name).into() } else { name }
+    }
+}
+
 /// Of these secrets and of Google's patterns. URL-encoded none becomes shorter.
 fn shortest(secrets: &[Secret]) -> usize {
     let lengths = secrets.iter().map(|secret| secret.expose().len()).filter(|len| *len > 0);

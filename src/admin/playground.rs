@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
@@ -57,6 +57,7 @@ pub(crate) async fn ask(State(room): State<Arc<Room>>, Read(prompt): Read<Prompt
     prompt.check()?;
     let request = Request::post(format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"))
         .header(CONTENT_TYPE, "application/json")
+        .header(HOST, "localhost")
         .header(CREDENTIAL, room.lasting.credential.expose())
         .body(Body::from(prompt.body().to_string()))
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be made"))?;

@@ -97,7 +97,12 @@ impl Verifier {
                 kid.map_or_else(only, |kid| keys.get(&kid)).ok_or(Refused::Invalid)?
             }
         };
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|e| refused(&e))?.claims;
+        let token = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|e| refused(&e))?;
+        // What must be understood is not: nothing beyond the header's common fields is (RFC 7515, 4.1.11).
+        if token.header.crit.is_some() {
+            return Err(Refused::Invalid);
+        }
+        let claims = token.claims;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of f64 saturates")]
         let expires = claims.exp as u64;
         Ok(Verified { sub: claims.sub, expires })

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-use crate::command::serve;
+use crate::command::{serve, tell};
 use crate::config::Sources;
 use crate::mock::{Settings, World};
 use crate::tasks::Tasks;
@@ -64,7 +64,7 @@ impl Demo {
             tasks.spawn(crate::mock::serve(listener, world))?;
             let quiet = self.quiet;
             let ran = serve::serve(sources, read, |data, admin| {
-                say(&format!(
+                tell::out(format_args!(
                     "Google is mocked at {google}.\nTry: curl http://{data}/v1beta/models/{}:generateContent -d \
                      '{{\"contents\":[{{\"parts\":[{{\"text\":\"hello\"}}]}}]}}'\nSee: http://{admin}/ and http://{admin}/metrics",
                     MODELS[0]
@@ -111,11 +111,6 @@ async fn ask(origin: String, client: u64) {
             let _ = answer.bytes().await;
         }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "what the command was called for")]
-fn say(text: &str) {
-    println!("{text}");
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::command::health::reached_at;
 use crate::command::load::crew::{Crew, Ended};
 use crate::command::load::plan::{AT_ONCE_MAX, DURATION_S_MAX, Pace, Plan, REQUESTS_MAX};
 use crate::command::load::target::{Api, Question, Target, is_loopback};
-use crate::command::{exit, table};
+use crate::command::{exit, table, tell};
 use crate::config::Sources;
 use crate::secret::Secret;
 use crate::server::stops;
@@ -167,23 +167,18 @@ async fn put(plan: Plan, target: Target, shown: bool) -> anyhow::Result<sheet::R
         tokio::select! {
             () = crew.done() => break Ended::Done,
             _ = stops.next() => break Ended::Interrupted,
-            _ = ticks.tick(), if shown => say(&bar::line(&crew.progress())),
+            _ = ticks.tick(), if shown => tell::err(bar::line(&crew.progress())),
         }
     };
     if shown {
-        say(bar::GONE);
+        tell::err(bar::GONE);
     }
     let (progress, tally) = crew.dismiss().await;
     Ok(sheet::Report::new(plan, crew.target(), began_at, ended, progress, &tally))
 }
 
-#[expect(clippy::print_stderr, reason = "what goes on, for the one who looks")]
-fn say(text: &str) {
-    eprint!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "why nothing is done")]
+/// Why nothing is done.
 fn refuse(why: &str) -> ExitCode {
-    eprintln!("geminate: {why}");
+    tell::err(format_args!("geminate: {why}\n"));
     ExitCode::from(exit::CONFIGURATION)
 }

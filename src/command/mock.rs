@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use tokio::net::TcpListener;
 
+use crate::command::tell;
 use crate::mock::{MockKey, Quota, Script, Settings, Shape, World, serve};
 use crate::server::stops;
 
@@ -74,7 +75,7 @@ impl Mock {
             let mut stops = stops().context("signals cannot be received")?;
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("cannot have {}", self.listen))?;
-            say(&format!("the mock listens at http://{}", listener.local_addr()?));
+            tell::out(format_args!("the mock listens at http://{}", listener.local_addr()?));
             tokio::select! {
                 () = serve(listener, Arc::new(World::new(self.settings()))) => {}
                 _ = stops.next() => {}
@@ -99,9 +100,4 @@ impl Mock {
             ..Settings::default()
         }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "what the command was called for")]
-fn say(line: &str) {
-    println!("{line}");
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::command::instance::{Instance, Unheard};
 use crate::command::pages::Full;
-use crate::command::{exit, table};
+use crate::command::{exit, table, tell};
 use crate::config::Sources;
 
 pub(super) mod verdict;
@@ -52,8 +52,7 @@ impl Status {
 }
 
 /// Tells that there is nothing to tell.
-#[expect(clippy::print_stderr, reason = "the last word of a command to the one who called it")]
 pub(super) fn unreachable(unheard: &Unheard) -> ExitCode {
-    eprintln!("geminate: the gateway cannot be asked: {unheard}");
+    tell::err(format_args!("geminate: the gateway cannot be asked: {unheard}\n"));
     ExitCode::from(exit::UNHEARD)
 }

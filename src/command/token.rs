@@ -52,7 +52,7 @@ struct Claims<'c> {
 impl Token {
     /// Prints the token.
     pub(super) fn run(self, config: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let jwt = Sources::of_process(config).settings()?.auth.jwt;
+        let jwt = Sources::of_process(config).signing()?;
         let token = self.sign(&jwt, jsonwebtoken::get_current_timestamp())?;
         writeln!(std::io::stdout().lock(), "{token}")?;
         Ok(ExitCode::SUCCESS)

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use crate::config::fault::Fault;
-use crate::config::key_list;
 use crate::config::leaf::{self, Leaf};
+use crate::config::{key_list, proxy};
 use crate::secret::Secret;
 use crate::settings::{Key, KeyTable};
 
@@ -55,10 +55,7 @@ pub(super) fn resolve(
                     faults.push(Fault::new(&at, "id: allowed are 1 to 64 letters, digits, `.`, `_` and `-`"));
                 }
                 if key.proxy.as_ref().is_some_and(|proxy| !proxies(proxy.expose())) {
-                    faults.push(Fault::new(
-                        &at,
-                        "proxy: allowed is http:// or https://, [user:password@], host and port",
-                    ));
+                    faults.push(Fault::new(&at, &format!("proxy: allowed is {}", proxy::ALLOWED)));
                 }
                 found.push((Source { name: at, table: Some(n), adjusted: None }, key));
             }
@@ -165,10 +162,9 @@ fn unique(found: &[(Source, Key)], faults: &mut Vec<Fault>) {
     }
 }
 
-/// Whether requests can go through `proxy`.
+/// Whether requests can go through `proxy`, which the file names with its scheme.
 fn proxies(proxy: &str) -> bool {
-    let uri = proxy.parse::<http::Uri>().ok();
-    uri.is_some_and(|uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")))
+    proxy.contains("://") && proxy::leads(proxy)
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! What settings must be true of together, and what is worth a warning.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::alias::is_name;
@@ -7,7 +8,7 @@ use crate::client::Clients;
 use crate::config::fault::Fault;
 use crate::config::keys::Source;
 use crate::config::leaf::{self, Leaf};
-use crate::settings::{Algorithm, Key, Settings};
+use crate::settings::{Algorithm, Jwt, Key, Server, Settings};
 
 /// Bytes of an HS256 secret at least: as many as its digest has.
 const JWT_SECRET_BYTES_MIN: usize = 32;
@@ -19,6 +20,7 @@ const FALLBACKS_MAX: usize = 8;
 /// Everyone who may come in; `None` when a fault was found.
 pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) -> Option<Clients> {
     let before = faults.len();
+    secret(&settings.auth.jwt, leaves, faults);
     let mut fault = |path: &str, what: &str| faults.push(Fault::new(&leaf::origin(leaves, path), what));
     let jwt = &settings.auth.jwt;
     for (path, tokens) in
@@ -32,21 +34,6 @@ pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
     let files = [("auth.jwt.public_key_file", &jwt.public_key_file), ("auth.jwt.jwks_file", &jwt.jwks_file)];
     if usize::from(jwt.secret.is_some()) + files.iter().filter(|(_, file)| file.is_some()).count() > 1 {
         fault("auth.jwt.secret", "allowed is at most one of secret (JWT_SECRET), public_key_file and jwks_file");
-    }
-    if let Some(secret) = &jwt.secret {
-        let length = secret.expose().len();
-        if length < JWT_SECRET_BYTES_MIN {
-            fault(
-                "auth.jwt.secret",
-                &format!("read [secret] of {length} bytes, allowed is at least {JWT_SECRET_BYTES_MIN}"),
-            );
-        }
-        if jwt.algorithm != Algorithm::HS256 {
-            fault(
-                "auth.jwt.algorithm",
-                &format!("{:?} needs public_key_file or jwks_file, not a secret", jwt.algorithm),
-            );
-        }
     }
     let mut material = None;
     for (path, file) in files {
@@ -70,6 +57,22 @@ pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
             faults.push(Fault::new(&leaf::origin(leaves, path), &format!("allowed is {unusable}")));
         })
         .ok()
+}
+
+/// The secret that tokens are signed with, where there is one, is fit for it.
+pub(super) fn secret(jwt: &Jwt, leaves: &[Leaf], faults: &mut Vec<Fault>) {
+    let Some(secret) = &jwt.secret else { return };
+    let mut fault = |path: &str, what: &str| faults.push(Fault::new(&leaf::origin(leaves, path), what));
+    let length = secret.expose().len();
+    if length < JWT_SECRET_BYTES_MIN {
+        fault(
+            "auth.jwt.secret",
+            &format!("read [secret] of {length} bytes, allowed is at least {JWT_SECRET_BYTES_MIN}"),
+        );
+    }
+    if jwt.algorithm != Algorithm::HS256 {
+        fault("auth.jwt.algorithm", &format!("{:?} needs public_key_file or jwks_file, not a secret", jwt.algorithm));
+    }
 }
 
 /// An alias is a name, and leads to a model, not to an alias.
@@ -128,7 +131,7 @@ pub(super) fn exposure(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fa
     }
     let jwt = auth.jwt.secret.is_some() || auth.jwt.public_key_file.is_some() || auth.jwt.jwks_file.is_some();
     let open = auth.tokens.is_empty();
-    let mut refuse = |path, address: std::net::IpAddr, set| {
+    let mut refuse = |path, address: IpAddr, set| {
         let what = format!(
             "{address} can be reached from other machines and there is nothing to authenticate by: \
              set {set}, or ALLOW_ANONYMOUS=true if that is what you want"
@@ -141,6 +144,28 @@ pub(super) fn exposure(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fa
     if !server.admin_host.is_loopback() && open && auth.admin_token.is_none() {
         refuse("server.admin_host", server.admin_host, "ADMIN_TOKEN");
     }
+}
+
+/// The two listeners cannot have one port of one address.
+pub(super) fn listeners(server: &Server, leaves: &[Leaf], faults: &mut Vec<Fault>) {
+    let fields = ["host", "port", "admin_host", "admin_port"];
+    let about = |path: &[String]| matches!(path, [section, field] if section == "server" && fields.contains(&&**field));
+    let misread = leaves.iter().any(|leaf| leaf.value.is_none() && about(&leaf.path));
+    if misread || server.port == 0 || server.port != server.admin_port || !overlap(server.host, server.admin_host) {
+        return;
+    }
+    let admin = leaf::origin(leaves, "server.admin_port");
+    let what = format!(
+        "read {}, which the admin listener has on the same address by {admin}: allowed are two different ports",
+        server.port
+    );
+    faults.push(Fault::new(&leaf::origin(leaves, "server.port"), &what));
+}
+
+/// Whether what listens at one address also listens at the other: `0.0.0.0` is all of its kind, and `::` simply all.
+fn overlap(one: IpAddr, other: IpAddr) -> bool {
+    let holds = |all: IpAddr, part: IpAddr| all.is_unspecified() && (all.is_ipv6() || part.is_ipv4());
+    one == other || holds(one, other) || holds(other, one)
 }
 
 /// What the operator should know.

@@ -10,8 +10,8 @@ use crate::client::Clients;
 use crate::config::fault::{Fault, Faults};
 use crate::config::keys::{self, Source as KeySource};
 use crate::config::leaf::{self, Leaf};
-use crate::config::{lasting, merge, otel, rules};
-use crate::settings::{Key, Settings, Traces};
+use crate::config::{lasting, merge, otel, proxy, rules};
+use crate::settings::{Jwt, Key, Settings, Traces};
 
 /// The file that is read when none is named and it is there.
 const FILE: &str = "config.toml";
@@ -59,13 +59,17 @@ impl Sources {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => drop(sources.variables.insert(name, value)),
-                Err(_) if leaf::ours(&name) => sources.faults.push(Fault::new(&name, "it is not UTF-8")),
+                Err(_) if leaf::ours(&name) || proxy::names(&name) => {
+                    sources.faults.push(Fault::new(&name, "it is not UTF-8"))
+                }
                 Err(_) => {}
             }
         }
-        // An empty variable is an unset one: the line of `.env` that it hid counts again.
-        let hidden = dotenvy::from_path_iter(".env").into_iter().flatten().filter_map(Result::ok);
-        for (name, value) in hidden {
+        // An empty variable is an unset one: the line of `.env` that it hid counts again. What cannot be read, which was
+        // told above, fails anew at each line that is asked for, without end.
+        let lines = dotenvy::from_path_iter(".env").into_iter().flatten();
+        let readable = lines.take_while(|line| !matches!(line, Err(dotenvy::Error::Io(_))));
+        for (name, value) in readable.filter_map(Result::ok) {
             let held = sources.variables.entry(name).or_default();
             if held.trim().is_empty() {
                 *held = value;
@@ -130,6 +134,13 @@ impl Sources {
         if faults.is_empty() { Ok(settings) } else { Err(Faults(faults)) }
     }
 
+    /// What tokens are signed by, by the rules of those who verify them.
+    pub fn signing(self) -> Result<Jwt, Faults> {
+        let (settings, leaves, mut faults) = self.merge();
+        rules::secret(&settings.auth.jwt, &leaves, &mut faults);
+        if faults.is_empty() { Ok(settings.auth.jwt) } else { Err(Faults(faults)) }
+    }
+
     /// Everything, or all that is wrong with it.
     pub fn configuration(self) -> Result<Configuration, Faults> {
         let variables = self.variables.clone();
@@ -142,6 +153,8 @@ impl Sources {
         rules::aliases(&settings, &leaves, &mut faults);
         rules::fallback(&settings, &leaves, &mut faults);
         rules::exposure(&settings, &leaves, &mut faults);
+        rules::listeners(&settings.server, &leaves, &mut faults);
+        proxy::judge(&settings, &variables, &mut faults);
         // A longer default is a longer ceiling as well.
         let deadline = &mut settings.deadline;
         deadline.request_timeout_ceiling_ms = deadline.request_timeout_ceiling_ms.max(deadline.request_timeout_ms);

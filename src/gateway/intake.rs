@@ -26,6 +26,8 @@ use crate::gateway::naming;
 use crate::prefix::Prefix;
 use crate::record::Record;
 use crate::reference::{Finder, REFERENCES_MAX, Reference};
+use crate::relay::Eyes;
+use crate::scrub::Scrubber;
 use crate::settings::Settings;
 use crate::upstream::headers;
 
@@ -52,11 +54,12 @@ pub struct Intake {
     timeout_ceiling: Duration,
     affinity: Arc<Affinity>,
     aliases: Aliases,
+    scrubber: Arc<Scrubber>,
 }
 
 impl Intake {
     /// As configured.
-    pub fn new(settings: &Settings, affinity: Arc<Affinity>) -> Self {
+    pub fn new(settings: &Settings, eyes: &Eyes) -> Self {
         let pieces = usize::try_from(settings.retry.replay_bytes_total / PIECE).unwrap_or(usize::MAX);
         Self {
             body_max: settings.server.body_bytes_max,
@@ -65,14 +68,20 @@ impl Intake {
             patience: Duration::from_millis(settings.server.body_read_timeout_ms),
             timeout: Duration::from_millis(settings.deadline.request_timeout_ms),
             timeout_ceiling: Duration::from_millis(settings.deadline.request_timeout_ceiling_ms),
-            affinity,
+            affinity: Arc::clone(&eyes.affinity),
             aliases: Aliases::new(&settings.models.aliases),
+            scrubber: Arc::clone(&eyes.scrubber),
         }
     }
 
     /// What clients may call a model.
     pub const fn aliases(&self) -> &Aliases {
         &self.aliases
+    }
+
+    /// A model's name as it may stand in lists and labels: clients may call one anything, a key of the pool too.
+    pub fn shown(&self, model: Box<str>) -> Box<str> {
+        self.scrubber.name(model)
     }
 
     /// Reads a request, whose headers are taken. Its time begins now.
@@ -91,7 +100,9 @@ impl Intake {
         let mut payload = self.body(&endpoint, &head.headers, body, &mut finder).await?;
         let read = Instant::now();
         record.add_wait(read - arrived);
-        let model = naming::settle(&mut endpoint, &head.method, &mut payload, &self.aliases).unwrap_or_default();
+        let model = naming::settle(&mut endpoint, &head.method, &mut payload, &self.aliases)
+            .map(|model| self.shown(model))
+            .unwrap_or_default();
         if !model.is_empty() {
             record.model(&model);
         }

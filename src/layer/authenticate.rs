@@ -11,7 +11,8 @@ use tower::layer::{Layer, layer_fn};
 
 use crate::affinity::Affinity;
 use crate::client::{Caller, Client, Clients, Denied, Presented};
-use crate::endpoint::{self, Surface};
+use crate::endpoint::{self, Action, Endpoint, Surface};
+use crate::record::Record;
 use crate::resource::Resource;
 
 /// How a refusal looks.
@@ -78,8 +79,19 @@ where
                 request.extensions_mut().insert(Caller { client, surface, token });
                 Either::Left(self.inner.call(request))
             }
-            Err(denied) => Either::Right(ready(Ok((self.refuse)(surface, denied)))),
+            Err(denied) => {
+                note(&request, surface);
+                Either::Right(ready(Ok((self.refuse)(surface, denied))))
+            }
         }
+    }
+}
+
+/// What was asked for is recorded of those who are not let in as well; the model is not, as they may call it anything.
+fn note<B>(request: &Request<B>, surface: Surface) {
+    if let Some(record) = request.extensions().get::<Arc<Record>>() {
+        let endpoint = Endpoint::parse(request.method(), request.uri(), surface);
+        record.asks(surface, endpoint.map_or(Action::Other, |endpoint| endpoint.action));
     }
 }
 

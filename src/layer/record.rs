@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 
 use crate::endpoint::Action;
 use crate::record::{Outcome, Record};
+use crate::scrub::Scrubber;
 use crate::telemetry::Telemetry;
 
 use self::ids::Ids;
@@ -40,9 +41,14 @@ pub struct Recorder<S, C> {
 }
 
 /// Records every call of the services it is laid around. One that the operator cancels before it is answered ends at
-/// once, with the answer that `cancelled` makes; afterwards its body has to see to it.
-pub fn layer<S, C: Clone>(telemetry: Arc<Telemetry>, cancelled: C) -> impl Layer<S, Service = Recorder<S, C>> + Clone {
-    let ids = Arc::new(Ids::new());
+/// once, with the answer that `cancelled` makes; afterwards its body has to see to it. An id in which `scrubber` finds a
+/// secret is no client's to give.
+pub fn layer<S, C: Clone>(
+    telemetry: Arc<Telemetry>,
+    scrubber: Arc<Scrubber>,
+    cancelled: C,
+) -> impl Layer<S, Service = Recorder<S, C>> + Clone {
+    let ids = Arc::new(Ids::new(scrubber));
     layer_fn(move |inner| {
         let (telemetry, ids) = (Arc::clone(&telemetry), Arc::clone(&ids));
         Recorder { inner, cancelled: cancelled.clone(), telemetry, ids }
@@ -64,8 +70,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let id = request.headers().get(X_REQUEST_ID).filter(|id| ids::sane(id)).map(ids::own);
-        let id = id.unwrap_or_else(|| self.ids.next());
+        let id = self.ids.of(request.headers().get(X_REQUEST_ID));
         let trace = self.telemetry.trace(request.headers());
         let record = Record::new(id, request.method().clone(), Instant::now()).traced(trace);
         let record = self.telemetry.open(record);
@@ -188,6 +193,10 @@ mod tests {
         Response::builder().status(status).body(body).unwrap()
     }
 
+    fn scrubber() -> Arc<Scrubber> {
+        Arc::new(Scrubber::new(&[]).unwrap())
+    }
+
     fn cancelled(record: &Record) -> Answer {
         assert!(record.is_cancelled());
         let mut answer = full(499, "cancelled");
@@ -207,7 +216,7 @@ mod tests {
             let answer = answer.lock().unwrap().take().unwrap();
             async move { Ok::<_, Infallible>(answer) }
         });
-        layer(Arc::clone(telemetry), cancelled).layer(inner).call(request).await.unwrap()
+        layer(Arc::clone(telemetry), scrubber(), cancelled).layer(inner).call(request).await.unwrap()
     }
 
     fn ask() -> Request<Empty<Bytes>> {
@@ -267,7 +276,7 @@ mod tests {
                 async move { Ok::<_, Infallible>(answer) }
             });
             let none = |_: &Record| unreachable!("nobody cancels it");
-            let mut answer = layer(Arc::clone(&telemetry), none).layer(inner).call(ask()).await.unwrap();
+            let mut answer = layer(Arc::clone(&telemetry), scrubber(), none).layer(inner).call(ask()).await.unwrap();
             if !text.is_empty() {
                 answer.body_mut().frame().await.unwrap().unwrap();
             }
@@ -293,11 +302,12 @@ mod tests {
     async fn a_client_that_leaves_before_the_head_and_a_panic_are_recorded() {
         let telemetry = Telemetry::new(Instant::now());
         let never = service_fn(|_: Request<Empty<Bytes>>| std::future::pending::<Result<Answer, Infallible>>());
-        drop(layer(Arc::clone(&telemetry), cancelled).layer(never).call(ask()));
-        let mut broken = layer(Arc::clone(&telemetry), cancelled).layer(service_fn(|_: Request<Empty<Bytes>>| async {
-            let empty: [u8; 0] = [];
-            Ok::<Answer, Infallible>(full(200 + u16::from(empty[empty.len()]), ""))
-        }));
+        drop(layer(Arc::clone(&telemetry), scrubber(), cancelled).layer(never).call(ask()));
+        let mut broken =
+            layer(Arc::clone(&telemetry), scrubber(), cancelled).layer(service_fn(|_: Request<Empty<Bytes>>| async {
+                let empty: [u8; 0] = [];
+                Ok::<Answer, Infallible>(full(200 + u16::from(empty[empty.len()]), ""))
+            }));
         let panicked = std::panic::AssertUnwindSafe(broken.call(ask()));
         assert!(futures_util::FutureExt::catch_unwind(panicked).await.is_err());
         assert_eq!(ended(&telemetry), [("client_gone", 1), ("panicked", 1)]);
@@ -318,7 +328,8 @@ mod tests {
             }
         });
         let request = Request::get("/").header(X_REQUEST_ID, "mine").body(Empty::new()).unwrap();
-        let mut waiting = std::pin::pin!(layer(Arc::clone(&telemetry), cancelled).layer(never).call(request));
+        let mut waiting =
+            std::pin::pin!(layer(Arc::clone(&telemetry), scrubber(), cancelled).layer(never).call(request));
         assert!(futures_util::FutureExt::now_or_never(&mut waiting).is_none());
         assert_eq!(Arc::strong_count(&held), 2);
         assert!(telemetry.cancel("mine") && telemetry.cancel("mine") && !telemetry.cancel("another"));

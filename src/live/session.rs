@@ -177,7 +177,10 @@ async fn watch(client: &mut ClientSocket, ahead: &mut VecDeque<Message>, limits:
 fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake), Error> {
     let Asked { mut endpoint, client, record, headers, handshake, .. } = asked;
     let bytes = setup.clone().into_data();
-    let named = Setup::read(&bytes);
+    let mut named = Setup::read(&bytes);
+    let scrubber = &means.lease.eyes.scrubber;
+    // It may be anything, a key of the pool too.
+    named.model = named.model.map(|model| scrubber.scrub_str(&model).into_owned());
     if let Some(model) = &named.model {
         record.model(model);
     }

@@ -32,10 +32,11 @@ impl FromStr for MockKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (key, project) = text.split_once('@').unwrap_or((text, ""));
-        if key.is_empty() {
+        let (key, named) = text.split_once('@').map_or((text, None), |(key, project)| (key, Some(project)));
+        if key.is_empty() || named.is_some_and(str::is_empty) {
             return Err("a key is KEY or KEY@PROJECT".to_owned());
         }
+        let project = named.unwrap_or_default();
         Ok(Self { key: key.to_owned(), project: project.to_owned(), ..Self::default() })
     }
 }
@@ -112,5 +113,20 @@ impl Settings {
     pub fn with_keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         let keys = keys.into_iter().filter_map(|key| key.parse().ok()).collect();
         Self { keys, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_a_project_of_a_name_or_none() {
+        let read = |text: &str| text.parse::<MockKey>().map(|key| (key.key, key.project));
+        assert_eq!(read("k"), Ok(("k".to_owned(), String::new())));
+        assert_eq!(read("k@p"), Ok(("k".to_owned(), "p".to_owned())));
+        for text in ["", "@", "@p", "k@"] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 }

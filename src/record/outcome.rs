@@ -77,6 +77,14 @@ impl Outcome {
         }
     }
 
+    /// What is noted as the status of a call that ended so: where the client was gone before it had one, nginx's word.
+    pub const fn status(self, sent: u16) -> u16 {
+        match (self, sent) {
+            (Self::ClientGone | Self::Cancelled, 0) => 499,
+            _ => sent,
+        }
+    }
+
     /// Whether the service did its duty: `None` where somebody else decided the end, be it the caller or the operator.
     pub fn success(self, status: u16) -> Option<bool> {
         match self {
@@ -133,6 +141,12 @@ mod tests {
         assert_eq!(Outcome::Refused("exhausted").success(429), Some(false));
         assert_eq!(Outcome::Panicked.success(500), Some(false));
         assert_eq!(Outcome::from(&Error::Cancelled).success(Error::Cancelled.status().as_u16()), None);
+    }
+
+    #[test]
+    fn a_client_that_left_before_the_head_is_a_499_and_no_other_status_changes() {
+        assert_eq!((Outcome::ClientGone.status(0), Outcome::Cancelled.status(0)), (499, 499));
+        assert_eq!((Outcome::ClientGone.status(200), Outcome::Panicked.status(0)), (200, 0));
     }
 
     #[test]

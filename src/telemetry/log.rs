@@ -162,7 +162,8 @@ where
 
 impl<W: Write> Write for Line<'_, W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.out.write_all(&self.scrubber.scrub(line))?;
+        // Who does not read the log any more is not told so in its place, and ends nothing.
+        let _closed = self.out.write_all(&self.scrubber.scrub(line));
         Ok(line.len())
     }
 
@@ -237,6 +238,21 @@ mod tests {
         }
         let text = written("INFO", false, one_call);
         assert_eq!((text.lines().count(), text.contains("hunter2")), (1, false), "{text}");
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_any_more_ends_nothing() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let scrubber = Scrubber::new(&[]).unwrap();
+        assert_eq!(Line { scrubber: &scrubber, out: Closed }.write(b"a line\n").unwrap(), 7);
     }
 
     #[test]

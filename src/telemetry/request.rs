@@ -42,7 +42,7 @@ pub struct Request {
     pub fallback: Option<Arc<str>>,
     /// The id of the key of the last attempt, or of the one that served.
     pub key: Option<Arc<str>>,
-    /// The status that went to the client; `None` before the head.
+    /// The status that went to the client; `None` before the head, 499 where it did not wait for one.
     pub status: Option<u16>,
     /// How it ended; `None` while it runs.
     pub outcome: Option<&'static str>,

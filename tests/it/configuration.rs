@@ -1,10 +1,15 @@
 //! Configuration: what is told when it is wrong, what wins when it is right, and that the examples are true.
 
+use std::io::Read as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
 use geminate::config::{Configuration, Sources};
 use geminate::secret::Secret;
+
+use crate::house::PATIENCE;
 
 const KEY: (&str, &str) = ("GEMINI_API_KEY", "AIzaSyTestTestTestTest1");
 
@@ -56,6 +61,11 @@ const OF_VARIABLES: &[(&[(&str, &str)], &str)] = &[
         &[KEY, ("ADMIN_HOST", "::")],
         "ADMIN_HOST: :: can be reached from other machines and there is nothing to authenticate by: set ADMIN_TOKEN",
     ),
+    (
+        &[KEY, ("PORT", "9000"), ("ADMIN_PORT", "9000")],
+        "PORT: read 9000, which the admin listener has on the same address by ADMIN_PORT: allowed are two",
+    ),
+    (&[KEY, ("HTTPS_PROXY", ":::")], "HTTPS_PROXY: read [secret] of 3 characters, allowed is http:// or https://"),
     (&[], "GEMINI_API_KEY: no key is configured"),
     (&[("GEMINI_API_KEY", " , ")], "GEMINI_API_KEY: no key is configured"),
     (&[("GEMINI_API_KEY", "good,ya29.a0")], "GEMINI_API_KEY: entry 2: this looks like an OAuth"),
@@ -232,6 +242,21 @@ fn open_doors_need_a_word() {
     good(&[KEY, ("HOST", "0.0.0.0"), ("JWT_SECRET", "0123456789abcdef0123456789abcdef")], "");
 }
 
+#[test]
+fn listeners_may_have_one_port_where_no_address_is_both_of_theirs() {
+    let one_port = [KEY, ("PORT", "9000"), ("ADMIN_PORT", "9000"), ("ALLOW_ANONYMOUS", "true")];
+    let at = |host, admin| [&one_port[..], &[("HOST", host), ("ADMIN_HOST", admin)]].concat();
+    for (host, admin) in [("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "::1"), ("0.0.0.0", "::1")] {
+        good(&at(host, admin), "");
+    }
+    for (host, admin) in [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::", "127.0.0.1"), ("::1", "::")] {
+        assert_eq!(faults(&at(host, admin), "").len(), 1, "{host} {admin}");
+    }
+    good(&[KEY, ("PORT", "0"), ("ADMIN_PORT", "0")], "");
+    let told = faults(&[KEY], "[server]\nadmin_port = 8080");
+    assert!(told.len() == 1 && told[0].starts_with("PORT: read 8080") && told[0].contains("config.toml:2"), "{told:?}");
+}
+
 fn geminate(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_geminate"));
     command.env_clear().current_dir(directory);
@@ -251,6 +276,64 @@ fn a_wrong_configuration_ends_with_64_and_lines_only() {
         lines.len() == 3 && lines[0].starts_with("ADMIN_PORT: read \"x\"") && lines[1].starts_with("PORT: read \"y\""),
         "{told}"
     );
+}
+
+/// How it ends and what it says, within a time in which it has long ended unless it never does.
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = child.stderr.take().unwrap();
+    let (tell, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        let _closed = told.read_to_string(&mut text);
+        let _left = tell.send(text);
+    });
+    let text = heard.recv_timeout(PATIENCE);
+    if text.is_err() {
+        child.kill().unwrap();
+    }
+    (child.wait().unwrap().code(), text.expect("it ends"))
+}
+
+#[test]
+fn a_directory_in_the_place_of_dot_env_is_told_by_every_command() {
+    let scratch = tempfile::tempdir().unwrap();
+    std::fs::create_dir(scratch.path().join(".env")).unwrap();
+    for command in [&["check"][..], &["serve"], &["token", "--sub", "alice"], &["health"]] {
+        let (code, told) = ended(geminate(scratch.path()).args(command).envs([KEY]));
+        assert_eq!(code, Some(64), "{command:?} {told}");
+        assert!(told.starts_with(".env: it cannot be read: Is a directory") && told.lines().count() == 1, "{told}");
+    }
+}
+
+#[test]
+fn whoever_closes_the_pipe_ends_nothing_but_what_was_to_be_read() {
+    let scratch = tempfile::tempdir().unwrap();
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    for (keys, code) in [(KEY.1, 0), ("", 64)] {
+        let mut check = geminate(scratch.path());
+        let both = check.arg("check").env("GEMINI_API_KEY", keys).stdout(closed()).stderr(closed());
+        assert_eq!(both.status().unwrap().code(), Some(code), "{keys}");
+        let mut check = geminate(scratch.path());
+        let one = check.arg("check").env("GEMINI_API_KEY", keys).stdout(closed()).output().unwrap();
+        let told = String::from_utf8(one.stderr).unwrap();
+        assert!(one.status.code() == Some(code) && (code == 0) == told.is_empty(), "{told}");
+    }
+}
+
+#[test]
+fn no_token_is_signed_with_a_secret_that_none_is_verified_with() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut token = geminate(scratch.path());
+    let output = token.args(["token", "--sub", "alice"]).env("JWT_SECRET", "short-secret").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0));
+    assert_eq!(told, "JWT_SECRET: read [secret] of 12 bytes, allowed is at least 32\n");
+    assert!(faults(&[KEY, ("JWT_SECRET", "short-secret")], "").join("").starts_with(told.trim_end()));
 }
 
 #[test]

@@ -178,6 +178,37 @@ async fn a_body_framed_in_two_ways_is_refused() {
 }
 
 #[tokio::test]
+async fn a_head_that_names_no_host_or_several_is_refused_in_its_surfaces_shape() {
+    let (world, gate) = with_keys(&[KEY]).await;
+    let chunks = "transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    for (head, rest) in [
+        ("HTTP/1.1", ""),
+        ("HTTP/1.1\r\nhost: x\r\nhost: x", ""),
+        ("HTTP/1.1\r\nhost: x\r\nhost: evil.example", ""),
+        ("HTTP/1.1\r\nhost: x/y", ""),
+        ("HTTP/1.1\r\nhost: x", chunks),
+    ] {
+        for (path, shape) in
+            [("/v1beta/echo", r#""reason":"FRAMING""#), ("/v1/chat/completions", r#""code":"framing""#)]
+        {
+            let heard = said(&gate, &format!("POST {path} {head}"), rest).await;
+            assert!(status(&heard) == 400 && heard.contains(shape), "{head:?} {rest:?}: {heard}");
+            assert!(heard.contains("connection: close"), "{heard}");
+        }
+    }
+    assert!(world.calls().is_empty());
+    gate.logged(|line| line["reason"] == "framing" && line["surface"] == "openai").await;
+    for (head, rest) in [
+        ("HTTP/1.0", ""),
+        ("HTTP/1.1\r\nhost:", ""),
+        ("HTTP/1.1\r\nhost: [::1]:8080", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let heard = said(&gate, &format!("POST /v1beta/echo {head}"), rest).await;
+        assert_eq!(status(&heard), 200, "{head:?}: {heard}");
+    }
+}
+
+#[tokio::test]
 async fn a_length_beside_chunks_counts_for_nothing_and_the_connection_ends() {
     let (world, gate) = with_keys(&[KEY]).await;
     for both in ["content-length: 4\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 4"] {

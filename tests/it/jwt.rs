@@ -113,6 +113,20 @@ fn no_signature_is_no_signature_however_it_is_spelt() {
 }
 
 #[test]
+fn a_token_that_asks_to_be_understood_further_is_not_believed() {
+    let sign =
+        |header: Header| encode(&header, &claims(json!({})), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+    let clients = clients(hs256(), None);
+    for crit in [vec![], vec!["exp".to_owned()], vec!["b64".to_owned(), "urn:x".to_owned()]] {
+        let header = Header { crit: Some(crit.clone()), ..Header::default() };
+        assert_eq!(ask(&clients, &sign(header)), Err(Denied::Unknown), "{crit:?}");
+    }
+    let mut header = Header::default();
+    header.extras.insert("b64", true);
+    assert_eq!(ask(&clients, &sign(header)).unwrap(), "alice", "what is not critical may be passed over");
+}
+
+#[test]
 fn garbage_and_monsters_are_refused_unread() {
     let clients = clients(hs256(), None);
     let monster = signed(&claims(json!({"padding": "x".repeat(9_000)})));

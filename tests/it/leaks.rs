@@ -118,6 +118,48 @@ async fn no_output_of_a_run_holds_a_secret() {
     seen.holds_nothing("the disk or the log");
 }
 
+#[tokio::test]
+async fn a_key_that_a_client_types_as_a_model_or_an_id_is_shown_to_nobody() {
+    let settings = mock::Settings { models: KEYS.map(str::to_owned).into(), ..mock::Settings::with_keys(KEYS) };
+    let (_world, origin) = google(settings).await;
+    let keys = KEYS.join(",");
+    let variables = [
+        ("GEMINI_API_KEY", keys.as_str()),
+        ("GEMINI_BASE_URL", &origin),
+        ("ADMIN_TOKEN", ADMIN),
+        ("LOG_LEVEL", "DEBUG"),
+    ];
+    let gate = Gate::open(&variables).await;
+    let mut chat = prompt("hello");
+    chat["messages"] = json!([{"role": "user", "content": "hello"}]);
+    let mut seen = Seen::default();
+    for key in KEYS {
+        chat["model"] = json!(key);
+        let in_path = gate.ask(http::Method::POST, &format!("/v1beta/models/{key}:generateContent"));
+        let in_body = gate.ask(http::Method::POST, "/v1/chat/completions");
+        for request in [in_path, in_body] {
+            let answer = request.header("x-request-id", key).body(chat.to_string()).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            writeln!(seen.0, "{:?}", answer.headers()).unwrap();
+            // What is not told to the operator is told of him who asked for it.
+            answer.bytes().await.unwrap();
+        }
+    }
+    gate.logged(|line| line["model"] == "[key]" && line["outcome"] == "ok" && line["route"] == "chat.completions")
+        .await;
+    for page in ["/api/requests", "/api/errors", "/api/overview"] {
+        seen.answer(gate.http.get(format!("http://{}{page}", gate.admin)).bearer_auth(ADMIN)).await;
+    }
+    assert!(seen.0.contains(r#""model":"[key]""#), "{}", seen.0);
+    look_around(&mut seen, &gate).await;
+    gate.signal("TERM");
+    let mut gate = gate;
+    assert_eq!(gate.exited().await, Some(0));
+    files(gate.dir.path(), &mut seen);
+    seen.0 += &gate.log();
+    seen.holds_nothing("the disk or the log");
+}
+
 /// Every page an operator sees, and the log.
 async fn look_around(seen: &mut Seen, gate: &Gate) {
     for path in [

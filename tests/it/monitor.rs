@@ -18,6 +18,7 @@ use geminate::monitor::{Monitor, router};
 use geminate::pool::KeyPool;
 use geminate::pool::memory::Clocks;
 use geminate::record::{Outcome, Record};
+use geminate::scrub::Scrubber;
 use geminate::settings::{self, Auth, Clients as Limits};
 use geminate::telemetry::{Telemetry, clock};
 use serde_json::Value;
@@ -47,13 +48,16 @@ fn open() -> (House, Arc<Telemetry>) {
         tokens: false,
         enabled: true,
     };
+    let scrubber = Arc::new(Scrubber::new(&[]).unwrap());
     let calls = Router::new()
         .route("/stream", on_get(|| async { events(false) }))
         .route("/cut", on_get(|| async { events(true) }))
         .route("/whole", on_get(|| async { "{}" }))
         .route("/nothing", on_get(|| async { StatusCode::NO_CONTENT }))
         .route("/wrong", on_get(|| async { (StatusCode::BAD_REQUEST, "no") }))
-        .layer(record::layer(Arc::clone(&telemetry), |_: &Record| StatusCode::SERVICE_UNAVAILABLE.into_response()));
+        .layer(record::layer(Arc::clone(&telemetry), scrubber, |_: &Record| {
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }));
     (House::open(settings(), calls.merge(router(Arc::new(monitor), Listener::Data, true))), telemetry)
 }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::house::{PATIENCE, free_port};
 use crate::stage::{K1, K2, K3, calls_of, key, play, states, told};
-use crate::world::{Gate, MODEL, header, prompt, with_keys, with_keys_and};
+use crate::world::{Gate, MODEL, TOKEN, header, prompt, with_keys, with_keys_and};
 
 #[tokio::test]
 async fn an_upstream_that_cannot_be_reached_is_tried_again_and_then_told() {
@@ -136,7 +136,18 @@ async fn a_client_that_leaves_ends_the_call_upstream_at_once_and_blames_nobody()
         gate.ask(Method::POST, &format!("/v1beta/models/{MODEL}:generateContent")).body(prompt("hi").to_string());
     assert!(timeout(Duration::from_millis(500), call.send()).await.is_err());
     world.until(PATIENCE, gone(1)).await.expect("the call was left running");
-    gate.logged(|line| line["outcome"] == "client_gone").await;
+    // One had its head, and the other left before it.
+    for status in [200, 499] {
+        gate.logged(|line| line["outcome"] == "client_gone" && line["status"] == status).await;
+    }
+    let requests = gate.monitor("/api/requests?status=499").await["requests"].take();
+    assert_eq!((requests.as_array().unwrap().len(), &requests[0]["outcome"]), (1, &"client_gone".into()), "{requests}");
+    let metrics = gate.http.get(format!("http://{}/metrics", gate.admin)).bearer_auth(TOKEN).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(
+        metrics.contains(r#"outcome="client_gone",code="4xx""#) && !metrics.contains(r#"code="none""#),
+        "{metrics}"
+    );
     assert_eq!(key(&gate, 0).await["effective_weight"], 1.0);
     assert_eq!(states(&gate).await[0].0, "usable");
 }

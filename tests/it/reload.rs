@@ -98,6 +98,19 @@ async fn what_is_wrong_is_said_with_its_line_and_the_old_one_runs_on() {
 }
 
 #[tokio::test]
+async fn a_directory_in_the_place_of_dot_env_stops_nothing_and_is_told() {
+    let stage = Stage::of(&key(K1, "id = \"one\""), &[]).await;
+    let path = stage.dir.path().join(".env");
+    std::fs::create_dir(&path).unwrap();
+    stage.reload(&key(K2, "id = \"two\""), ".env: it cannot be read: Is a directory").await;
+    assert_eq!(stage.keys().await, [("one".to_owned(), 1)]);
+    assert_eq!(stage.gate.generate("hello").await.status(), 200);
+    std::fs::remove_dir(&path).unwrap();
+    stage.reload(&key(K2, "id = \"two\""), TAKEN).await;
+    assert_eq!(stage.keys().await, [("two".to_owned(), 1)]);
+}
+
+#[tokio::test]
 async fn a_stream_under_way_ends_as_it_began_though_its_key_is_gone() {
     let text = key(K1, "id = \"one\"") + &key(K2, "id = \"two\"\nenabled = false");
     let pace = Settings { chunks: 20, chunk_interval: Duration::from_millis(150), ..Settings::with_keys([K1, K2]) };

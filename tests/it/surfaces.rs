@@ -102,6 +102,27 @@ fn openai(error: &Value, kind: &str) {
 }
 
 #[tokio::test]
+async fn who_is_not_let_in_is_counted_where_he_knocked() {
+    let (world, gate) = with_keys(&[KEY]).await;
+    for (path, surface, route) in [
+        (CHAT, "openai", "chat.completions"),
+        ("/v1beta/models/gemini-3.8-flash:generateContent", "gemini", "generateContent"),
+        ("/v1beta/interactions", "interactions", "interactions.create"),
+        ("/v1/chat//x", "openai", "other"),
+    ] {
+        assert_eq!(asked(&gate, path, "wrong").await.0, 401, "{path}");
+        let line =
+            gate.logged(|line| line["status"] == 401 && line["surface"] == surface && line["route"] == route).await;
+        assert_eq!((&line["reason"], &line["model"]), (&json!("unauthenticated"), &json!("")), "{line}");
+    }
+    let metrics = gate.http.get(format!("http://{}/metrics", gate.admin)).bearer_auth(TOKEN).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let counted = r#"geminate_requests_total{surface="openai",route="chat.completions",outcome="refused",code="4xx",model="none"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    assert!(world.calls().is_empty());
+}
+
+#[tokio::test]
 async fn a_refusal_has_the_shape_of_the_surface_that_was_called() {
     let generate = "/v1beta/models/gemini-3.8-flash:generateContent";
     let small = [("GEMINATE__SERVER__BODY_BYTES_MAX", "400"), ("GEMINATE__POOL__MAX_WAIT_MS", "0")];

@@ -1,0 +1,79 @@
+//! Framing: a request that another server on its way may read otherwise is served by none. Looks at two headers.
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderValue, Version};
+
+use crate::error::Error;
+
+/// What no host has in it: the marks of a URL's other parts, and of text that is none.
+const FOREIGN: &[u8] = b"/?#@\\<>\"^`{|}";
+
+/// Whether the head has one meaning only. HTTP/2 names its host and its length elsewhere, HTTP/1.0 needs no host.
+pub(super) fn judge(head: &Parts) -> Result<(), Error> {
+    if !matches!(head.version, Version::HTTP_10 | Version::HTTP_11) {
+        return Ok(());
+    }
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_host(host) => {}
+        (Some(_), None) => return Err(Error::Framing("its Host header is no host")),
+        (Some(_), Some(_)) => return Err(Error::Framing("it has several Host headers")),
+        // HTTP/1.1 alone asks for it (RFC 9112, 3.2).
+        (None, _) if head.version == Version::HTTP_11 => return Err(Error::Framing("it has no Host header")),
+        (None, _) => {}
+    }
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        // What is coded beside that would be passed on as if it were not.
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Error::Framing("its body may come in chunks, and in no other Transfer-Encoding")),
+    }
+}
+
+fn is_host(value: &HeaderValue) -> bool {
+    value.as_bytes().iter().all(|byte| byte.is_ascii_graphic() && !FOREIGN.contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn told(version: Version, headers: &[(&str, &str)]) -> Result<(), Error> {
+        let mut request = Request::post("/v1beta/echo").version(version);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        judge(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn one_host_and_chunks_are_all_that_is_served() {
+        for headers in [
+            &[("host", "a.example")][..],
+            &[("host", "127.0.0.1:8080")],
+            &[("host", "[::1]:8080")],
+            &[("host", "")],
+            &[("host", "a"), ("transfer-encoding", "Chunked")],
+            &[("host", "a"), ("content-length", "5")],
+        ] {
+            assert_eq!(told(Version::HTTP_11, headers), Ok(()), "{headers:?}");
+        }
+        for headers in [
+            &[][..],
+            &[("host", "a"), ("host", "a")],
+            &[("host", "a b")],
+            &[("host", "a/b")],
+            &[("host", "user@a")],
+            &[("host", "a"), ("transfer-encoding", "gzip, chunked")],
+            &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+        ] {
+            assert!(matches!(told(Version::HTTP_11, headers), Err(Error::Framing(_))), "{headers:?}");
+        }
+        assert_eq!((told(Version::HTTP_10, &[]), told(Version::HTTP_2, &[])), (Ok(()), Ok(())));
+        assert!(told(Version::HTTP_10, &[("host", "a"), ("host", "b")]).is_err());
+    }
+}
