@@ -1,5 +1,7 @@
 //! Answers: the one place where an [`Error`] becomes HTTP, in the shape of the surface that was called.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
@@ -8,9 +10,13 @@ use serde_json::{Value, json};
 use crate::endpoint::Surface;
 use crate::error::{Error, seconds};
 use crate::record::Outcome;
+use crate::refusal::Refusal;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
+/// What every answer of ours is.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
 const DOMAIN: &str = "geminate";
+/// No more is told of what Google said at great length.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// The whole answer to a refused or failed call. Its [`Outcome`] is among the extensions.
 pub fn refuse<B: From<Bytes>>(surface: Surface, error: &Error) -> Response<B> {
@@ -66,10 +72,7 @@ fn gemini(error: &Error) -> Value {
         "metadata": metadata(error),
     })];
     if let Some(wait) = error.retry_after() {
-        details.push(json!({
-            "@type": "type.googleapis.com/google.rpc.RetryInfo",
-            "retryDelay": format!("{}s", seconds(wait)),
-        }));
+        details.push(retry_info(wait));
     }
     json!({"error": {
         "code": error.status().as_u16(),
@@ -103,15 +106,60 @@ const fn openai_kind(status: StatusCode) -> &'static str {
     }
 }
 
+/// An error answer of the upstream's, of which `refusal` is read, in the surface's shape, where `body` is in none that its
+/// clients can read: empty as what came not whole, a page, or on OpenAI's surface whatever OpenAI itself would not say.
+/// `None`: it goes on as it came.
+pub fn retold(surface: Surface, status: StatusCode, refusal: &Refusal, body: &[u8]) -> Option<Bytes> {
+    let is_readable = !refusal.html && !body.trim_ascii().is_empty();
+    match surface {
+        Surface::OpenAi => in_openais_shape(status, body).or_else(|| {
+            let envelope = envelope(status, refusal, &words(status, refusal, body)).to_string();
+            in_openais_shape(status, envelope.as_bytes())
+        }),
+        _ if is_readable => None,
+        Surface::Gemini => Some(Bytes::from(envelope(status, refusal, &words(status, refusal, body)).to_string())),
+        Surface::Interactions => {
+            let message = words(status, refusal, body);
+            let error = json!({"code": interactions_word(status), "message": message});
+            Some(Bytes::from(json!({"error": error}).to_string()))
+        }
+    }
+}
+
+/// What is told of an error answer: never nothing.
+fn words(status: StatusCode, refusal: &Refusal, body: &[u8]) -> String {
+    if refusal.html {
+        return Error::Edge { status, title: refusal.message.clone() }.to_string();
+    }
+    let text = String::from_utf8_lossy(body);
+    let said = [refusal.message.as_str(), &text].into_iter().map(str::trim).find(|said| !said.is_empty());
+    said.map_or_else(
+        || format!("the upstream answered {} and gave no reason", status.as_u16()),
+        |said| said[..said.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned(),
+    )
+}
+
+/// Google's own shape.
+fn envelope(status: StatusCode, refusal: &Refusal, message: &str) -> Value {
+    let word = Some(refusal.status.as_str()).filter(|word| !word.is_empty()).unwrap_or_else(|| google_status(status));
+    let mut error = json!({"code": status.as_u16(), "message": message, "status": word});
+    if let Some(wait) = refusal.retry_in {
+        error["details"] = json!([retry_info(wait)]);
+    }
+    json!({ "error": error })
+}
+
+fn retry_info(wait: Duration) -> Value {
+    json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": format!("{}s", seconds(wait))})
+}
+
 /// An error of Google's as OpenAI's SDKs read one. Google wraps what its compatible endpoint refuses in an array, of which
 /// they make nothing but the status (openai-python 3.57, 2026-11): it is taken out, all its members are kept, and those that
-/// the SDKs look for are added. What is no such error stays as it is.
-pub fn in_openais_shape(status: StatusCode, body: Bytes) -> Bytes {
-    let read = serde_json::from_slice::<Value>(&body).ok().and_then(|mut json| {
-        let envelope = if json.is_array() { json.get_mut(0)?.take() } else { json };
-        envelope.get("error")?.get("message")?.is_string().then_some(envelope)
-    });
-    let Some(mut envelope) = read else { return body };
+/// the SDKs look for are added. `None`: it is no such error.
+fn in_openais_shape(status: StatusCode, body: &[u8]) -> Option<Bytes> {
+    let mut json = serde_json::from_slice::<Value>(body).ok()?;
+    let mut envelope = if json.is_array() { json.get_mut(0)?.take() } else { json };
+    envelope.get("error")?.get("message")?.as_str().filter(|message| !message.is_empty())?;
     let error = &mut envelope["error"];
     if !error["code"].is_string() {
         error["code"] = error["status"].clone();
@@ -120,26 +168,33 @@ pub fn in_openais_shape(status: StatusCode, body: Bytes) -> Bytes {
         error["type"] = openai_kind(status).into();
     }
     error["param"] = error["param"].take();
-    Bytes::from(envelope.to_string())
+    Some(Bytes::from(envelope.to_string()))
 }
 
 /// The Interactions API's words (Gemini API documentation, "API errors", 2026-10).
 fn interactions(error: &Error) -> Value {
     let spent = |reasons: &[(&str, u32)]| !reasons.is_empty() && reasons.iter().all(|(name, _)| *name == "quota_day");
-    let code = match (error, error.status().as_u16()) {
-        (Error::Exhausted { reasons, .. }, 429) if spent(reasons) => "quota_exceeded",
-        (_, 401) => "authentication",
-        (_, 403) => "permission_denied",
-        (_, 404) => "not_found",
-        (_, 408 | 504) => "deadline_exceeded",
-        (_, 429) => "rate_limit_exceeded",
-        (_, 499) => "cancelled",
-        (_, 501) => "unimplemented",
-        (_, 502 | 503) => "service_unavailable",
-        (_, 400..=499) => "invalid_request",
-        _ => "api_error",
+    let code = match error {
+        Error::Exhausted { reasons, fault: false, .. } if spent(reasons) => "quota_exceeded",
+        error => interactions_word(error.status()),
     };
     json!({"error": {"code": code, "message": error.to_string()}})
+}
+
+const fn interactions_word(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication",
+        402 => "payment_required",
+        403 => "permission_denied",
+        404 => "not_found",
+        408 | 504 => "deadline_exceeded",
+        429 => "rate_limit_exceeded",
+        499 => "cancelled",
+        501 => "unimplemented",
+        502 | 503 => "service_unavailable",
+        400..=499 => "invalid_request",
+        _ => "api_error",
+    }
 }
 
 /// Google's word for an HTTP status.
@@ -149,9 +204,11 @@ const fn google_status(status: StatusCode) -> &'static str {
         403 => "PERMISSION_DENIED",
         404 => "NOT_FOUND",
         408 | 504 => "DEADLINE_EXCEEDED",
-        400 | 413 | 414 | 426 | 431 => "INVALID_ARGUMENT",
+        402 => "FAILED_PRECONDITION",
+        409 => "ABORTED",
         429 => "RESOURCE_EXHAUSTED",
         499 => "CANCELLED",
+        400..=499 => "INVALID_ARGUMENT",
         501 => "UNIMPLEMENTED",
         502 | 503 => "UNAVAILABLE",
         _ => "INTERNAL",
@@ -160,8 +217,6 @@ const fn google_status(status: StatusCode) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn parsed(surface: Surface, error: &Error) -> (Response<Bytes>, Value) {
@@ -211,17 +266,66 @@ mod tests {
     fn google_s_error_becomes_openai_s_and_nothing_else_does() {
         let error = json!({"error": {"code": 404, "message": "no such model", "status": "NOT_FOUND", "details": [1]}});
         for body in [error.to_string(), json!([error]).to_string()] {
-            let shaped = in_openais_shape(StatusCode::NOT_FOUND, body.into());
+            let shaped = in_openais_shape(StatusCode::NOT_FOUND, body.as_bytes()).unwrap();
             let shaped: Value = serde_json::from_slice(&shaped).unwrap();
             let expected = json!({"code": "NOT_FOUND", "message": "no such model", "status": "NOT_FOUND", "details": [1],
                 "type": "not_found_error", "param": null});
             assert_eq!(shaped, json!({ "error": expected }));
         }
         let own = r#"{"error":{"code":"c","message":"m","param":"p","type":"t"}}"#;
-        assert_eq!(in_openais_shape(StatusCode::NOT_FOUND, own.into()), own);
-        for other in ["", "[]", "<html>", "[{\"error\":7}]", "{\"error\":\"text\"}"] {
-            assert_eq!(in_openais_shape(StatusCode::NOT_FOUND, other.into()), other, "{other}");
+        assert_eq!(in_openais_shape(StatusCode::NOT_FOUND, own.as_bytes()).unwrap(), own);
+        for other in ["", "[]", "<html>", "[{\"error\":7}]", "{\"error\":\"text\"}", "{\"error\":{\"message\":\"\"}}"] {
+            assert_eq!(in_openais_shape(StatusCode::NOT_FOUND, other.as_bytes()), None, "{other}");
         }
+    }
+
+    fn told(surface: Surface, code: u16, body: &str) -> Option<Value> {
+        let status = StatusCode::from_u16(code).unwrap();
+        let told = retold(surface, status, &Refusal::read(code, body.as_bytes()), body.as_bytes());
+        told.map(|told| serde_json::from_slice(&told).unwrap())
+    }
+
+    #[test]
+    fn whatever_the_upstream_says_a_client_of_openai_s_reads_a_message() {
+        for (body, message) in [
+            ("", "the upstream answered 404 and gave no reason"),
+            (" \r\n", "the upstream answered 404 and gave no reason"),
+            ("no such thing\n", "no such thing"),
+            ("{\"error\":\"text\"}", "text"),
+            ("[{\"error\":7}]", "[{\"error\":7}]"),
+            ("<html><title>Not Found</title>", "Google's edge answered 404 instead of the API: Not Found"),
+        ] {
+            let error = json!({"code": "NOT_FOUND", "message": message, "status": "NOT_FOUND", "type": "not_found_error",
+                "param": null});
+            assert_eq!(told(Surface::OpenAi, 404, body), Some(json!({ "error": error })), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_or_is_a_page_is_told_in_the_surface_s_shape_and_all_else_passes() {
+        for body in ["plain", "{\"error\":{}}", "[]"] {
+            assert_eq!(told(Surface::Gemini, 400, body), None);
+            assert_eq!(told(Surface::Interactions, 400, body), None);
+        }
+        for (code, word, interactions) in [
+            (400, "INVALID_ARGUMENT", "invalid_request"),
+            (405, "INVALID_ARGUMENT", "invalid_request"),
+            (404, "NOT_FOUND", "not_found"),
+            (503, "UNAVAILABLE", "service_unavailable"),
+            (520, "INTERNAL", "api_error"),
+        ] {
+            let error = told(Surface::Gemini, code, "").unwrap()["error"].take();
+            assert_eq!((&error["code"], &error["status"]), (&json!(code), &json!(word)));
+            let error = told(Surface::Interactions, code, "<html>").unwrap()["error"].take();
+            assert_eq!(error["code"], interactions);
+            assert!(error["message"].as_str().unwrap().starts_with("Google's edge answered"), "{error}");
+        }
+        let long =
+            Refusal { message: "\u{e4}".repeat(9_000), retry_in: Some(Duration::from_secs(7)), ..Refusal::default() };
+        let told = retold(Surface::Gemini, StatusCode::TOO_MANY_REQUESTS, &long, b"").unwrap();
+        let error = serde_json::from_slice::<Value>(&told).unwrap()["error"].take();
+        assert_eq!(error["details"][0]["retryDelay"], "7s");
+        assert_eq!(error["message"].as_str().unwrap().len(), MESSAGE_BYTES_MAX);
     }
 
     #[test]

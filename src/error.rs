@@ -143,7 +143,7 @@ pub enum Error {
     #[error("the upstream broke off before it answered: {0}")]
     Interrupted(String),
     /// Google's edge answered instead of its API: with a page, or with nothing.
-    #[error("Google's edge answered {} instead of the API: {title}", status.as_u16())]
+    #[error("Google's edge answered {} instead of the API{}", status.as_u16(), titled(.title))]
     Edge {
         /// The answer's status.
         status: StatusCode,
@@ -291,6 +291,10 @@ impl Error {
 /// Whole seconds, rounded up.
 pub fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+fn titled(title: &str) -> String {
+    if title.is_empty() { String::new() } else { format!(": {title}") }
 }
 
 fn exhausted(

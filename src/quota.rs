@@ -9,8 +9,10 @@ use crate::refusal::{Refusal, Violation};
 
 /// More than this is no limit, and can be counted with.
 pub const LIMIT_MAX: u64 = 1 << 40;
-/// A longer name is none of Google's.
-const CONSUMER_MAX: usize = 64;
+/// A project's number is no longer.
+const NUMBER_DIGITS_MAX: usize = 20;
+/// How long a project's id is (Resource Manager documentation, "projects", 2026-10).
+const ID_BYTES: std::ops::RangeInclusive<usize> = 6..=30;
 
 /// The time over which a quota counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,10 +78,22 @@ pub fn tier_named(name: &str) -> Option<&'static str> {
     TIERS.iter().map(|(_, tier)| *tier).find(|tier| *tier == name)
 }
 
-/// The project that the refusal names: `projects/N`.
+/// The project that the refusal names, by its number or its id: `projects/N`. Whatever else stands there is none, a key
+/// among it.
 pub fn consumer(refusal: &Refusal) -> Option<&str> {
     let consumer = refusal.consumer.as_str();
-    Some(consumer).filter(|consumer| consumer.starts_with("projects/") && consumer.len() < CONSUMER_MAX)
+    consumer.strip_prefix("projects/").filter(|project| is_number(project) || is_id(project)).map(|_| consumer)
+}
+
+fn is_number(project: &str) -> bool {
+    (1..=NUMBER_DIGITS_MAX).contains(&project.len()) && project.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_id(project: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    ID_BYTES.contains(&project.len())
+        && project.starts_with(|c: char| c.is_ascii_lowercase())
+        && project.bytes().all(plain)
 }
 
 /// How long until Google's day ends: midnight in Los Angeles, daylight saving included.
@@ -115,6 +129,35 @@ mod tests {
         assert!(until_midnight(Timestamp::MAX) <= Duration::from_hours(25));
         let violation = Violation { quota_id: "RequestsPerDay".into(), value: Some(u64::MAX), ..Violation::default() };
         assert_eq!(lesson(&violation).unwrap().limit, LIMIT_MAX);
+    }
+
+    #[test]
+    fn a_project_is_a_number_or_an_id_and_nothing_else() {
+        let named = |consumer: &str| {
+            let refusal = Refusal { consumer: consumer.to_owned(), ..Refusal::default() };
+            super::consumer(&refusal).map(str::to_owned)
+        };
+        for project in
+            ["projects/1", "projects/123456789012", "projects/my-project-7", "projects/gen-lang-client-01234"]
+        {
+            assert_eq!(named(project).as_deref(), Some(project));
+        }
+        for other in [
+            "",
+            "projects/",
+            "123",
+            "projects/short",
+            "projects/7-begins-with-a-digit",
+            "projects/AIzaFakeFakeFakeFakeFakeFakeFakeFake",
+            "projects/AQ.Fake-Fake_Fake",
+            "projects/[key]",
+            "projects/1/x",
+            "projects/a-name-that-is-longer-than-an-id-can-be",
+            "projects/111111111111111111111",
+            "folders/123456",
+        ] {
+            assert_eq!(named(other), None, "{other}");
+        }
     }
 
     #[test]

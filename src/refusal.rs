@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::scrub::Scrubber;
+
+mod cut;
+
 /// The Interactions API's codes and the HTTP status that each one goes with; those of blocked generations, which come
 /// inside streams, go with that of a bad request (Gemini API documentation, "API errors", 2026-10).
 const WORDS: [(u16, &[&str]); 13] = [
@@ -36,6 +40,8 @@ const WORDS: [(u16, &[&str]); 13] = [
     (503, &["service_unavailable"]),
     (504, &["deadline_exceeded"]),
 ];
+/// A summary is no longer.
+const SUMMARY_BYTES_MAX: usize = 300;
 
 /// What an upstream error said. Fields that were absent are empty; a body that is no JSON leaves all of them so.
 #[derive(Clone, Debug, Default)]
@@ -70,13 +76,15 @@ pub struct Violation {
 }
 
 impl Refusal {
-    /// Reads the body of an error answer. Google's OpenAI-compatible endpoint wraps it in an array; both are read.
+    /// Reads the body of an error answer, or its beginning: half a word is no word, but in the message. Google's
+    /// OpenAI-compatible endpoint wraps it in an array; both are read.
     pub fn read(code: u16, body: &[u8]) -> Self {
         let start = body.trim_ascii_start();
         if start.first() == Some(&b'<') {
             return Self { code, html: true, message: page_title(start), ..Self::default() };
         }
-        serde_json::from_slice(body).map_or_else(|_| Self { code, ..Self::default() }, |json| Self::of(code, &json))
+        let json = serde_json::from_slice(body).ok().or_else(|| cut::mended(body));
+        json.map_or_else(|| Self { code, ..Self::default() }, |json| Self::of(code, &json))
     }
 
     /// Whether it says by a word of the Interactions API that the caller is at fault: a blocked answer, a turn that was
@@ -143,8 +151,16 @@ impl Refusal {
     /// The message's first sentence, for a log line. May hold a key: scrub before it leaves.
     pub fn summary(&self) -> &str {
         let line = self.message.lines().next().unwrap_or("");
-        let end = line.find(". ").unwrap_or(line.len());
-        line[..end].trim_end_matches('.')
+        let ends = |end: &usize| !["e.g", "i.e"].iter().any(|short| line[..*end].ends_with(short));
+        let end = line.match_indices(". ").map(|(end, _)| end).find(ends).unwrap_or(line.len());
+        line[..line.floor_char_boundary(end.min(SUMMARY_BYTES_MAX))].trim_end_matches('.')
+    }
+
+    /// Takes every secret out of what it says.
+    pub fn scrub(&mut self, scrubber: &Scrubber) {
+        for text in [&mut self.status, &mut self.message, &mut self.reason, &mut self.consumer] {
+            *text = scrubber.scrub_str(text).into_owned();
+        }
     }
 }
 
@@ -189,6 +205,31 @@ mod tests {
             assert_eq!(refusal.retry_in, Some(Duration::from_secs(48)));
             assert_eq!(refusal.summary(), "You exceeded your current quota");
         }
+    }
+
+    #[test]
+    fn what_came_of_an_error_that_broke_off_is_read() {
+        let read = |end: &str| Refusal::read(429, DAY.split_once(end).unwrap().0.as_bytes());
+        assert_eq!(read("More.").summary(), "You exceeded your current quota");
+        assert!(read("PerDay").violations.iter().all(|violation| violation.quota_id.is_empty()));
+        assert_eq!(read("]},\n").violations[0].value, Some(250));
+        assert_eq!(read("\"}]}}").retry_in, Some(Duration::from_millis(48_800)), "by the message's words");
+    }
+
+    #[test]
+    fn a_summary_is_a_sentence_and_no_abbreviation_ends_it() {
+        let of = |message: &str| Refusal { message: message.to_owned(), ..Refusal::default() }.summary().to_owned();
+        for (message, summary) in [
+            ("Resource has been exhausted (e.g. check quota).", "Resource has been exhausted (e.g. check quota)"),
+            ("Bad (i.e. wrong). Really.", "Bad (i.e. wrong)"),
+            ("One. Two.", "One"),
+            ("One\nTwo", "One"),
+            ("", ""),
+        ] {
+            assert_eq!(of(message), summary);
+        }
+        assert_eq!(of(&"\u{e4}".repeat(400)).len(), SUMMARY_BYTES_MAX);
+        assert_eq!(of(&format!("a{}", "\u{e4}".repeat(400))).len(), SUMMARY_BYTES_MAX - 1);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub enum Verdict {
     Internal,
     /// 503, the model is overloaded.
     Overloaded,
-    /// 502, 504 without an envelope, or an HTML page: Google's edge.
+    /// 502, 504 without an envelope, an HTML page that blames nobody's request, or a status that no error has: Google's edge.
     Edge,
     /// 504 `DEADLINE_EXCEEDED`: the server's deadline on this prompt.
     Deadline,
@@ -190,9 +190,41 @@ impl Verdict {
         Self::judge(refusal, endpoint.model.is_some() || endpoint.names_model_in_body())
     }
 
+    /// What the beginning of an error answer that broke off says of the key by its words; `None` where those are none or
+    /// say something else.
+    pub fn of_beginning(refusal: &Refusal, endpoint: &Endpoint) -> Option<Self> {
+        let silent = Refusal { code: refusal.code, ..Refusal::default() };
+        let verdict = Self::of(refusal, endpoint);
+        Some(verdict).filter(|verdict| verdict.is_of_key() && *verdict != Self::of(&silent, endpoint))
+    }
+
+    /// Whether it holds of the key or its project, whatever the request was.
+    const fn is_of_key(self) -> bool {
+        use Verdict::*;
+        matches!(
+            self,
+            KeyInvalid
+                | Unauthorized
+                | Banned
+                | KeyBlocked
+                | Precondition
+                | Billing
+                | QuotaDay
+                | QuotaMinute
+                | NotInTier
+                | Spend
+                | Grounding
+        )
+    }
+
     fn judge(refusal: &Refusal, names_model: bool) -> Self {
         if refusal.html {
-            return Self::Edge;
+            // An unknown address, a method it does not take, a request too large: Google's front end says so by a page.
+            return if matches!(refusal.code, 400 | 404 | 405 | 411 | 413 | 414 | 431) {
+                Self::Caller
+            } else {
+                Self::Edge
+            };
         }
         match refusal.code {
             200..=399 => Self::Success,
@@ -208,6 +240,7 @@ impl Verdict {
             504 if refusal.status.eq_ignore_ascii_case("DEADLINE_EXCEEDED") => Self::Deadline,
             502 | 504 => Self::Edge,
             500..=599 => Self::Internal,
+            100..=199 | 600.. => Self::Edge,
             _ => Self::Caller,
         }
     }

@@ -2,15 +2,18 @@
 //!
 //! While another one is left, a model is asked without patience: no wait in line, one further try of an overload. When all
 //! of them are out, the one that the client asked for is waited for as usual, then each that was out of keys. The client
-//! hears the refusal of the model that it asked for. One that was overloaded call after call is passed over for a while.
+//! hears the refusal of the model that it asked for, and to come back when the first of them returns. One that was
+//! overloaded call after call is passed over for a while.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Method, Response, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
@@ -18,7 +21,7 @@ use tracing::warn;
 
 use crate::affinity::Bound;
 use crate::call::{Call, Payload};
-use crate::error::Error;
+use crate::error::{Error, seconds};
 use crate::reference::references;
 use crate::relay::Relay;
 use crate::settings;
@@ -101,7 +104,8 @@ where
 
     fn call(&mut self, call: Arc<Call>) -> Self::Future {
         let Some(list) = self.lists.of(&call) else { return Box::pin(self.inner.call(call)) };
-        Box::pin(Walk { inner: self.inner.clone(), call, own: Arc::clone(&list.own) }.through(list))
+        let (inner, own) = (self.inner.clone(), Arc::clone(&list.own));
+        Box::pin(Walk { inner, call, own, back: HashMap::new() }.through(list))
     }
 }
 
@@ -112,6 +116,8 @@ struct Walk<S> {
     inner: S,
     call: Arc<Call>,
     own: Arc<Model>,
+    /// When to ask each model again that could not serve, as its last refusal says.
+    back: HashMap<Arc<str>, Instant>,
 }
 
 impl<S> Walk<S>
@@ -147,7 +153,11 @@ where
             }
         }
         self.call.record.fall_back(None);
-        refusal
+        let soonest = self.back.values().min().map(|at| at.saturating_duration_since(Instant::now()));
+        match soonest {
+            Some(wait) => told_to_wait(refusal, wait),
+            None => refusal,
+        }
     }
 
     /// Asks one model, and learns whether it has too much to do.
@@ -156,7 +166,12 @@ where
         self.call.record.fall_back(other);
         let began = Instant::now();
         let reply = self.inner.call(asked(&self.call, other, patient)).await;
-        match lack(&reply, &self.call) {
+        let lack = lack(&reply, &self.call);
+        match wait(&reply).filter(|_| lack.is_some()) {
+            Some(wait) => drop(self.back.insert(Arc::clone(&model.name), Instant::now() + wait)),
+            None => drop(self.back.remove(&model.name)),
+        }
+        match lack {
             Some(Lack::Overloaded) => model.strain.overloaded(began, Instant::now()),
             None if reply.as_ref().is_ok_and(|reply| reply.status().is_success()) => model.strain.answered(),
             _ => {}
@@ -184,6 +199,25 @@ fn lack(reply: &Reply, call: &Call) -> Option<Lack> {
         }
         _ => None,
     }
+}
+
+/// How long a refusal tells its client to wait.
+fn wait(reply: &Reply) -> Option<Duration> {
+    match reply {
+        Ok(reply) => reply.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs),
+        Err(error) => error.retry_after(),
+    }
+}
+
+/// The refusal, telling its client to wait so long.
+fn told_to_wait(mut refusal: Reply, wait: Duration) -> Reply {
+    match &mut refusal {
+        Ok(reply) => drop(reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds(wait).max(1)))),
+        Err(Error::Exhausted { retry_after, .. }) => *retry_after = Some(wait),
+        Err(Error::LineFull { retry_after, .. }) => *retry_after = wait,
+        Err(_) => {}
+    }
+    refusal
 }
 
 /// Whether what a model of the list said is the answer: it served, or something may have come of a call that must not be

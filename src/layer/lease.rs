@@ -23,6 +23,7 @@ use crate::verdict::Verdict;
 mod limits;
 mod homing;
 pub mod line;
+mod words;
 mod refused;
 mod open;
 
@@ -62,7 +63,7 @@ impl Means {
 
     /// Reads an error answer: the failure that it is, scrubbed.
     pub(crate) async fn judge(&self, call: &Call, answer: Response<reqwest::Body>) -> Box<Failure> {
-        refused::judge(&self.eyes, call, answer).await
+        refused::judge(&self.eyes, call, answer, self.limits.error()).await
     }
 
     /// Gives the verdict of a failure back to the pool, and tells it to those who count.
@@ -137,7 +138,7 @@ impl Means {
         let opened = if answer.status().is_success() {
             open::open(&self.eyes, call, lease, answer, left, self.limits.hold_empty).await
         } else {
-            refused::read(&self.eyes, call, lease, answer).await
+            refused::read(&self.eyes, call, lease, answer, self.limits.error()).await
         };
         call.record.add_upstream(began.elapsed());
         opened

@@ -16,7 +16,7 @@ use crate::affinity::{Affinity, Bound};
 use crate::backoff::{Facts, Next, Plan, removes_its_key};
 use crate::budget::Budget;
 use crate::call::{Answered, Attempt, Call, Failure};
-use crate::error::Error;
+use crate::error::{Error, seconds};
 use crate::pool::KeyPool;
 use crate::pool::ask::Avoid;
 use crate::pool::key::Key;
@@ -31,6 +31,8 @@ use crate::verdict::Verdict;
 
 /// A prompt of more bytes than this is likely over 200,000 tokens: an internal error is then likely its own fault.
 const LONG_PROMPT_BYTES: usize = 800 << 10;
+/// When to ask again where nobody knows better.
+const RETRY: Duration = Duration::from_secs(10);
 /// How long a model that two projects do not know is not asked twice.
 const UNKNOWN: Duration = Duration::from_mins(5);
 
@@ -196,7 +198,7 @@ impl<'m> Story<'m> {
     fn end(&mut self, failure: Box<Failure>, owner: Option<Resource>) -> Result<Response<Relay>, Error> {
         if let Some(outage) = failure.outage {
             return match self.last.take() {
-                Some(last) if stands_alone(last.verdict, &outage) => show(last),
+                Some(last) if stands_alone(last.verdict, &outage) => show(last, outage.soonest),
                 _ => Err(exhausted(&outage, owner)),
             };
         }
@@ -210,8 +212,9 @@ impl<'m> Story<'m> {
         let failure = first.unwrap_or(failure);
         let outage = failure.with.as_ref().map(|(_, lane)| lane.lock().outage(Avoid::default(), Instant::now()));
         let outage = outage.filter(|outage| outage.len() >= self.means.pool.keys().len());
+        let soonest = outage.as_ref().and_then(|outage| outage.soonest);
         match (failure.verdict, outage) {
-            (Verdict::NotInTier, _) => show(failure),
+            (Verdict::NotInTier, _) => show(failure, soonest),
             (verdict, Some(outage)) if removes_its_key(verdict) || verdict == Verdict::QuotaBare => {
                 Err(exhausted(&outage, owner))
             }
@@ -220,7 +223,7 @@ impl<'m> Story<'m> {
                 let reasons = vec![(verdict.name(), 1)];
                 Err(Error::Exhausted { reasons, retry_after: Some(Duration::from_secs(1)), fault: true, owner })
             }
-            _ => show(failure),
+            _ => show(failure, soonest),
         }
     }
 }
@@ -273,14 +276,18 @@ fn stands_alone(verdict: Verdict, outage: &Outage) -> bool {
     }
 }
 
-/// A failure as the client sees it: Google's own answer where there is one that clients can read.
-fn show(failure: Box<Failure>) -> Result<Response<Relay>, Error> {
+/// A failure as the client sees it: Google's own answer where there is one that clients can read. `soonest`: when the first
+/// key returns, where all are out.
+fn show(failure: Box<Failure>, soonest: Option<Instant>) -> Result<Response<Relay>, Error> {
     match (failure.verdict, failure.answered, failure.error) {
         (Verdict::DoubleCredential, ..) => Err(Error::CredentialForm),
         (Verdict::Edge, Some(answered), _) => {
             Err(Error::Edge { status: answered.status, title: failure.refusal.message })
         }
-        (_, Some(answered), _) => Ok(pass(answered)),
+        (_, Some(answered), _) => {
+            let known = soonest.map(|at| at.saturating_duration_since(Instant::now()));
+            Ok(pass(answered, known, failure.refusal.retry_in))
+        }
         (_, None, Some(error)) => Err(error),
         (_, None, None) => Err(Error::Interrupted(failure.verdict.name().to_owned())),
     }
@@ -292,16 +299,17 @@ fn exhausted(outage: &Outage, owner: Option<Resource>) -> Error {
     Error::Exhausted { reasons, retry_after, fault: outage.is_fault(), owner }
 }
 
-/// An error of Google's for the client.
-fn pass(answered: Answered) -> Response<Relay> {
+/// An error of Google's for the client. It says when to retry: as the pool knows it, else as Google has `told` it.
+fn pass(answered: Answered, known: Option<Duration>, told: Option<Duration>) -> Response<Relay> {
     let Answered { status, headers, body } = answered;
     let mut reply = Response::new(Relay::from(body));
     *reply.status_mut() = status;
     *reply.headers_mut() = headers;
     reply.headers_mut().remove(CONTENT_LENGTH);
     let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    if busy && !reply.headers().contains_key(RETRY_AFTER) {
-        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    if busy && (known.is_some() || !reply.headers().contains_key(RETRY_AFTER)) {
+        let wait = known.or(told).unwrap_or(RETRY);
+        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds(wait).max(1)));
     }
     let outcome = match status {
         _ if status.is_success() => Outcome::Ok,

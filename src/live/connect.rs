@@ -160,8 +160,8 @@ async fn begin(
         Ok(Opened::Socket(io)) => io,
         Ok(Opened::Refused(answer)) => {
             let mut failure = lease_means.judge(call, answer).await;
-            let status = failure.answered.take().map(|answered| answered.status).unwrap_or_default();
-            let Close { code, reason } = Close::of_answer(status, &failure.refusal);
+            let Some(answered) = failure.answered.take() else { return Err(failure) };
+            let Close { code, reason } = Close::of_answer(answered.status, &failure.refusal);
             failure.error = Some(Error::Closed { code, reason });
             return Err(failure);
         }

@@ -170,8 +170,9 @@ impl Watch {
             witness.succeeded();
         }
         if self.must_finish && self.meter.error() {
-            let refusal = Refusal::in_stream(&self.withheld);
-            let message = self.eyes.scrubber.scrub_str(refusal.summary()).into_owned();
+            let mut refusal = Refusal::in_stream(&self.withheld);
+            refusal.scrub(&self.eyes.scrubber);
+            let message = refusal.summary().to_owned();
             if refusal.is_the_caller_s() {
                 self.record.outcome(Outcome::CallerError);
                 self.seen(Verdict::Caller, &message, now);

@@ -115,7 +115,42 @@ fn a_body_that_says_nothing_is_judged_by_its_status() {
         for body in [&b""[..], b"{", b"[]", b"null"] {
             assert_eq!(Verdict::judge(&Refusal::read(code, body), true), verdict, "{code}");
         }
-        assert_eq!(Verdict::judge(&Refusal::read(code, b" <html>"), true), Verdict::Edge, "a page is the edge's");
+    }
+}
+
+#[test]
+fn a_page_is_the_edge_s_but_where_it_blames_the_request() {
+    let page = |code| Verdict::judge(&Refusal::read(code, b" <html>"), true);
+    for code in [400, 404, 405, 411, 413, 414, 431] {
+        assert_eq!(page(code), Verdict::Caller, "{code}");
+    }
+    for code in [200, 401, 402, 403, 429, 500, 502, 503, 504, 529] {
+        assert_eq!(page(code), Verdict::Edge, "{code}");
+    }
+}
+
+#[test]
+fn a_status_that_no_answer_has_is_the_edge_s() {
+    for code in [100, 101, 199, 600, 999] {
+        assert_eq!(Verdict::judge(&Refusal::read(code, b"{}"), true), Verdict::Edge, "{code}");
+    }
+}
+
+#[test]
+fn of_an_answer_that_broke_off_only_what_it_says_of_the_key_stands() {
+    let uri = "/v1beta/models/m:generateContent".parse().unwrap();
+    let endpoint = Endpoint::parse(&http::Method::POST, &uri, crate::endpoint::Surface::Gemini).unwrap();
+    let beginning = |code, text: &str| Verdict::of_beginning(&Refusal::read(code, text.as_bytes()), &endpoint);
+    let invalid = r#"{"error":{"code":400,"message":"API key not valid. Ple"#;
+    assert_eq!(beginning(400, invalid), Some(Verdict::KeyInvalid));
+    let reason = r#"{"error":{"details":[{"@type":"x.ErrorInfo","reason":"API_KEY_INVALID","do"#;
+    assert_eq!(beginning(400, reason), Some(Verdict::KeyInvalid));
+    let day = r#"{"error":{"details":[{"@type":"x.QuotaFailure","violations":[{"quotaId":"PerDay","quota"#;
+    assert_eq!(beginning(429, day), Some(Verdict::QuotaDay));
+    for code in [400, 401, 402, 403, 404, 429, 500, 503] {
+        for text in ["", "{", r#"{"error":{"code":4"#, r#"{"error":{"message":"The mod"#, "<html>", "API_KEY_INVALID"] {
+            assert_eq!(beginning(code, text), None, "{code} {text}");
+        }
     }
 }
 

@@ -177,14 +177,36 @@ async fn when_all_fail_the_client_hears_the_refusal_of_the_model_it_asked_for() 
         &[OUT, &format!("model={SECOND} fault=invalid_argument"), &format!("model={THIRD} fault=quota_minute:9s")],
     );
     let answer = gate.generate("hello").await;
-    assert!(header(&answer, "retry-after").parse::<u32>().unwrap() > 60, "of the day, not of the minute");
+    let wait = header(&answer, "retry-after");
+    assert!(
+        (8..=13).contains(&wait.parse::<u32>().unwrap()),
+        "the minute's, as the other model ends before the day: {wait}"
+    );
     assert!(served_by(&answer).is_empty());
     let (status, refusal) = told(answer).await;
+    assert_eq!(refusal["error"]["details"][1]["retryDelay"], format!("{wait}s"), "{refusal}");
     assert_eq!((status, &refusal["error"]["details"][0]["metadata"]), (429, &json!({"quota_day": "1"})), "{refusal}");
     let line = gate.logged(|line| line["message"] == "served").await;
     assert_eq!((&line["model"], line.get("fallback")), (&json!(MODEL), None));
     gate.logged(|line| line["to"] == SECOND && line["status"] == 400).await;
     assert_eq!(gate.monitor("/monitor/metrics").await["fallbacks"], json!({}));
+}
+
+#[tokio::test]
+async fn whichever_model_returns_first_the_client_is_told_to_come_back_then() {
+    for (own, second, third, expected) in [
+        ("quota_minute:9s", "quota_day", "quota_minute:40s", 8..=13),
+        ("limit_zero", "quota_minute:40s", "quota_minute:20s", 18..=24),
+        ("quota_day", "quota_minute:30s", "overloaded", 8..=11),
+    ] {
+        let (world, gate) = with_lists(&[K1], &[AT_ONCE, NO_RETRIES]).await;
+        let scripts =
+            [(MODEL, own), (SECOND, second), (THIRD, third)].map(|(m, fault)| format!("model={m} fault={fault}"));
+        play(&world, &scripts.each_ref().map(String::as_str));
+        let answer = gate.generate("hello").await;
+        let wait = header(&answer, "retry-after").parse::<u32>().unwrap();
+        assert_eq!((answer.status().as_u16(), expected.contains(&wait)), (429, true), "{own} {wait}");
+    }
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ mod openai;
 mod overload;
 mod prefix;
 mod quota;
+mod refusals;
 mod reload;
 mod report;
 mod retry;

@@ -86,6 +86,19 @@ async fn an_overload_is_passed_on_with_a_time_to_retry_and_no_key_is_blamed() {
 }
 
 #[tokio::test]
+async fn an_overload_that_says_when_to_retry_is_taken_at_its_word() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[NO_RETRIES]).await;
+    let info = json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "32.5s"});
+    let error = json!({"code": 503, "message": "Busy.", "status": "UNAVAILABLE", "details": [info]});
+    let body = json!({ "error": error });
+    for (header_of_google, expected) in [("", "33"), ("header=retry-after:7", "7")] {
+        world.clear_scripts();
+        play(&world, &[&format!("fault=status:503 {header_of_google} body={body}")]);
+        assert_eq!(header(&gate.generate("hello").await, "retry-after"), expected);
+    }
+}
+
+#[tokio::test]
 async fn after_ten_overloads_in_a_row_nobody_waits_for_an_eleventh_try() {
     // A pause of two seconds does not fit into this time, so each of the ten is one call.
     let (world, gate) = with_keys_and(&[K1, K2], &[("REQUEST_TIMEOUT", "1500")]).await;

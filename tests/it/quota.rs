@@ -108,7 +108,10 @@ async fn a_tier_without_the_model_is_passed_over_for_a_day() {
 async fn when_no_tier_has_the_model_google_says_so_itself() {
     let (world, gate) = with_keys(&[K1, K2]).await;
     play(&world, &["fault=limit_zero"]);
-    let (status, refusal) = told(gate.generate("hello").await).await;
+    let answer = gate.generate("hello").await;
+    let wait = header(&answer, "retry-after").parse::<u32>().unwrap();
+    assert!((86_390..=86_403).contains(&wait), "as long as no key is asked again: {wait}");
+    let (status, refusal) = told(answer).await;
     assert_eq!(status, 429);
     assert!(refusal["error"]["message"].as_str().unwrap().contains("limit: 0"));
 }

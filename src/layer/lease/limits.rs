@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::settings;
 
+/// How long an error may take to come whole, where the first byte of an answer has as much time or more.
+const ERROR_TIME: Duration = Duration::from_secs(10);
+
 /// How long an attempt may take, and how many may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -23,5 +26,10 @@ impl Limits {
             first_byte: Some(first_byte).filter(|ms| *ms > 0).map(Duration::from_millis),
             hold_empty: settings.retry.empty_retries > 0,
         }
+    }
+
+    /// How long an error may take to come whole.
+    pub(super) fn error(&self) -> Duration {
+        self.first_byte.map_or(ERROR_TIME, |limit| limit.min(ERROR_TIME))
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Response, StatusCode};
-use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
 use crate::affinity::{Answer, Bound, Witness};
@@ -15,6 +14,7 @@ use crate::call::{Answered, Call, Failure};
 use crate::endpoint::Action;
 use crate::error::Error;
 use crate::layer::lease::refused;
+use crate::layer::lease::words::next_chunk;
 use crate::meter::Meter;
 use crate::meter::finish::Finish;
 use crate::pool::key::Key;
@@ -22,7 +22,6 @@ use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
 use crate::relay::{Eyes, Relay, Watch};
 use crate::telemetry::clock;
-use crate::upstream::causes;
 use crate::verdict::Verdict;
 
 /// The most that is read ahead of an answer to see whether it is empty or an error.
@@ -199,19 +198,6 @@ fn witness(eyes: &Eyes, call: &Call) -> Option<Box<Witness>> {
 /// Ended, or about to, with STOP or no reason at all, and nothing but thoughts in it.
 fn meter_is_empty(meter: &Meter) -> bool {
     !meter.has_content() && matches!(meter.finish(), Finish::Open | Finish::Stop)
-}
-
-/// The next chunk that is not empty.
-async fn next_chunk(body: &mut reqwest::Body) -> Option<Result<Bytes, String>> {
-    loop {
-        match body.frame().await? {
-            Ok(frame) => match frame.into_data() {
-                Ok(data) if !data.is_empty() => return Some(Ok(data)),
-                _ => {}
-            },
-            Err(error) => return Some(Err(causes(&error))),
-        }
-    }
 }
 
 /// A stream that began with an error is an error: its code is in its body.

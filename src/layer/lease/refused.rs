@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
-use tokio::time::{Instant, timeout};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use tokio::time::Instant;
 
 use crate::affinity::Bound;
 use crate::answer;
 use crate::call::{Answered, Call, Failure};
-use crate::endpoint::Surface;
 use crate::error::Error;
+use crate::layer::lease::words::{self, End};
 use crate::pool::lease::Lease;
 use crate::pool::scene::Moment;
 use crate::record::Outcome;
@@ -23,24 +23,21 @@ use crate::telemetry::{AttemptSeen, clock};
 use crate::upstream::headers;
 use crate::verdict::Verdict;
 
-/// More of an error's body than this is not read ...
-const BODY_BYTES_MAX: usize = 64 << 10;
-/// ... and not for longer than this.
-const BODY_TIME: Duration = Duration::from_secs(10);
-
 /// A failure without an answer.
 pub(crate) fn failure(verdict: Verdict, error: Error) -> Box<Failure> {
     Box::new(Failure { error: Some(error), ..Failure::of(verdict) })
 }
 
-/// Reads an error answer: the caller's own goes on as it is, all others are failures.
+/// Reads an error answer, of which all is to come within `limit`: the caller's own goes on as it is, all others are
+/// failures.
 pub(super) async fn read(
     eyes: &Eyes,
     call: &Arc<Call>,
     mut lease: Lease,
     answer: Response<reqwest::Body>,
+    limit: Duration,
 ) -> Result<Response<Relay>, (Lease, Box<Failure>)> {
-    let mut failure = judge(eyes, call, answer).await;
+    let mut failure = judge(eyes, call, answer, limit).await;
     match (failure.verdict, failure.answered.take()) {
         (verdict @ (Verdict::Caller | Verdict::Success), Some(answered)) => {
             let now = Instant::now();
@@ -55,16 +52,20 @@ pub(super) async fn read(
     }
 }
 
-/// Reads an error answer: the failure that it is.
-pub(super) async fn judge(eyes: &Eyes, call: &Call, answer: Response<reqwest::Body>) -> Box<Failure> {
+/// Reads an error answer: the failure that it is. One that breaks off is judged by what came of it only where that tells
+/// what is wrong with the key; else it was never given.
+pub(super) async fn judge(eyes: &Eyes, call: &Call, answer: Response<reqwest::Body>, limit: Duration) -> Box<Failure> {
     let (parts, body) = answer.into_parts();
-    let body = match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
-        Ok(Ok(whole)) => whole.to_bytes(),
-        // What does not come whole says no more than its status.
-        _ => Bytes::new(),
+    let words = words::read(body, limit).await;
+    let refusal = Refusal::read(parts.status.as_u16(), &words.bytes);
+    let whole = match words.end {
+        End::Whole => &words.bytes[..],
+        // What was read of it is told instead.
+        End::TooLong => &[],
+        End::Broken(_) if Verdict::of_beginning(&refusal, &call.endpoint).is_some() => &[],
+        End::Broken(why) => return failure(Verdict::Interrupted, Error::Interrupted(why)),
     };
-    let refusal = Refusal::read(parts.status.as_u16(), &body);
-    judged(eyes, call, parts.status, headers_down(eyes, parts.headers), &body, refusal)
+    judged(eyes, call, parts.status, headers_down(eyes, parts.headers), whole, refusal)
 }
 
 /// The headers of an answer that go down, without any key: Google puts it into the URL of an upload, for one.
@@ -78,7 +79,8 @@ pub(super) fn headers_down(eyes: &Eyes, headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// The failure that an error answer is, scrubbed. The headers are clean already.
+/// The failure that an error answer is, scrubbed. The headers are clean already. What has no body that a client of the
+/// surface can read is told anew.
 pub(super) fn judged(
     eyes: &Eyes,
     call: &Call,
@@ -88,10 +90,20 @@ pub(super) fn judged(
     mut refusal: Refusal,
 ) -> Box<Failure> {
     let verdict = verdict(&refusal, call);
-    refusal.message = eyes.scrubber.scrub_str(&refusal.message).into_owned();
-    headers.remove(http::header::CONTENT_LENGTH);
-    let body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
-    let body = if call.endpoint.surface == Surface::OpenAi { answer::in_openais_shape(status, body) } else { body };
+    refusal.scrub(&eyes.scrubber);
+    headers.remove(CONTENT_LENGTH);
+    let mut body = Bytes::from(eyes.scrubber.scrub(body).into_owned());
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_plain = body.is_empty() || !headers.contains_key(CONTENT_ENCODING);
+    if is_error
+        && is_plain
+        && call.method != Method::HEAD
+        && let Some(told) = answer::retold(call.endpoint.surface, status, &refusal, &body)
+    {
+        headers.remove(CONTENT_ENCODING);
+        headers.insert(CONTENT_TYPE, answer::JSON);
+        body = told;
+    }
     let answered = Some(Answered { status, headers, body });
     Box::new(Failure { answered, refusal, ..Failure::of(verdict) })
 }
@@ -99,7 +111,8 @@ pub(super) fn judged(
 /// What a refusal of the call comes to: where nobody is known to own what the call names, another project may.
 pub(crate) fn verdict(refusal: &Refusal, call: &Call) -> Verdict {
     match (Verdict::of(refusal, &call.endpoint), &call.bound) {
-        (Verdict::Caller, Bound::Unknown(_)) if matches!(refusal.code, 403 | 404) => Verdict::NotOwner,
+        // A page of the edge's knows of no resource.
+        (Verdict::Caller, Bound::Unknown(_)) if matches!(refusal.code, 403 | 404) && !refusal.html => Verdict::NotOwner,
         (verdict, _) => verdict,
     }
 }

@@ -1,0 +1,63 @@
+//! The words of an error answer: as much of its body as came in time, and how it ended.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::upstream::causes;
+
+/// More of an error's body than this is not kept. Google lists every field that is wrong, so that some are long.
+const BODY_BYTES_MAX: usize = 256 << 10;
+
+/// The body of an error answer.
+pub(super) struct Words {
+    /// It, or its beginning.
+    pub(super) bytes: Vec<u8>,
+    /// How it ended.
+    pub(super) end: End,
+}
+
+/// How the body of an error answer ended.
+pub(super) enum End {
+    /// In order: it is whole.
+    Whole,
+    /// It is longer than what is kept.
+    TooLong,
+    /// It broke off or did not come in time, and why.
+    Broken(String),
+}
+
+/// Reads what comes within `limit`.
+pub(super) async fn read(mut body: reqwest::Body, limit: Duration) -> Words {
+    let (mut bytes, due) = (Vec::new(), Instant::now() + limit);
+    let end = loop {
+        match timeout_at(due, next_chunk(&mut body)).await {
+            Ok(Some(Ok(chunk))) => {
+                let room = BODY_BYTES_MAX - bytes.len();
+                bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if chunk.len() > room {
+                    break End::TooLong;
+                }
+            }
+            Ok(None) => break End::Whole,
+            Ok(Some(Err(why))) => break End::Broken(why),
+            Err(_) => break End::Broken("its error did not come to an end".to_owned()),
+        }
+    };
+    Words { bytes, end }
+}
+
+/// The next chunk that is not empty.
+pub(super) async fn next_chunk(body: &mut reqwest::Body) -> Option<Result<Bytes, String>> {
+    loop {
+        match body.frame().await? {
+            Ok(frame) => match frame.into_data() {
+                Ok(data) if !data.is_empty() => return Some(Ok(data)),
+                _ => {}
+            },
+            Err(error) => return Some(Err(causes(&error))),
+        }
+    }
+}
