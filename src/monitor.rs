@@ -22,6 +22,7 @@ use crate::pool::KeyPool;
 use crate::pool::memory::Clocks;
 use crate::pool::view::PoolView;
 use crate::readiness::Readiness;
+use crate::state::StateFile;
 use crate::telemetry::{Telemetry, clock};
 
 use self::access::{Listener, Ruling, rule};
@@ -66,6 +67,8 @@ pub struct Monitor {
     pub answers: Option<Arc<Answers>>,
     /// What models may be called.
     pub aliases: Aliases,
+    /// What survives a restart.
+    pub files: Vec<StateFile>,
     /// Whether an operator's or an admin's token is set.
     pub tokens: bool,
     /// Whether `/monitor/*` and `/metrics` exist.
@@ -214,10 +217,15 @@ impl Monitor {
         self.pool.view(clocks())
     }
 
-    /// Whether at least one key can serve.
+    /// Whether what is known could be written down when it was tried last.
+    pub(crate) fn is_saved(&self) -> bool {
+        !self.files.iter().any(StateFile::is_failing)
+    }
+
+    /// Whether at least one key can serve, and nothing else is wrong.
     fn status(&self) -> (StatusCode, &'static str) {
         if self.pool.can_serve(Instant::now()) {
-            (StatusCode::OK, "ok")
+            (StatusCode::OK, if self.is_saved() { "ok" } else { "degraded" })
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "down")
         }
@@ -230,6 +238,7 @@ impl Monitor {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.telemetry.uptime(Instant::now()).as_secs(),
             "draining": self.readiness.draining(),
+            "state_saved": self.is_saved(),
             "keys_total": view.keys.len(),
             "keys_usable": view.usable,
             "soonest_return": view.soonest_return,
@@ -292,6 +301,7 @@ mod tests {
             affinity: Arc::new(Affinity::new(&crate::settings::Affinity::default())),
             answers: None,
             aliases: Aliases::default(),
+            files: Vec::new(),
             tokens: token.is_some(),
             enabled: true,
         })

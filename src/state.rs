@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -18,12 +19,14 @@ pub struct StateFile {
     path: PathBuf,
     /// Held by whoever writes.
     pen: Arc<Mutex<()>>,
+    /// Whether what was to be saved last could not be.
+    failing: Arc<AtomicBool>,
 }
 
 impl StateFile {
     /// The file `name` in `dir`; neither need exist.
     pub fn new(dir: &Path, name: &str) -> Self {
-        Self { path: dir.join(name), pen: Arc::default() }
+        Self { path: dir.join(name), pen: Arc::default(), failing: Arc::default() }
     }
 
     /// What was saved last; `None` where nothing was. A file that cannot be read is set aside with a warning.
@@ -66,6 +69,17 @@ impl StateFile {
     pub fn save<T: Serialize>(&self, make: impl FnOnce() -> T) -> io::Result<T> {
         let _pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
         let state = make();
+        let written = self.write(&state);
+        self.failing.store(written.is_err(), Relaxed);
+        written.map(|()| state)
+    }
+
+    /// Whether what was to be saved last could not be.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Relaxed)
+    }
+
+    fn write<T: Serialize>(&self, state: &T) -> io::Result<()> {
         let dir = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(dir)?;
         let temporary = self.path.with_extension("tmp");
@@ -73,11 +87,10 @@ impl StateFile {
         options.write(true).create(true).truncate(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&temporary)?;
-        file.write_all(&serde_json::to_vec(&state)?)?;
+        file.write_all(&serde_json::to_vec(state)?)?;
         file.sync_all()?;
         fs::rename(&temporary, &self.path)?;
-        File::open(dir)?.sync_all()?;
-        Ok(state)
+        File::open(dir)?.sync_all()
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Seen<'s> {
     pub(crate) at: Timestamp,
     pub(crate) uptime_seconds: u64,
     pub(crate) draining: bool,
+    /// Whether what is known could be written down.
+    pub(crate) saved: bool,
     pub(crate) view: &'s PoolView,
     pub(crate) tokens: Usage,
     pub(crate) waste: Waste,
@@ -71,6 +73,8 @@ pub(crate) enum Code {
     NoUsableKey,
     /// Too many requests of the last minute failed.
     Errors,
+    /// What is known cannot be written to `DATA_DIR`, and will not survive a restart.
+    StateUnsaved,
     /// Some keys are off or dead.
     KeysOut,
     /// Some keys rest for some models, which is how it should be.
@@ -143,7 +147,7 @@ impl Overview {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: seen.uptime_seconds,
             draining: seen.draining,
-            verdict: Judgement::of(&keys, seen.draining, &seen.minute),
+            verdict: Judgement::of(&keys, seen.draining, seen.saved, &seen.minute),
             keys,
             now: seen.now,
             minute: seen.minute,
@@ -173,7 +177,7 @@ impl KeyCounts {
 }
 
 impl Judgement {
-    fn of(keys: &KeyCounts, draining: bool, minute: &Performance) -> Self {
+    fn of(keys: &KeyCounts, draining: bool, saved: bool, minute: &Performance) -> Self {
         let keys_out = keys.off + keys.dead;
         let failed_share = minute.success_ratio.map(|ratio| ((1.0 - ratio) * 10_000.0).round() / 10_000.0);
         let failing = failed_share.is_some_and(|share| share > 1.0 - SUCCESS_MIN) && minute.requests >= REQUESTS_MIN;
@@ -181,6 +185,7 @@ impl Judgement {
             () if draining => (State::Degraded, Code::Draining),
             () if keys.usable == 0 => (State::Down, Code::NoUsableKey),
             () if failing => (State::Degraded, Code::Errors),
+            () if !saved => (State::Degraded, Code::StateUnsaved),
             () if keys_out > 0 => (State::Degraded, Code::KeysOut),
             () if keys.cooling > 0 => (State::Ok, Code::SomeCooling),
             () => (State::Ok, Code::AllWell),
@@ -198,7 +203,7 @@ mod tests {
         let quiet = crate::telemetry::Telemetry::new(tokio::time::Instant::now())
             .performance(std::time::Duration::from_mins(1), tokio::time::Instant::now());
         let minute = Performance { requests, success_ratio, ..quiet };
-        let judgement = Judgement::of(&keys, draining, &minute);
+        let judgement = Judgement::of(&keys, draining, true, &minute);
         (judgement.state, judgement.code)
     }
 

@@ -195,6 +195,7 @@ impl Room {
             at: clock(),
             uptime_seconds: telemetry.uptime(now).as_secs(),
             draining: readiness.draining(),
+            saved: self.monitor.is_saved(),
             view,
             tokens: telemetry.tokens(),
             waste: telemetry.waste(),

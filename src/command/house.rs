@@ -177,6 +177,7 @@ impl House {
             affinity: Arc::clone(&shared.eyes.affinity),
             answers: shared.answers.clone(),
             aliases: Aliases::new(&shared.settings.models.aliases),
+            files: [&self.memory, &self.index, &self.history].map(StateFile::clone).into(),
             tokens: !auth.tokens.is_empty() || auth.admin_token.is_some(),
             enabled: shared.settings.monitoring.enabled,
         })

@@ -26,6 +26,13 @@ pub(super) struct Health {
     pub(super) version: String,
     pub(super) uptime_seconds: u64,
     pub(super) draining: bool,
+    /// An older instance does not say.
+    #[serde(default = "well")]
+    pub(super) state_saved: bool,
+}
+
+const fn well() -> bool {
+    true
 }
 
 /// Counts since the start.

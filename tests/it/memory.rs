@@ -153,6 +153,9 @@ async fn a_disk_that_cannot_be_written_does_not_stop_the_service() {
     gate.logged(|line| line["message"].as_str().is_some_and(|text| text.starts_with("DATA_DIR cannot be written")))
         .await;
     assert_eq!(gate.generate("hello").await.status(), 200);
+    let health = gate.http.get(format!("http://{}/monitor/health", gate.admin)).send().await.unwrap();
+    assert_eq!(health.status(), 200);
+    assert!(health.text().await.unwrap().contains(r#""status":"degraded""#));
     gate.signal("TERM");
     assert_eq!(gate.exited().await, Some(0));
 }

@@ -45,6 +45,7 @@ fn open() -> (House, Arc<Telemetry>) {
         affinity: Arc::new(Affinity::new(&settings::Affinity::default())),
         answers: None,
         aliases: Aliases::default(),
+        files: Vec::new(),
         tokens: false,
         enabled: true,
     };

@@ -37,6 +37,8 @@ export function advice(said: Overview): string {
       return t('advice.some_cooling');
     case 'errors':
       return t('advice.errors');
+    case 'state_unsaved':
+      return t('advice.state_unsaved');
     case 'draining':
       return t('advice.draining');
     default:

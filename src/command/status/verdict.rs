@@ -58,6 +58,9 @@ pub(crate) fn of(full: &Full) -> Verdict {
         (State::Down, "no_usable_key", format!("none of {} can serve; {back}", many(keys.total, "key")))
     } else if served < SERVED_MIN {
         (State::Degraded, "errors", format!("{} of the last minute's requests were not served", share(1.0 - served)))
+    } else if !full.health.state_saved {
+        let words = "DATA_DIR cannot be written: what is known will not survive a restart";
+        (State::Degraded, "state_unsaved", words.to_owned())
     } else if out > 0 {
         let are = if out == 1 { "is" } else { "are" };
         (State::Degraded, "keys_out", format!("{out} of {} {are} out", many(keys.total, "key")))
@@ -105,6 +108,8 @@ mod tests {
             let expected = (state, code, words.to_owned());
             assert_eq!(said(states, more), expected);
         }
+        let unsaved = json!({"health": {"state_saved": false}});
+        assert_eq!(said(&["usable"], &unsaved).1, "state_unsaved");
         let failing = json!({"performance": minute(20, 0.8)});
         let words = "20.0 % of the last minute's requests were not served";
         assert_eq!(said(&["usable", "off"], &failing), (State::Degraded, "errors", words.to_owned()));
