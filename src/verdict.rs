@@ -190,12 +190,13 @@ impl Verdict {
         Self::judge(refusal, endpoint.model.is_some() || endpoint.names_model_in_body())
     }
 
-    /// What the beginning of an error answer that broke off says of the key by its words; `None` where those are none or
-    /// say something else.
+    /// What the beginning of an error answer that broke off says of the key, by its words or by a 429; `None` where it says
+    /// nothing of it yet.
     pub fn of_beginning(refusal: &Refusal, endpoint: &Endpoint) -> Option<Self> {
         let silent = Refusal { code: refusal.code, ..Refusal::default() };
         let verdict = Self::of(refusal, endpoint);
-        Some(verdict).filter(|verdict| verdict.is_of_key() && *verdict != Self::of(&silent, endpoint))
+        let worded = || verdict.is_of_key() && verdict != Self::of(&silent, endpoint);
+        (verdict == Self::QuotaBare || worded()).then_some(verdict)
     }
 
     /// Whether it holds of the key or its project, whatever the request was.
@@ -238,9 +239,8 @@ impl Verdict {
             503 => Self::Overloaded,
             501 => Self::Caller,
             504 if refusal.status.eq_ignore_ascii_case("DEADLINE_EXCEEDED") => Self::Deadline,
-            502 | 504 => Self::Edge,
+            502 | 504 | 100..=199 | 600.. => Self::Edge,
             500..=599 => Self::Internal,
-            100..=199 | 600.. => Self::Edge,
             _ => Self::Caller,
         }
     }

@@ -147,7 +147,10 @@ fn of_an_answer_that_broke_off_only_what_it_says_of_the_key_stands() {
     assert_eq!(beginning(400, reason), Some(Verdict::KeyInvalid));
     let day = r#"{"error":{"details":[{"@type":"x.QuotaFailure","violations":[{"quotaId":"PerDay","quota"#;
     assert_eq!(beginning(429, day), Some(Verdict::QuotaDay));
-    for code in [400, 401, 402, 403, 404, 429, 500, 503] {
+    for text in ["", "{", r#"{"error":{"code":429,"message":"Resou"#] {
+        assert_eq!(beginning(429, text), Some(Verdict::QuotaBare), "no other status is only ever of the key: {text}");
+    }
+    for code in [400, 401, 402, 403, 404, 500, 503] {
         for text in ["", "{", r#"{"error":{"code":4"#, r#"{"error":{"message":"The mod"#, "<html>", "API_KEY_INVALID"] {
             assert_eq!(beginning(code, text), None, "{code} {text}");
         }

@@ -116,6 +116,16 @@ async fn an_error_that_breaks_off_is_asked_for_once_more_and_then_told_as_502() 
 }
 
 #[tokio::test]
+async fn a_429_that_breaks_off_is_one_without_a_reason() {
+    let (world, gate) = with_keys_and(&[K1], &[AT_ONCE, NO_RETRIES]).await;
+    play(&world, &[&script(429, ",cut:3", &refusal(&json!({"code": 429, "message": "Busy."}), 2_000))]);
+    for answer in on_every_surface(&gate).await {
+        assert!((1..=7).contains(&header(&answer, "retry-after").parse::<u32>().unwrap()), "{answer:?}");
+        assert_eq!(says(answer).await.0, 429);
+    }
+}
+
+#[tokio::test]
 async fn an_error_that_breaks_off_once_is_not_noticed() {
     let (world, gate) = with_keys(&[K1, K2]).await;
     play(&world, &[&format!("times=1 {}", script(403, ",cut:3", &refusal(&json!({"code": 403}), 2_000)))]);
@@ -189,12 +199,12 @@ async fn answering(head: &'static str) -> String {
     #[expect(clippy::disallowed_methods, reason = "it ends with the runtime of the test")]
     tokio::spawn(async move {
         while let Ok((mut line, _)) = listener.accept().await {
-            let mut heard = Vec::new();
+            let mut asked = Vec::new();
             // The body ends with this, and nothing else does.
-            while !heard.ends_with(b"}]}") {
+            while !asked.ends_with(b"}]}") {
                 let mut piece = [0; 1024];
                 match line.read(&mut piece).await {
-                    Ok(len) if len > 0 => heard.extend_from_slice(&piece[..len]),
+                    Ok(len) if len > 0 => asked.extend_from_slice(&piece[..len]),
                     _ => break,
                 }
             }
