@@ -214,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_kept_unless_a_secret_stands_in_it() {
+        let scrubber = scrubber(&["fake-key-0001"]);
+        let name = |name: &str| scrubber.name(name.into()).to_string();
+        assert_eq!((name("gemini-x"), name("gemini-3.8-flash")), ("gemini-x".into(), "gemini-3.8-flash".into()));
+        assert_eq!((name("fake-key-0001"), name("models/fake-key-0001")), ("[key]".into(), "models/[key]".into()));
+        assert!(scrubber.finds(b"a fake-key-0001") && !scrubber.finds(b"a fake-key-0002"));
+    }
+
+    #[test]
     fn a_mask_keeps_the_length() {
         let masked = scrubber(&["fake-key-1"]).mask(b"{\"k\":\"fake-key-1\"}").into_owned();
         assert_eq!(masked, b"{\"k\":\"**********\"}");

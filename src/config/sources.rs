@@ -60,7 +60,7 @@ impl Sources {
             match value.into_string() {
                 Ok(value) => drop(sources.variables.insert(name, value)),
                 Err(_) if leaf::ours(&name) || proxy::names(&name) => {
-                    sources.faults.push(Fault::new(&name, "it is not UTF-8"))
+                    sources.faults.push(Fault::new(&name, "it is not UTF-8"));
                 }
                 Err(_) => {}
             }

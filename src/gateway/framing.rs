@@ -6,9 +6,6 @@ use http::{HeaderValue, Version};
 
 use crate::error::Error;
 
-/// What no host has in it: the marks of a URL's other parts, and of text that is none.
-const FOREIGN: &[u8] = b"/?#@\\<>\"^`{|}";
-
 /// Whether the head has one meaning only. HTTP/2 names its host and its length elsewhere, HTTP/1.0 needs no host.
 pub(super) fn judge(head: &Parts) -> Result<(), Error> {
     if !matches!(head.version, Version::HTTP_10 | Version::HTTP_11) {
@@ -32,8 +29,16 @@ pub(super) fn judge(head: &Parts) -> Result<(), Error> {
     }
 }
 
+/// Whether it is made of what a host and a port are made of (RFC 3986, 3.2.2); it may be empty.
 fn is_host(value: &HeaderValue) -> bool {
-    value.as_bytes().iter().all(|byte| byte.is_ascii_graphic() && !FOREIGN.contains(byte))
+    let part = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$' | b'&'..=b',' | b';' | b'='
+            )
+    };
+    value.as_bytes().iter().all(part)
 }
 
 #[cfg(test)]
