@@ -81,8 +81,12 @@ pub fn tier_named(name: &str) -> Option<&'static str> {
 /// The project that the refusal names, by its number or its id: `projects/N`. Whatever else stands there is none, a key
 /// among it.
 pub fn consumer(refusal: &Refusal) -> Option<&str> {
-    let consumer = refusal.consumer.as_str();
-    consumer.strip_prefix("projects/").filter(|project| is_number(project) || is_id(project)).map(|_| consumer)
+    Some(refusal.consumer.as_str()).filter(|consumer| is_consumer(consumer))
+}
+
+/// Whether it can name a project.
+pub fn is_consumer(name: &str) -> bool {
+    name.strip_prefix("projects/").is_some_and(|project| is_number(project) || is_id(project))
 }
 
 fn is_number(project: &str) -> bool {

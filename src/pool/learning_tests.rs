@@ -239,7 +239,7 @@ fn a_day_ends_by_the_clock_on_the_wall_whatever_the_machine_slept() {
     for lease in [stage.take().unwrap(), stage.take().unwrap()] {
         stage.refuse(lease, Verdict::QuotaDay, RPD, 5);
     }
-    stage.now += Duration::from_secs(60);
+    stage.now += Duration::from_mins(1);
     let slept = |hours| Clocks { now: stage.now, wall: stage.started.wall_at(stage.now) + Duration::from_mins(hours) };
     stage.pool.look_at_clocks(slept(30));
     assert!(stage.take().is_none(), "half an hour before midnight");

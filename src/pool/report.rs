@@ -179,7 +179,7 @@ impl KeyPool {
                 key.ailing.store(true, Relaxed);
                 self.scene.roster.change(|roster| roster.rest_project(key.project(), rest));
             }
-            if let Some(consumer) = &known.consumer {
+            if let Some(consumer) = known.consumer.as_ref().filter(|consumer| quota::is_consumer(consumer)) {
                 self.scene.roster.meet(key.project(), consumer, self.homes());
             }
             if let Some(tier) = known.tier.as_deref().and_then(quota::tier_named) {

@@ -11,6 +11,7 @@ use geminate::secret::Digest;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 
 use crate::house::{PATIENCE, eventually};
 use crate::stage::{AT_ONCE, K1, K2, K3, K4, play, reasons, states, told};
@@ -84,10 +85,10 @@ async fn the_first_in_line_tries_the_key_before_the_others_are_sent() {
     play(&world, &["fault=delay:300ms times=1"]);
     let in_line = async |count: u64| {
         while gate.monitor("/monitor/keys").await["waiting"] != count {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     };
-    let asked = tokio::time::timeout(PATIENCE, async {
+    let asked = timeout(PATIENCE, async {
         tokio::join!(
             gate.generate("first"),
             async {
@@ -153,9 +154,18 @@ async fn a_disk_that_cannot_be_written_does_not_stop_the_service() {
     gate.logged(|line| line["message"].as_str().is_some_and(|text| text.starts_with("DATA_DIR cannot be written")))
         .await;
     assert_eq!(gate.generate("hello").await.status(), 200);
-    let health = gate.http.get(format!("http://{}/monitor/health", gate.admin)).send().await.unwrap();
-    assert_eq!(health.status(), 200);
-    assert!(health.text().await.unwrap().contains(r#""status":"degraded""#));
+    timeout(PATIENCE, async {
+        loop {
+            let health = gate.http.get(format!("http://{}/monitor/health", gate.admin)).send().await.unwrap();
+            assert_eq!(health.status(), 200);
+            if health.text().await.unwrap().contains(r#""status":"degraded""#) {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("health says nothing of it");
     gate.signal("TERM");
     assert_eq!(gate.exited().await, Some(0));
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::alias::is_name;
 use crate::pool::finding::Finding;
 use crate::pool::key::{Form, Key};
+use crate::quota;
 use crate::refusal::Refusal;
 use crate::scrub::Scrubber;
 use crate::upstream::{Broken, Upstream};
@@ -80,7 +81,7 @@ pub(super) async fn ask(upstream: &Upstream, key: &Key, scrubber: &Scrubber, lim
         Err(Wrong::Refused(refusal)) => {
             let words = if refusal.message.is_empty() { format!("HTTP {}", refusal.code) } else { String::new() };
             let said = Some(clean(scrubber, if words.is_empty() { refusal.summary() } else { &words }));
-            let consumer = Some(refusal.consumer.as_str()).filter(|name| is_consumer(name)).map(str::to_owned);
+            let consumer = quota::consumer(&refusal).map(str::to_owned);
             Asked { said, consumer, ..Asked::not(Finding::of(&refusal)) }
         }
         Err(Wrong::Unreachable(why)) => Asked { said: Some(clean(scrubber, &why)), ..Asked::not(Finding::Unreachable) },
@@ -90,10 +91,6 @@ pub(super) async fn ask(upstream: &Upstream, key: &Key, scrubber: &Scrubber, lim
 
 fn is_form(refusal: &Refusal) -> bool {
     Verdict::of_key(refusal) == Verdict::Unauthorized
-}
-
-fn is_consumer(name: &str) -> bool {
-    name.strip_prefix("projects/").is_some_and(|rest| rest.len() < 64 && is_name(rest))
 }
 
 /// Without secrets, on one line and of no great length.
