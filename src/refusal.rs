@@ -153,7 +153,12 @@ impl Refusal {
         let line = self.message.lines().next().unwrap_or("");
         let ends = |end: &usize| !["e.g", "i.e"].iter().any(|short| line[..*end].ends_with(short));
         let end = line.match_indices(". ").map(|(end, _)| end).find(ends).unwrap_or(line.len());
-        line[..line.floor_char_boundary(end.min(SUMMARY_BYTES_MAX))].trim_end_matches('.')
+        if end <= SUMMARY_BYTES_MAX {
+            return line[..end].trim_end_matches('.');
+        }
+        // Between words: half of a key is a secret that no scrubber knows.
+        let cut = &line[..line.floor_char_boundary(SUMMARY_BYTES_MAX)];
+        cut.rsplit_once(' ').map_or(cut, |(words, _)| words)
     }
 
     /// Takes every secret out of what it says.
@@ -228,6 +233,7 @@ mod tests {
         ] {
             assert_eq!(of(message), summary);
         }
+        assert_eq!(of(&format!("{}fake-key-0001 and more", "word ".repeat(58))), "word ".repeat(58).trim_end());
         assert_eq!(of(&"\u{e4}".repeat(400)).len(), SUMMARY_BYTES_MAX);
         assert_eq!(of(&format!("a{}", "\u{e4}".repeat(400))).len(), SUMMARY_BYTES_MAX - 1);
     }

@@ -4,9 +4,11 @@ use serde_json::Value;
 
 /// Deeper JSON is no error of Google's.
 const DEPTH_MAX: usize = 64;
+/// No secret is longer.
+const SECRET_BYTES_MAX: usize = 512;
 
-/// The value that the beginning of a JSON text amounts to: every member and element that came whole, and a `message` as
-/// far as it came. `None` where nothing can be made of it.
+/// The value that the beginning of a JSON text amounts to: every member and element that came whole, and the whole words
+/// of a `message`: half of a key is a secret that no scrubber knows. `None` where nothing can be made of it.
 pub(super) fn mended(text: &[u8]) -> Option<Value> {
     let (mut open, mut whole, mut at) = (Vec::new(), 0, 0);
     let mut message = None;
@@ -18,7 +20,9 @@ pub(super) fn mended(text: &[u8]) -> Option<Value> {
                     continue;
                 }
                 Err(sound) => {
-                    message = Some(sound).filter(|_| names_a_message(&text[..at]));
+                    let space = text[at..sound].iter().rposition(|byte| *byte == b' ').map(|space| at + space);
+                    let words = space.max(sound.checked_sub(SECRET_BYTES_MAX).filter(|words| *words > at));
+                    message = words.filter(|_| names_a_message(&text[..at]));
                     break;
                 }
             },
@@ -94,9 +98,11 @@ mod tests {
             (r#"{"error":{"status":"A","reason":"B""#, json!({"error": {"status": "A", "reason": "B"}})),
             (r#"{"a":[{"quotaId":"x","quotaValue":"25"#, json!({"a": [{"quotaId": "x"}]})),
             (r#"{"a":[{"quotaId":"x","quotaValue":25"#, json!({"a": [{"quotaId": "x"}]})),
-            (r#"[{"error":{"message" : "half a wo"#, json!([{"error": {"message": "half a wo"}}])),
-            (r#"{"message":"a \u00e4\ud83d"#, json!({"message": "a ä"})),
-            (r#"{"message":"a\"#, json!({"message": "a"})),
+            (r#"[{"error":{"message" : "half a wo"#, json!([{"error": {"message": "half a"}}])),
+            (r#"{"message":"a \u00e4 \ud83d"#, json!({"message": "a ä"})),
+            (r#"{"message":"a \"#, json!({"message": "a"})),
+            (r#"{"message":"key fake-key-00"#, json!({"message": "key"})),
+            (r#"{"message":"fake-key-00"#, json!({})),
             (r#"{"message":"a, {[", "b":[1,2],"c"#, json!({"message": "a, {[", "b": [1, 2]})),
             (r#"{"a":1}, {"b":"#, Value::Null),
             ("{", json!({})),
