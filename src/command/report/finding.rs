@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::command::figures::{count, many, plain, ratio, share};
 use crate::command::pages::{Full, Key};
 use crate::command::report::stretch::Stretch;
+use crate::command::status::verdict::Verdict;
 use crate::command::words;
 
 /// Fewer attempts than this tell nothing of a key or of the waste.
@@ -15,6 +16,8 @@ const ATTEMPTS_MIN: u64 = 50;
 const WASTED_MAX: f64 = 0.1;
 /// A key that fails so much more often than all is told of.
 const WORSE_BY: f64 = 3.0;
+/// Of the requests so many may fail for Google's reasons.
+const FAILED_MAX: f64 = 0.01;
 /// Of the streams and answers so many may break.
 const BROKEN_MAX: f64 = 0.01;
 /// Keys that are told of one by one; beyond it they are counted.
@@ -40,9 +43,9 @@ pub(super) struct Finding {
     pub(super) words: String,
 }
 
-/// All there is to say, the most pressing first; never nothing.
-pub(super) fn all(full: &Full, stretch: &Stretch) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// All there is to say, the most pressing first; never nothing. `verdict` is that of the same look.
+pub(super) fn all(full: &Full, stretch: &Stretch, verdict: &Verdict) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = judged(verdict).into_iter().collect();
     if full.keys.usable == 0 {
         let words = "No key can serve: every request is refused until one returns or another is added.".to_owned();
         findings.push(Finding { weight: Weight::Act, code: "no_usable_key", words });
@@ -52,6 +55,7 @@ pub(super) fn all(full: &Full, stretch: &Stretch) -> Vec<Finding> {
     findings.extend(one_project(&full.keys.keys).into_iter().take(KEYS_TOLD));
     findings.extend(waste(full, stretch));
     findings.extend(full.errors.refusals.iter().filter_map(|(reason, number)| refused(reason, *number)));
+    findings.extend(failed(full));
     findings.extend(broken(&full.metrics.outcomes));
     if findings.is_empty() {
         let words = "Nothing needs to be done.".to_owned();
@@ -59,6 +63,17 @@ pub(super) fn all(full: &Full, stretch: &Stretch) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| finding.weight);
     findings
+}
+
+/// What the verdict says and no other finding does.
+fn judged(verdict: &Verdict) -> Option<Finding> {
+    let weight = match verdict.code {
+        "errors" => Weight::Act,
+        "state_unsaved" => Weight::Look,
+        "draining" => Weight::Know,
+        _ => return None,
+    };
+    Some(Finding { weight, code: verdict.code, words: capital(&verdict.words) + "." })
 }
 
 /// `key 3 (..0003)`
@@ -147,17 +162,36 @@ fn waste(full: &Full, stretch: &Stretch) -> Option<Finding> {
     });
     let part = ratio(wasted, attempts).filter(|part| attempts >= ATTEMPTS_MIN && *part >= WASTED_MAX)?;
     let class = full.errors.by_class.iter().max_by_key(|(_, number)| **number).map(|(class, _)| class.as_str())?;
-    let advice = match class {
+    let (part, wasted, advice) = (share(part), count(wasted), advice(class));
+    let words = format!("{part} of the attempts ({wasted}) were wasted, most by {}: {advice}.", plain(class));
+    Some(Finding { weight: Weight::Look, code: "waste", words })
+}
+
+/// What helps where most attempts fail so.
+fn advice(class: &str) -> &'static str {
+    match class {
         "quota_day" | "quota_minute" | "quota_bare" | "not_in_tier" => "keys of other projects would take the load",
         "overloaded" | "internal" | "edge" | "deadline" => {
             "the cause is Google's, and models.fallback lets another model answer"
         }
         "connect" | "interrupted" | "broken" => "look at the network between here and Google",
         _ => "mend or remove the keys that meet it",
+    }
+}
+
+/// Requests since the start that Google left without an answer, or answered with an error of its own.
+fn failed(full: &Full) -> Option<Finding> {
+    let outcomes = &full.metrics.outcomes;
+    let number = outcomes.get("upstream_error").copied().unwrap_or_default();
+    let part = ratio(number, outcomes.values().sum()).filter(|part| *part >= FAILED_MAX)?;
+    let class = full.errors.by_class.iter().max_by_key(|(_, number)| **number).filter(|(_, number)| **number > 0);
+    let look = match class {
+        Some((class, _)) => format!("most failed attempts met {}: {}", plain(class), advice(class)),
+        None => "look at the network between here and Google, and at REQUEST_TIMEOUT".to_owned(),
     };
-    let (part, wasted) = (share(part), count(wasted));
-    let words = format!("{part} of the attempts ({wasted}) were wasted, most by {}: {advice}.", plain(class));
-    Some(Finding { weight: Weight::Look, code: "waste", words })
+    let (number, part) = (many(number, "request"), share(part));
+    let words = format!("Failed since the start, by Google's errors or its silence: {number} ({part}); {look}.");
+    Some(Finding { weight: Weight::Look, code: "failed", words })
 }
 
 /// Refusals since the start that somebody can do something about.
@@ -168,11 +202,7 @@ fn refused(reason: &str, number: u64) -> Option<Finding> {
         }
         "line_full" => (Weight::Act, "because too many waited for a key already: add keys"),
         "busy" => (Weight::Look, "because all places were taken: raise MAX_CONCURRENT_REQUESTS"),
-        "deadline_exceeded" => (Weight::Look, "because no answer began in time: raise REQUEST_TIMEOUT"),
-        "unreachable" | "interrupted" | "edge" => {
-            (Weight::Look, "because Google could not be reached: look at the network")
-        }
-        "unauthenticated" | "credential_form" => (Weight::Know, "that came without a token that is known"),
+        "unauthenticated" => (Weight::Know, "that came without a token that is known"),
         "rate_limited" => (Weight::Know, "of clients beyond their rate limit (RATE_LIMIT_PER_MINUTE)"),
         "body_too_large" => (Weight::Know, "that were too large (server.body_bytes_max)"),
         _ => return None,
@@ -202,11 +232,12 @@ mod tests {
     use super::*;
     use crate::command::looks;
     use crate::command::report::sources::Span;
+    use crate::command::status::verdict;
 
     fn found(keys: &Value, more: &Value) -> Vec<String> {
         let full = looks::full(keys, more);
         let stretch = Stretch::of(&full, None, Span::Day);
-        all(&full, &stretch).into_iter().map(|finding| finding.words).collect()
+        all(&full, &stretch, &verdict::of(&full)).into_iter().map(|finding| finding.words).collect()
     }
 
     #[test]
@@ -226,6 +257,30 @@ mod tests {
         ];
         assert_eq!(found(&keys, &json!({})), words);
         assert_eq!(found(&looks::keys(&["usable"]), &json!({})), ["Nothing needs to be done."]);
+    }
+
+    #[test]
+    fn a_gateway_whose_every_request_fails_has_much_to_be_done() {
+        let silent = |classes: Value| {
+            let minute = json!({"requests": 24, "success_ratio": 0.0});
+            json!({
+                "metrics": {"requests": 24, "outcomes": {"upstream_error": 24}},
+                "performance": {"last_minute": minute}, "errors": {"by_class": classes},
+            })
+        };
+        let keys = looks::keys(&["usable"]);
+        let words = [
+            "100 % of the last minute's requests were not served.",
+            "Failed since the start, by Google's errors or its silence: 24 requests (100 %); look at the network between \
+             here and Google, and at REQUEST_TIMEOUT.",
+        ];
+        assert_eq!(found(&keys, &silent(json!({"connect": 0}))), words);
+        let told = found(&keys, &silent(json!({"connect": 40, "internal": 2})));
+        assert!(told[1].ends_with("most failed attempts met connect: look at the network between here and Google."));
+        let few = json!({"metrics": {"outcomes": {"ok": 1_000, "upstream_error": 9}}});
+        assert_eq!(found(&keys, &few), ["Nothing needs to be done."], "now and then one fails");
+        let words = "DATA_DIR cannot be written: what is known will not survive a restart.";
+        assert_eq!(found(&keys, &json!({"health": {"state_saved": false}})), [words]);
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl Report {
         let mut models: Vec<OfModel> =
             models.map(|(model, counts)| OfModel { model: model.clone(), counts: *counts }).collect();
         models.sort_by_key(|model| std::cmp::Reverse(model.counts.requests));
+        let verdict = verdict::of(full);
         let known = |counts: &BTreeMap<String, u64>| counts.clone();
         Self {
             at,
@@ -88,8 +89,8 @@ impl Report {
             uptime_seconds,
             started_at: at.checked_sub(age).unwrap_or(at),
             span,
-            verdict: verdict::of(full),
-            findings: finding::all(full, &stretch),
+            findings: finding::all(full, &stretch, &verdict),
+            verdict,
             errors_of_hour: seen.errors.as_ref().map(of_hour),
             since_start: SinceStart {
                 models,
