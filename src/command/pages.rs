@@ -45,6 +45,8 @@ pub(super) struct Metrics {
     pub(super) pool_waiting: u64,
     pub(super) requests: u64,
     pub(super) outcomes: BTreeMap<String, u64>,
+    /// Those that should have been served and were not. An older instance does not say.
+    pub(super) unserved: Option<u64>,
     pub(super) tokens: Tokens,
     pub(super) models: BTreeMap<String, Model>,
 }

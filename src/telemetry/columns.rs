@@ -29,10 +29,10 @@ macro_rules! columns {
                 $(self.$name.push(row.and_then(|row| row.$name));)+
             }
 
-            /// The steps that are whole: a list may have been cut short.
+            /// The steps that are whole: a list may have been cut short, or be one that was not kept yet.
             pub(crate) fn rows(&self) -> impl Iterator<Item = (i64, Row)> {
                 self.at.iter().enumerate().map_while(|(n, at)| {
-                    Some((*at, Row { $($name: *self.$name.get(n)?),+ }))
+                    Some((*at, Row { $($name: if self.$name.is_empty() { None } else { *self.$name.get(n)? }),+ }))
                 })
             }
         }
@@ -48,6 +48,9 @@ columns! {
     failed: u32,
     /// Of those, refused by geminate itself.
     refused: u32,
+    /// Of the failed and the refused ones, those that should have been served: refused credentials and rate limits are not
+    /// among them.
+    unserved: u32,
     /// Attempts at the upstream that ended.
     attempts: u32,
     /// Of those, failed.
@@ -97,6 +100,7 @@ impl Row {
             ok: small(window.good),
             failed: small(window.failed),
             refused: small(window.refused),
+            unserved: small(window.bad),
             attempts: small(window.attempts),
             wasted: small(window.wasted),
             p50_ms: time(total, total.p50_ms),
@@ -121,6 +125,7 @@ impl Row {
             ok: sum(self.ok, later.ok),
             failed: sum(self.failed, later.failed),
             refused: sum(self.refused, later.refused),
+            unserved: sum(self.unserved, later.unserved),
             attempts: sum(self.attempts, later.attempts),
             wasted: sum(self.wasted, later.wasted),
             prompt_tokens: sum(self.prompt_tokens, later.prompt_tokens),

@@ -24,6 +24,8 @@ pub(crate) struct Desk {
     pub(crate) models: Vec<ModelCounts>,
     pub(crate) refusals: Vec<Tally>,
     pub(crate) outcomes: [u64; Outcome::COUNT],
+    /// Calls that should have been served and were not.
+    pub(crate) unserved: u64,
     /// Pieces and bytes of streams.
     pub(crate) streamed: [Tally; 2],
     /// Calls that may be answered from memory, by where their answer came from.
@@ -78,6 +80,7 @@ impl Desk {
             models: Vec::new(),
             refusals: Vec::new(),
             outcomes: [0; Outcome::COUNT],
+            unserved: 0,
             streamed: meters.streamed(),
             remembered: meters.remembered(),
             hedges: meters.hedges(),
@@ -102,6 +105,7 @@ impl Desk {
             self.waste.tokens_of_failed_streams += usage.total();
         }
         self.outcomes[outcome.index()] += 1;
+        self.unserved += u64::from(success == Some(false));
         if let Some(reason) = outcome.reason() {
             let found = |tally: &Tally| tally.name == reason;
             find(&mut self.refusals, found, || Tally::new(reason, meters.refusals(reason))).count += 1;

@@ -18,6 +18,9 @@ pub struct Counts {
     pub requests: u64,
     /// The same by how they ended; every name of [`Outcome::NAMES`] is there.
     pub outcomes: BTreeMap<&'static str, u64>,
+    /// Of the calls that ended, those that should have been served and were not: callers' own errors, refused credentials
+    /// and rate limits are not among them.
+    pub unserved: u64,
     /// Refusals of geminate's own, by reason.
     pub refusals: BTreeMap<&'static str, u64>,
     /// Tokens of all models.
@@ -75,6 +78,7 @@ impl Counts {
                 *sum.outcomes.entry(name).or_default() += count;
                 sum.requests += count;
             }
+            sum.unserved += desk.unserved;
             for refusal in &desk.refusals {
                 *sum.refusals.entry(refusal.name).or_default() += refusal.count;
             }

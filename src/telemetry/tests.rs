@@ -91,6 +91,28 @@ fn what_threads_counted_is_in_the_steps_of_the_hour() {
 }
 
 #[test]
+fn who_had_no_right_to_be_served_was_refused_and_nobody_failed_to_serve_them() {
+    let start = Instant::now();
+    let telemetry = Telemetry::new(start);
+    for (outcome, status) in [
+        (Outcome::Ok, 200),
+        (Outcome::Refused("unauthenticated"), 401),
+        (Outcome::Refused("rate_limited"), 429),
+        (Outcome::Refused("exhausted"), 429),
+        (Outcome::UpstreamError, 504),
+    ] {
+        let record = call(&telemetry, start);
+        record.head(status, false);
+        record.outcome(outcome);
+        telemetry.finish(&record, start);
+    }
+    let points = telemetry.series(Span::Hour, start + Duration::from_secs(10)).points;
+    let last = |column: &[Option<u32>]| column.last().copied().flatten();
+    assert_eq!((last(&points.refused), last(&points.failed), last(&points.unserved)), (Some(3), Some(1), Some(2)));
+    assert_eq!((telemetry.counts().outcomes["refused"], telemetry.counts().unserved), (3, 2));
+}
+
+#[test]
 fn tokens_of_streams_that_broke_are_waste() {
     let telemetry = Telemetry::new(Instant::now());
     for outcome in [Outcome::Ok, Outcome::StreamBroken, Outcome::StreamUnfinished, Outcome::ClientGone] {

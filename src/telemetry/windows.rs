@@ -33,7 +33,8 @@ pub(crate) struct Lap {
 pub(crate) struct Window {
     pub(crate) calls: u64,
     pub(crate) good: u64,
-    bad: u64,
+    /// Calls that should have been served and were not.
+    pub(crate) bad: u64,
     /// Of the bad ones, those that geminate did not refuse itself.
     pub(crate) failed: u64,
     pub(crate) refused: u64,

@@ -51,6 +51,21 @@ async fn a_dead_key_is_told_to_be_replaced_and_all_is_counted() {
 }
 
 #[tokio::test]
+async fn whoever_comes_with_a_wrong_token_spoils_no_success_ratio() {
+    let (_google, gate) = with_keys(&[K1]).await;
+    assert_eq!(gate.generate("hello").await.status(), 200);
+    for _ in 0..9 {
+        let url = format!("http://{}/v1beta/models/{MODEL}:generateContent", gate.data);
+        let answer = gate.http.post(url).header("x-goog-api-key", "wrong").body("{}").send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
+    let page = report(&gate, &["--format", "json"]).await.json();
+    let totals = &page["stretch"]["totals"];
+    assert_eq!((&totals["refused"], &totals["success_ratio"]), (&json!(9), &json!(1.0)), "{page}");
+    assert_eq!(gate.monitor("/monitor/performance").await["last_minute"]["success_ratio"], 1.0);
+}
+
+#[tokio::test]
 async fn it_is_written_to_a_file_and_a_place_that_is_none_is_told() {
     let (_google, gate) = with_keys(&[K1]).await;
     let dir = TempDir::new().unwrap();

@@ -63,6 +63,8 @@ pub(super) struct Points {
     pub(super) ok: Column,
     pub(super) failed: Column,
     pub(super) refused: Column,
+    /// An older instance has none.
+    pub(super) unserved: Column,
     pub(super) attempts: Column,
     pub(super) wasted: Column,
     pub(super) p50_ms: Column,

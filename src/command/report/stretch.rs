@@ -114,12 +114,14 @@ fn summed(series: &Series, seconds: u64) -> Totals {
     let points = &series.points;
     let (requests, ok, failed) = (sum(&points.requests), sum(&points.ok), sum(&points.failed));
     let (refused, attempts, wasted) = (sum(&points.refused), sum(&points.attempts), sum(&points.wasted));
+    // Steps that an older instance left tell of no more than those that failed.
+    let unserved = sum(&points.unserved).max(failed);
     Totals {
         requests,
         ok: Some(ok),
         failed: Some(failed),
         refused: Some(refused),
-        success_ratio: figures::ratio(ok, ok + failed + refused),
+        success_ratio: figures::ratio(ok, ok + unserved),
         requests_per_second: per_second(requests, seconds),
         busiest: busiest(series),
         in_flight_max: most(&points.in_flight),
@@ -148,7 +150,7 @@ fn since_start(full: &Full, series: Option<&Series>) -> Totals {
         ok: Some(ok),
         failed: Some(failed),
         refused: Some(refused),
-        success_ratio: figures::ratio(ok, ok + failed + refused),
+        success_ratio: figures::ratio(ok, ok + metrics.unserved.unwrap_or(failed + refused)),
         requests_per_second: average,
         attempts: Some(waste.attempts),
         wasted_attempts: Some(waste.wasted_attempts),
@@ -241,10 +243,10 @@ mod tests {
 
     /// A gateway of that age.
     fn full(uptime: u64) -> Full {
-        let outcomes = json!({"ok": 180, "upstream_error": 10, "refused": 5, "caller_error": 5});
+        let outcomes = json!({"ok": 171, "upstream_error": 10, "refused": 14, "caller_error": 5});
         let more = json!({
             "health": {"uptime_seconds": uptime},
-            "metrics": {"requests": 200, "outcomes": outcomes},
+            "metrics": {"requests": 200, "outcomes": outcomes, "unserved": 19},
             "performance": {"last_five_minutes": {"span_seconds": 300.0, "requests": 30, "requests_per_second": 0.1}},
         });
         looks::full(&looks::keys(&["usable"]), &more)
@@ -256,12 +258,26 @@ mod tests {
             "points": {
                 "at": [1_795_615_150, 1_795_615_160, 1_795_615_170, 1_795_615_180, 1_795_615_190],
                 "requests": [null, 10, 80, 10, 0], "ok": [null, 9, 70, 10, 0], "failed": [null, 1, 5, 0, 0],
-                "refused": [null, 0, 5, 0, 0], "attempts": [null, 12, 90, 10, 0], "wasted": [null, 2, 10, 0, 0],
+                "refused": [null, 0, 5, 0, 0], "unserved": [null, 1, 9, 0, 0],
+                "attempts": [null, 12, 90, 10, 0], "wasted": [null, 2, 10, 0, 0],
                 "p50_ms": [null, 100.0, 200.0, 900.0, null], "p95_ms": [null, 1.0, 2.0, 3.0, 0.0],
                 "answer_tokens": [null, 5, 5, null, 0], "in_flight": [null, 1, 7, 2, 0],
             }
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_was_refused_for_the_callers_own_doing_is_no_failure_to_serve() {
+        let started = Stretch::of(&full(45), None, Span::Hour).totals;
+        assert_eq!((started.refused, started.success_ratio), (Some(14), Some(0.9)));
+        let mut steps = series();
+        steps.points.refused[2] = Some(50.0);
+        let summed = Stretch::of(&full(20), Some(&steps), Span::Hour).totals;
+        assert_eq!((summed.refused, summed.success_ratio), (Some(50), figures::ratio(89, 99)));
+        steps.points.unserved.clear();
+        let older = Stretch::of(&full(20), Some(&steps), Span::Hour).totals;
+        assert_eq!(older.success_ratio, figures::ratio(89, 95), "an older instance tells of those that failed");
     }
 
     #[test]
@@ -273,7 +289,7 @@ mod tests {
         assert_eq!(alone.totals.in_flight_max, Some(7), "what only steps tell is told by them");
         let totals = &stretch.totals;
         assert_eq!((totals.requests, totals.ok, totals.failed, totals.refused), (100, Some(89), Some(6), Some(5)));
-        assert_eq!((totals.success_ratio, totals.requests_per_second), (Some(0.89), 2.5));
+        assert_eq!((totals.success_ratio, totals.requests_per_second), (figures::ratio(89, 99), 2.5));
         assert_eq!(totals.busiest.map(|step| step.requests_per_second), Some(8.0));
         assert_eq!((totals.wasted_attempts, totals.in_flight_max, totals.streams_max), (Some(12), Some(7), None));
         assert_eq!(totals.tokens.unwrap().answer_tokens, 10);

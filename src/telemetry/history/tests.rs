@@ -139,6 +139,17 @@ fn a_restart_goes_on_with_the_steps_and_leaves_the_gap() {
 }
 
 #[test]
+fn steps_that_were_kept_before_a_column_was_are_recalled_without_it() {
+    let (before, after) = (History::default(), History::default());
+    run(&before, 0..3, &call(80));
+    let mut text = serde_json::to_value(before.memory()).unwrap();
+    text["hour"].as_object_mut().unwrap().remove("unserved").unwrap();
+    after.recall(&serde_json::from_value(text).unwrap(), at(3));
+    let points = after.series(Span::Hour, at(3)).points;
+    assert_eq!((last(&points.requests), last(&points.unserved)), (Some(1), None));
+}
+
+#[test]
 fn what_is_old_or_cut_short_or_of_the_future_is_not_recalled() {
     let before = History::default();
     run(&before, 0..12, &call(80));
