@@ -21,7 +21,6 @@ use self::problem::Problem;
 mod problem;
 mod access;
 mod sessions;
-mod guesses;
 mod body;
 mod drain;
 mod live;
@@ -42,7 +41,6 @@ mod playground;
 mod openapi;
 mod assets;
 
-pub use self::access::Peer;
 pub use self::drain::Drain;
 pub use self::room::{Lasting, Levers, NoRandomness, Room};
 

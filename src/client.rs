@@ -10,11 +10,17 @@ use crate::settings::{Auth, ClientLimits, Clients as Limits};
 mod identity;
 mod presented;
 mod jwt;
+mod peer;
+mod guesses;
 
+pub use guesses::Guesses;
+pub(crate) use guesses::Token;
 use identity::ANONYMOUS;
 pub use identity::{Caller, Client};
 pub use jwt::Unusable;
 use jwt::{Refused, Verifier};
+pub use peer::Peer;
+pub(crate) use peer::asker;
 pub use presented::Presented;
 
 /// JWT clients that are remembered with their rate.
@@ -129,6 +135,12 @@ impl Clients {
     /// Whether the admin token is among the credentials. Never without one configured.
     pub fn administers(&self, presented: &Presented) -> bool {
         self.admin.is_some_and(|admin| presented.iter().any(|credential| Digest::of(credential).matches(&admin)))
+    }
+
+    /// Whether each of the credentials is somebody's, though it be one that has expired.
+    pub(crate) fn know(&self, presented: &Presented) -> bool {
+        let admin = |credential| self.admin.is_some_and(|admin| Digest::of(credential).matches(&admin));
+        presented.iter().all(|credential| admin(credential) || self.of(credential).err() != Some(Denied::Unknown))
     }
 
     /// The client of this name, as it was given to it earlier: a token's, or a JWT's subject.

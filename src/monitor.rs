@@ -1,10 +1,12 @@
 //! The room for operators: what `/monitor/*`, `/metrics`, `/healthz` and `/readyz` answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, StatusCode, Uri};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -15,13 +17,15 @@ use tokio::time::Instant;
 
 use crate::affinity::Affinity;
 use crate::alias::Aliases;
-use crate::client::{Clients, Presented};
+use crate::client::{Clients, Guesses, Presented, Token, asker};
 use crate::endpoint::parameters;
+use crate::error::seconds;
 use crate::layer::remember::Answers;
 use crate::pool::KeyPool;
 use crate::pool::memory::Clocks;
 use crate::pool::view::PoolView;
 use crate::readiness::Readiness;
+use crate::settings::Network;
 use crate::state::StateFile;
 use crate::telemetry::{Telemetry, clock};
 
@@ -61,6 +65,10 @@ pub struct Monitor {
     pub pool: Arc<KeyPool>,
     /// Whoever may look.
     pub clients: Arc<Clients>,
+    /// Whoever tries to.
+    pub guesses: Arc<Guesses>,
+    /// Proxies that say for whom they ask.
+    pub proxies: Arc<[Network]>,
     /// The listeners.
     pub readiness: Arc<Readiness>,
     /// Who owns what.
@@ -110,27 +118,37 @@ pub fn router(monitor: Arc<Monitor>, listener: Listener, loopback: bool) -> Rout
 }
 
 impl Door {
-    /// Whether the caller may see what `path` shows.
-    fn opens(&self, path: &str, request: &Request) -> bool {
+    /// Whether the caller may see what `path` shows: a [`Token::Right`] may, and so may whoever needs none.
+    fn opens(&self, path: &str, request: &Request) -> Token {
         match rule(path, self.listener, self.loopback, self.monitor.tokens) {
-            Ruling::Open => true,
-            Ruling::Token if request.extensions().get::<Vouched>().is_some() => true,
+            Ruling::Open => Token::Right,
+            Ruling::Token if request.extensions().get::<Vouched>().is_some() => Token::Right,
             Ruling::Token => {
                 let presented = Presented::take(&mut request.headers().clone(), request.uri());
-                self.monitor.clients.may_monitor(&presented)
+                let from = self.monitor.asker(request.extensions(), request.headers());
+                self.monitor.judge(&presented, from, |clients| clients.may_monitor(&presented))
             }
-            Ruling::Absent => false,
+            Ruling::Absent => Token::Missing,
         }
     }
 }
 
 async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response {
-    if door.opens(request.uri().path(), &request) {
-        return next.run(request).await;
+    match door.opens(request.uri().path(), &request) {
+        Token::Right => next.run(request).await,
+        Token::Slowed(wait) => slowed(wait),
+        Token::Missing | Token::Another | Token::Wrong => {
+            let message = "this needs the admin token, or the operator's where no admin token is set";
+            let error = json!({ "error": { "code": 401, "message": message, "status": "UNAUTHENTICATED" } });
+            (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], Json(error)).into_response()
+        }
     }
-    let message = "this needs the admin token, or the operator's where no admin token is set";
-    let error = json!({ "error": { "code": 401, "message": message, "status": "UNAUTHENTICATED" } });
-    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], Json(error)).into_response()
+}
+
+fn slowed(wait: Duration) -> Response {
+    let message = "too many wrong tokens came from this address";
+    let error = json!({ "error": { "code": 429, "message": message, "status": "RESOURCE_EXHAUSTED" } });
+    (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds(wait).to_string())], Json(error)).into_response()
 }
 
 async fn healthz() -> impl IntoResponse {
@@ -151,7 +169,7 @@ async fn health(State(door): State<Door>, request: Request) -> impl IntoResponse
     let monitor = &door.monitor;
     let (code, status) = monitor.status();
     // Whoever may not see the other pages gets the word alone, and costs no look at every key.
-    if door.opens("/monitor/", &request) {
+    if door.opens("/monitor/", &request) == Token::Right {
         fresh(code, monitor.health(&monitor.view()))
     } else {
         fresh(code, json!({ "status": status }))
@@ -217,6 +235,24 @@ async fn full(State(door): State<Door>) -> impl IntoResponse {
 impl Monitor {
     fn view(&self) -> PoolView {
         self.pool.view(clocks())
+    }
+
+    /// What the credentials of a request come to that comes `from` there, where `opens` says whether one of them opens.
+    /// Those that are nobody's are guesses, at whatever door.
+    pub(crate) fn judge(&self, presented: &Presented, from: IpAddr, opens: impl FnOnce(&Clients) -> bool) -> Token {
+        if presented.iter().next().is_none() {
+            return Token::Missing;
+        }
+        self.guesses.judge(from, Instant::now(), || match opens(&self.clients) {
+            true => Token::Right,
+            false if self.clients.know(presented) => Token::Another,
+            false => Token::Wrong,
+        })
+    }
+
+    /// Where a request comes from.
+    pub(crate) fn asker(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+        asker(extensions, headers, &self.proxies)
     }
 
     /// Whether what is known could be written down when it was tried last.

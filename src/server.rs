@@ -96,7 +96,7 @@ impl Server {
         let uncounted = Arc::new(Readiness::default());
         let admin_accept =
             accept::run(self.admin, ADMIN_CONNECTIONS_MAX, vec![dealer], uncounted, admin_follow.clone());
-        let admin_served = worker::serve(admin_desk, admin, limits.telling_peer(), admin_follow);
+        let admin_served = worker::serve(admin_desk, admin, limits, admin_follow);
 
         let life = async {
             self.readiness.set_ready();

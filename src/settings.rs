@@ -131,7 +131,7 @@ section! {
         /// Where clients find this gateway, for the URLs that it hands out (`PUBLIC_URL`); unset is what each request
         /// says of it.
         public_url: Option<PublicUrl> = None;
-        /// Proxies in front of it, whose `X-Forwarded-Proto` and `X-Forwarded-Host` are believed.
+        /// Proxies in front of it, whose `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-For` are believed.
         trusted_proxies: Vec<Network> = Vec::new();
         /// Serves beyond loopback although nothing is there to authenticate by (`ALLOW_ANONYMOUS`).
         allow_anonymous: bool = false;

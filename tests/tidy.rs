@@ -20,7 +20,7 @@ const PLACES: [(&str, &[&str]); 29] = [
     ("clap", &["command"]),
     ("config", &["config"]),
     ("dotenvy", &["config"]),
-    ("governor", &["client", "admin"]),
+    ("governor", &["client"]),
     ("hdrhistogram", &["telemetry", "command"]),
     ("inferno", &["telemetry::profile"]),
     ("ipnet", &["settings"]),

@@ -5,10 +5,6 @@ use std::net::IpAddr;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
 
-/// The other end of a connection to the admin listener, among a request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
-
 /// What a route of the API asks of its caller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ruling {

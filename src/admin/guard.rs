@@ -11,9 +11,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use crate::admin::access::{Peer, Ruling, host, is_foreign_read, is_ours, rule};
+use crate::admin::access::{Ruling, host, is_foreign_read, is_ours, rule};
 use crate::admin::problem::Problem;
-use crate::admin::room::{Room, Token};
+use crate::admin::room::Room;
+use crate::client::Token;
 use crate::monitor::Vouched;
 
 /// What every answer says to browsers, unless it says something of its own.
@@ -59,17 +60,16 @@ fn known(room: &Room, request: &Request) -> Result<bool, Problem> {
     if api && is_foreign_read(headers) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "this request comes from a page of another site"));
     }
-    let now = Instant::now();
-    if room.in_session(headers, now) {
+    if room.in_session(headers, Instant::now()) {
         return Ok(true);
     }
-    let asks = api || path.starts_with("/monitor/") && path != "/monitor/health";
-    if !token || !asks {
+    // The monitor's pages have a door of their own.
+    if !token || !api {
         return Ok(false);
     }
-    match room.token(headers, request.extensions().get::<Peer>().copied(), now) {
+    match room.token(request) {
         Token::Right => Ok(true),
-        Token::Missing | Token::Wrong => Ok(false),
+        Token::Missing | Token::Another | Token::Wrong => Ok(false),
         Token::Slowed(wait) => Err(slowed(wait)),
     }
 }

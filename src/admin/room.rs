@@ -2,26 +2,24 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::COOKIE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 use tower::util::BoxCloneSyncService;
 
-use crate::admin::access::Peer;
 use crate::admin::drain::Drain;
-use crate::admin::guesses::Guesses;
 use crate::admin::live::Live;
 use crate::admin::overview::{Now, Overview, Seen};
 use crate::admin::sessions::Sessions;
-use crate::client::{Clients, DASHBOARD, Presented};
+use crate::client::{Clients, DASHBOARD, Presented, Token};
 use crate::config::book::{Desk, Running};
 use crate::gateway::{self, Shared};
 use crate::layer::admit::Places;
@@ -56,7 +54,6 @@ pub struct Lasting {
     pub(crate) tasks: Tasks,
     pub(crate) live: Live,
     pub(crate) sessions: Sessions,
-    pub(crate) guesses: Guesses,
     /// What [`DASHBOARD`] is known by. It never leaves the process.
     pub(crate) credential: Secret,
     /// The admin token at present.
@@ -73,7 +70,6 @@ impl Lasting {
             tasks,
             live: Live::new(),
             sessions: Sessions::default(),
-            guesses: Guesses::default(),
             credential: Secret::new(Digest::from(bytes).to_string()),
             admin: Mutex::new(None),
         })
@@ -102,19 +98,6 @@ pub struct Room {
     pub(crate) profile_cpu_percent: u32,
     /// The data plane, with [`DASHBOARD`] as its only client.
     pub(crate) gateway: BoxCloneSyncService<Request, Response, Infallible>,
-}
-
-/// What a presented token came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Token {
-    /// There was none.
-    Missing,
-    /// It is the admin token.
-    Right,
-    /// It is not.
-    Wrong,
-    /// Too many were wrong: nothing is looked at for so long.
-    Slowed(Duration),
 }
 
 impl Room {
@@ -152,30 +135,18 @@ impl Room {
     }
 
     /// Looks at the token of a request's headers.
-    pub(crate) fn token(&self, headers: &HeaderMap, peer: Option<Peer>, now: Instant) -> Token {
+    pub(crate) fn token(&self, request: &Request) -> Token {
         // Not the query's: a URL is kept in too many places.
-        let presented = Presented::take(&mut headers.clone(), &Uri::default());
-        if presented.iter().next().is_none() {
-            return Token::Missing;
-        }
-        self.judge(|clients| clients.administers(&presented), peer, now)
+        let presented = Presented::take(&mut request.headers().clone(), &Uri::default());
+        let from = self.monitor.asker(request.extensions(), request.headers());
+        self.monitor.judge(&presented, from, |clients| clients.administers(&presented))
     }
 
-    /// Looks at a token that was given otherwise.
-    pub(crate) fn told(&self, token: &Secret, peer: Option<Peer>, now: Instant) -> Token {
-        self.judge(|clients| clients.admin().is_some_and(|admin| token.digest().matches(&admin)), peer, now)
-    }
-
-    fn judge(&self, right: impl FnOnce(&Clients) -> bool, peer: Option<Peer>, now: Instant) -> Token {
-        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address);
-        if let Some(wait) = self.lasting.guesses.shut(address, now) {
-            return Token::Slowed(wait);
-        }
-        if right(&self.monitor.clients) {
-            return Token::Right;
-        }
-        self.lasting.guesses.wrong(address, now);
-        Token::Wrong
+    /// Looks at a token that was given otherwise, in a request with this head.
+    pub(crate) fn told(&self, token: &Secret, head: &Parts, now: Instant) -> Token {
+        let from = self.monitor.asker(&head.extensions, &head.headers);
+        let right = || self.admin().is_some_and(|admin| token.digest().matches(&admin));
+        self.monitor.guesses.judge(from, now, || if right() { Token::Right } else { Token::Wrong })
     }
 
     /// What keys are configured.

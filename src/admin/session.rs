@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::admin::access::{Peer, Ruling, rule};
+use crate::admin::access::{Ruling, rule};
 use crate::admin::body::Read;
 use crate::admin::guard::{shut, slowed};
 use crate::admin::problem::Problem;
-use crate::admin::room::{COOKIE_NAME, Room, Token, cookie};
+use crate::admin::room::{COOKIE_NAME, Room, cookie};
 use crate::admin::sessions::LIFE;
+use crate::client::Token;
 use crate::monitor::Vouched;
 use crate::secret::Secret;
 use crate::upload::ViaProxy;
@@ -67,15 +68,15 @@ pub(crate) async fn open(
     head: Parts,
     Read(Login { token }): Read<Login>,
 ) -> Result<Response, Problem> {
-    let (peer, secure) = (head.extensions.get::<Peer>().copied(), is_secure(&head));
+    let secure = is_secure(&head);
     let Some(admin) = room.admin() else {
         return if room.loopback { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(shut()) };
     };
     let now = Instant::now();
-    match room.told(&token, peer, now) {
+    match room.told(&token, &head, now) {
         Token::Right => {}
         Token::Slowed(wait) => return Err(slowed(wait)),
-        Token::Missing | Token::Wrong => {
+        Token::Missing | Token::Another | Token::Wrong => {
             tracing::warn!("a login with a wrong admin token was refused");
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is wrong"));
         }

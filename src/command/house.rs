@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::admin::{self, Lasting, Levers, Room};
 use crate::affinity::{self, Affinity};
 use crate::alias::Aliases;
+use crate::client::Guesses;
 use crate::config::Configuration;
 use crate::gateway::{self, Shared};
 use crate::monitor::access::Listener;
@@ -42,6 +43,7 @@ pub(super) struct House {
     pub(super) tasks: Tasks,
     pub(super) log: log::Filter,
     readiness: Arc<Readiness>,
+    guesses: Arc<Guesses>,
     pub(super) shared: ArcSwap<Shared>,
     rooms: Mutex<Rooms>,
     /// The pool's memory.
@@ -126,7 +128,8 @@ impl House {
         let eyes = Eyes { telemetry, affinity, scrubber };
         let shared = ArcSwap::from_pointee(Shared::new(Arc::new(settings), pool, clients, eyes, tasks));
         let rooms = Mutex::new(Rooms { egresses, authorities, upstreams: Vec::new(), stacks: Vec::new() });
-        Ok(Self { tasks: tasks.clone(), log, readiness, shared, rooms, memory, index, history })
+        let guesses = Arc::default();
+        Ok(Self { tasks: tasks.clone(), log, readiness, guesses, shared, rooms, memory, index, history })
     }
 
     /// The stack of the data listener, for one worker; to be called within its runtime.
@@ -172,6 +175,8 @@ impl House {
             telemetry: Arc::clone(&shared.eyes.telemetry),
             pool: Arc::clone(&shared.pool),
             clients: Arc::clone(&shared.clients),
+            guesses: Arc::clone(&self.guesses),
+            proxies: shared.settings.server.trusted_proxies.as_slice().into(),
             readiness: Arc::clone(&self.readiness),
             affinity: Arc::clone(&shared.eyes.affinity),
             answers: shared.answers.clone(),

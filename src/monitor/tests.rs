@@ -29,6 +29,8 @@ fn room(keys: usize, token: Option<&str>) -> Arc<Monitor> {
         telemetry: Telemetry::new(now),
         pool: Arc::new(KeyPool::new(&specs, Clocks { now, wall: clock() }).unwrap()),
         clients: Arc::new(Clients::new(&auth, &crate::settings::Clients::default(), None, true).unwrap()),
+        guesses: Arc::default(),
+        proxies: Arc::default(),
         readiness: Arc::default(),
         affinity: Arc::new(Affinity::new(&crate::settings::Affinity::default())),
         answers: None,

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::admin::Peer;
+use crate::client::Peer;
 use crate::phase::Phase;
 use crate::sequel::Sequel;
 use crate::server::activity::{Activity, Patience, Quiet, Watched};
@@ -50,8 +50,6 @@ pub(super) struct Limits {
     headers_bytes_max: u32,
     /// Who is believed on behalf of others.
     proxies: Arc<[settings::Network]>,
-    /// Whether requests tell who is at the other end.
-    tells_peer: bool,
 }
 
 impl Limits {
@@ -62,16 +60,7 @@ impl Limits {
             write: Duration::from_millis(settings.write_timeout_ms),
         };
         let proxies = settings.trusted_proxies.as_slice().into();
-        Self { patience, headers_bytes_max: settings.headers_bytes_max, proxies, tells_peer: false }
-    }
-
-    /// The same, and each request says from which [`Peer`] it comes.
-    pub(super) fn telling_peer(self) -> Self {
-        Self { tells_peer: true, ..self }
-    }
-
-    fn peer(&self, stream: &TcpStream) -> Option<Peer> {
-        stream.peer_addr().ok().filter(|_| self.tells_peer).map(|address| Peer(address.ip()))
+        Self { patience, headers_bytes_max: settings.headers_bytes_max, proxies }
     }
 
     /// Whether a proxy of the operator's is at the other end.
@@ -91,7 +80,7 @@ pub(super) async fn serve<A: Stack, P: Send>(
 ) {
     let (activity, streams) = (Activity::new(), Streams::default());
     let (trusted, sequel) = (limits.trust(&stream), Sequel::new(phase.clone()));
-    let peer = limits.peer(&stream);
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let headers_bytes_max = limits.headers_bytes_max as usize;
     let io = TokioIo::new(Watched { io: stream, activity: Arc::clone(&activity) });
     let service = service_fn(|mut request: Request<Incoming>| {

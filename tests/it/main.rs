@@ -30,6 +30,7 @@ mod edges;
 mod egress;
 mod examples;
 mod fallback;
+mod guesses;
 mod hedging;
 mod interactions;
 mod jwt;

@@ -41,6 +41,8 @@ fn open() -> (House, Arc<Telemetry>) {
         telemetry: Arc::clone(&telemetry),
         pool: Arc::new(KeyPool::new(&[], Clocks { now, wall: clock() }).unwrap()),
         clients: Arc::new(Clients::new(&Auth::default(), &Limits::default(), None, true).unwrap()),
+        guesses: Arc::default(),
+        proxies: Arc::default(),
         readiness: Arc::default(),
         affinity: Arc::new(Affinity::new(&settings::Affinity::default())),
         answers: None,

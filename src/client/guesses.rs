@@ -18,9 +18,24 @@ const GUESSERS_MAX: usize = 1_024;
 /// The part of an IPv6 address that one customer of a provider has to himself.
 const NETWORK_BITS: u32 = 64;
 
-/// Who guessed lately.
+/// What came of looking at the token that somebody presented.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Token {
+    /// There was none.
+    Missing,
+    /// It opens.
+    Right,
+    /// It is somebody's, and does not open.
+    Another,
+    /// It is nobody's: a guess.
+    Wrong,
+    /// Too many were wrong: nothing is looked at for so long.
+    Slowed(Duration),
+}
+
+/// Who guessed lately. One for all doors, so that nobody guesses on at another.
 #[derive(Debug, Default)]
-pub(crate) struct Guesses(Mutex<HashMap<IpAddr, Guesser>>);
+pub struct Guesses(Mutex<HashMap<IpAddr, Guesser>>);
 
 #[derive(Debug)]
 struct Guesser {
@@ -31,15 +46,27 @@ struct Guesser {
 }
 
 impl Guesses {
+    /// What a token that comes from `address` is by `look`, which is not asked while nothing from there is looked at.
+    pub(crate) fn judge(&self, address: IpAddr, now: Instant, look: impl FnOnce() -> Token) -> Token {
+        if let Some(wait) = self.shut(address, now) {
+            return Token::Slowed(wait);
+        }
+        let token = look();
+        if token == Token::Wrong {
+            self.wrong(address, now);
+        }
+        token
+    }
+
     /// How long nothing from `address` is looked at; `None` when it may present a token.
-    pub(crate) fn shut(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    fn shut(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let guessers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let until = guessers.get(&network(address))?.shut_until.filter(|until| *until > now)?;
         Some(until - now)
     }
 
     /// A token that came from `address` was wrong.
-    pub(crate) fn wrong(&self, address: IpAddr, now: Instant) {
+    fn wrong(&self, address: IpAddr, now: Instant) {
         let mut guessers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if guessers.len() >= GUESSERS_MAX
             && !guessers.contains_key(&network(address))
@@ -87,6 +114,17 @@ mod tests {
         assert!(wait > Duration::from_secs(4) && wait <= Duration::from_secs(6), "{wait:?}");
         assert_eq!(guesses.shut("192.0.2.8".parse().unwrap(), now), None);
         assert_eq!(guesses.shut("192.0.2.7".parse().unwrap(), now + wait), None);
+    }
+
+    #[test]
+    fn a_right_token_is_not_told_from_a_wrong_one_while_the_door_is_shut() {
+        let (guesses, now, address) = (Guesses::default(), Instant::now(), "192.0.2.7".parse().unwrap());
+        assert_eq!(guesses.judge(address, now, || Token::Another), Token::Another);
+        for _ in 0..11 {
+            assert_eq!(guesses.judge(address, now, || Token::Wrong), Token::Wrong);
+        }
+        assert!(matches!(guesses.judge(address, now, || Token::Right), Token::Slowed(_)));
+        assert_eq!(guesses.judge("192.0.2.8".parse().unwrap(), now, || Token::Right), Token::Right);
     }
 
     #[test]
