@@ -176,7 +176,7 @@ impl Telemetry {
         let (now, wall) = (Instant::now(), clock());
         self.wall.look(now, wall);
         self.history.see(Gauges { in_flight: self.in_flight(), streams: self.streams_open() });
-        self.note_history(now);
+        self.note_history(self.seal_all(now));
         self.failures.refused(&self.refusals(), wall);
         self.flush();
         self.meters.upkeep();
@@ -200,12 +200,13 @@ impl Telemetry {
 
     /// What was counted in each step of the last hour or day, as far as the steps are over.
     pub fn series(&self, span: Span, now: Instant) -> Series {
-        self.note_history(now);
+        self.note_history(self.seal_all(now));
         self.history.series(span, self.wall.at(now))
     }
 
-    /// What the next run should know of the last day.
-    pub fn history_memory(&self) -> Memory {
+    /// What the next run should know of the last day; where this one is at its `end`, with the slice that runs.
+    pub fn history_memory(&self, end: Option<Instant>) -> Memory {
+        end.into_iter().for_each(|now| self.note_history(self.seal_all(now) + 1));
         self.history.memory()
     }
 
@@ -355,13 +356,13 @@ impl Telemetry {
         sum
     }
 
-    /// Takes the slices that are over into the history.
-    fn note_history(&self, now: Instant) {
+    /// Takes the slices before `current` into the history.
+    fn note_history(&self, current: u64) {
         let began = |slice: u64| {
             let since = SLICE.saturating_mul(u32::try_from(slice).unwrap_or(u32::MAX));
             self.wall.at(self.started + since)
         };
-        self.history.take(&self.ring, self.seal_all(now), began);
+        self.history.take(&self.ring, current, began);
     }
 
     /// Moves what all desks counted to the ring; the number of the slice that runs.

@@ -215,7 +215,7 @@ impl House {
         if let Err(error) = self.memory.save(|| shared.pool.memory(Instant::now())) {
             warn!(%error, "DATA_DIR cannot be written: cool-downs will not survive a restart");
         }
-        if let Err(error) = self.history.save(|| shared.eyes.telemetry.history_memory()) {
+        if let Err(error) = self.history.save(|| shared.eyes.telemetry.history_memory(Some(Instant::now()))) {
             warn!(%error, "DATA_DIR cannot be written: the history of the day will not survive a restart");
         }
         let affinity = &shared.eyes.affinity;

@@ -89,6 +89,8 @@ struct Kept {
     /// The first slice that was not taken yet.
     next: u64,
     gauges: Gauges,
+    /// The step of the hour's at which an earlier run came to its end: this one may have begun in it.
+    ended_in: Option<i64>,
     open: Option<Open>,
 }
 
@@ -160,6 +162,7 @@ impl History {
     pub(crate) fn recall(&self, memory: &Memory, now: Timestamp) {
         let mut kept = self.lock();
         kept.hour.recall(&memory.hour, Span::Hour, now);
+        kept.ended_in = kept.hour.0.back().map(|(number, _)| *number);
         kept.day.recall(&memory.day, Span::Day, now);
         let runs = now.as_second().div_euclid(Span::Day.step_seconds());
         if let Some((_, before)) = kept.day.0.pop_back_if(|(number, _)| *number == runs) {
@@ -181,7 +184,9 @@ impl Kept {
     }
 
     fn add(&mut self, number: i64, window: &Window, gauges: Gauges) {
-        self.hour.push(number, Row::of(window, gauges), Span::Hour);
+        let row = Row::of(window, gauges);
+        let before = self.ended_in.take_if(|step| *step == number).and_then(|step| self.hour.row(step).copied());
+        self.hour.push(number, before.map_or(row, |before| before.and(row)), Span::Hour);
         let of_day = number.div_euclid(STEPS_OF_DAY);
         if let Some(over) = self.open.take_if(|open| open.step != of_day) {
             self.day.push(over.step, over.row(), Span::Day);

@@ -113,6 +113,17 @@ fn who_had_no_right_to_be_served_was_refused_and_nobody_failed_to_serve_them() {
 }
 
 #[test]
+fn what_came_in_the_last_seconds_is_known_to_the_next_run() {
+    let start = Instant::now();
+    let telemetry = Telemetry::new(start);
+    telemetry.finish(&call(&telemetry, start), start + Duration::from_millis(100));
+    let counted = |end| serde_json::to_value(telemetry.history_memory(end)).unwrap();
+    assert_eq!(counted(None)["hour"]["requests"], serde_json::json!([]), "the slice runs still");
+    let memory = counted(Some(start + Duration::from_secs(4)));
+    assert_eq!((&memory["hour"]["requests"][0], &memory["day"]["requests"][0]), (&1.into(), &1.into()));
+}
+
+#[test]
 fn tokens_of_streams_that_broke_are_waste() {
     let telemetry = Telemetry::new(Instant::now());
     for outcome in [Outcome::Ok, Outcome::StreamBroken, Outcome::StreamUnfinished, Outcome::ClientGone] {

@@ -73,7 +73,7 @@ pub(super) async fn save_history(telemetry: &Arc<Telemetry>, file: &StateFile) {
     loop {
         sleep(SAVE_HISTORY).await;
         let (file, telemetry) = (file.clone(), Arc::clone(telemetry));
-        match tokio::task::spawn_blocking(move || file.save(|| telemetry.history_memory())).await {
+        match tokio::task::spawn_blocking(move || file.save(|| telemetry.history_memory(None))).await {
             Ok(Ok(_)) => failing = false,
             Ok(Err(error)) if !failing => {
                 warn!(%error, "DATA_DIR cannot be written: the history of the day will not survive a restart");

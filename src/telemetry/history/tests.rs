@@ -139,6 +139,21 @@ fn a_restart_goes_on_with_the_steps_and_leaves_the_gap() {
 }
 
 #[test]
+fn a_restart_within_one_step_leaves_what_both_runs_counted_in_it() {
+    let (before, after) = (History::default(), History::default());
+    run(&before, 0..3, &call(80));
+    let runs = at(2) + Duration::from_secs(4);
+    after.recall(&before.memory(), runs);
+    let ring = Ring::default();
+    for slice in 0..2 {
+        ring.add(slice, &call(80));
+        after.take(&ring, slice + 1, |slice| runs + Duration::from_secs(10 * slice));
+    }
+    let points = after.series(Span::Hour, at(4)).points;
+    assert_eq!(points.requests[356..], [Some(1), Some(1), Some(2), Some(1)]);
+}
+
+#[test]
 fn steps_that_were_kept_before_a_column_was_are_recalled_without_it() {
     let (before, after) = (History::default(), History::default());
     run(&before, 0..3, &call(80));
