@@ -10,10 +10,10 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::IntoResponse;
 use futures_util::stream;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::admin::live::{LISTENERS_MAX, Listener, event, next};
 use crate::admin::overview::Overview;
@@ -33,7 +33,8 @@ pub(crate) async fn overview(State(room): State<Arc<Room>>) -> Json<Overview> {
 }
 
 /// The overview each second (`overview`, as `/api/overview` has it) and the keys that changed (`keys`: `keys` as
-/// `/api/keys` has them, and `gone` with the ids of those that were removed). The first `keys` has all.
+/// `/api/keys` has them, and `gone` with the ids of those that were removed). The first `keys` has all. It ends when the
+/// session or the admin token by which it was opened does.
 #[utoipa::path(
     get, path = "/api/live", tag = "overview",
     responses(
@@ -41,7 +42,10 @@ pub(crate) async fn overview(State(room): State<Arc<Room>>) -> Json<Overview> {
         (status = 503, description = "Too many listen", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn live(State(room): State<Arc<Room>>) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn live(
+    State(room): State<Arc<Room>>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
     let Some(Listener { ticks, first }) = room.lasting.live.listen() else {
         let detail = format!("{LISTENERS_MAX} listen already");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(TICK));
@@ -54,14 +58,14 @@ pub(crate) async fn live(State(room): State<Arc<Room>>) -> Result<impl IntoRespo
         })?;
     }
     let whole = Bytes::from(whole(&room));
-    let events = stream::unfold((Some(whole), ticks, room), |(whole, mut ticks, room)| async {
+    let visitor = room.visitor(&headers, Instant::now());
+    let events = stream::unfold((Some(whole), ticks, room, visitor), |(whole, mut ticks, room, visitor)| async {
         let events = match whole {
             Some(whole) => whole,
             None => next(&mut ticks).await.ok()?.unwrap_or_else(|| self::whole(&room).into()),
         };
-        // With another admin token whoever was let in by the old one hears no more.
-        let known = room.admin() == room.lasting.admin();
-        known.then_some((Ok::<_, Infallible>(events), (None, ticks, room)))
+        let known = room.lasting.knows(&visitor, Instant::now());
+        known.then_some((Ok::<_, Infallible>(events), (None, ticks, room, visitor)))
     });
     Ok(([(CONTENT_TYPE, "text/event-stream"), (ACCEL_BUFFERING, "no")], Body::from_stream(events)))
 }
@@ -144,7 +148,6 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use tokio::time::Instant;
 
     use super::*;
     use crate::config::Sources;

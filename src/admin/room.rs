@@ -75,10 +75,21 @@ impl Lasting {
         })
     }
 
-    /// The digest of the admin token that is configured at present.
-    pub(crate) fn admin(&self) -> Option<Digest> {
-        *self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether who was let in would be now: with another admin token, and with the end of the session, nobody is.
+    pub(crate) fn knows(&self, visitor: &Visitor, now: Instant) -> bool {
+        let admin = *self.admin.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_session = |name: &Secret| admin.is_some_and(|token| self.sessions.knows(name.expose(), token, now));
+        visitor.admin == admin && visitor.session.as_ref().is_none_or(in_session)
     }
+}
+
+/// By what somebody was let in who stays.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    /// The admin token of that time.
+    admin: Option<Digest>,
+    /// The name of the session; `None`: it was the token itself, or none was needed.
+    session: Option<Secret>,
 }
 
 /// What the operator's room looks at under one configuration; with another one another room is made.
@@ -132,6 +143,12 @@ impl Room {
     pub(crate) fn in_session(&self, headers: &HeaderMap, now: Instant) -> bool {
         let Some(token) = self.admin() else { return false };
         cookie(headers).is_some_and(|name| self.lasting.sessions.knows(name, token, now))
+    }
+
+    /// Who sent these headers and was let in by them.
+    pub(crate) fn visitor(&self, headers: &HeaderMap, now: Instant) -> Visitor {
+        let name = cookie(headers).filter(|_| self.in_session(headers, now));
+        Visitor { admin: self.admin(), session: name.map(|name| Secret::new(name.to_owned())) }
     }
 
     /// Looks at the token of a request's headers.

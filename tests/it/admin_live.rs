@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::admin::{admin, guarded};
+use crate::admin::{admin, bare, guarded};
 use crate::house::PATIENCE;
 use crate::stage::{K1, K2, play};
 use crate::world::{header, with_keys_and};
@@ -19,7 +19,11 @@ struct Events {
 
 impl Events {
     async fn of(gate: &crate::world::Gate) -> Self {
-        let answer = admin(gate, Method::GET, "/api/live").send().await.unwrap();
+        Self::heard_by(admin(gate, Method::GET, "/api/live")).await
+    }
+
+    async fn heard_by(request: reqwest::RequestBuilder) -> Self {
+        let answer = request.send().await.unwrap();
         assert_eq!((answer.status().as_u16(), header(&answer, "content-type").as_str()), (200, "text/event-stream"));
         Self { answer, heard: String::new() }
     }
@@ -71,6 +75,26 @@ async fn a_listener_gets_everything_first_and_then_what_changes() {
     assert_eq!(changed["keys"][0]["id"], "1");
     assert!(!changed.to_string().contains("fake-key"), "{changed}");
     events.until("overview", |overview| overview["verdict"]["code"] == "keys_out").await;
+}
+
+#[tokio::test]
+async fn who_has_logged_out_hears_no_more_and_who_came_by_the_token_does() {
+    let gate = guarded().await;
+    let login = serde_json::json!({ "token": crate::admin::ADMIN }).to_string();
+    let login = bare(&gate, Method::POST, "/api/session").header("content-type", "application/json").body(login);
+    let set = header(&login.send().await.unwrap(), "set-cookie");
+    let in_session = |method, path| bare(&gate, method, path).header("cookie", set.split(';').next().unwrap());
+    let mut by_token = Events::of(&gate).await;
+    let mut by_session = Events::heard_by(in_session(Method::GET, "/api/live")).await;
+    for _ in 0..2 {
+        by_session.until("overview", |_| true).await;
+    }
+    assert_eq!(in_session(Method::DELETE, "/api/session").send().await.unwrap().status(), 204);
+    let ends = async { while by_session.answer.chunk().await.unwrap().is_some() {} };
+    timeout(PATIENCE, ends).await.expect("it went on to hear");
+    for _ in 0..3 {
+        by_token.until("overview", |_| true).await;
+    }
 }
 
 #[tokio::test]
