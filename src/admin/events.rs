@@ -42,10 +42,7 @@ pub(crate) async fn overview(State(room): State<Arc<Room>>) -> Json<Overview> {
         (status = 503, description = "Too many listen", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn live(
-    State(room): State<Arc<Room>>,
-    headers: HeaderMap,
-) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn live(State(room): State<Arc<Room>>, headers: HeaderMap) -> Result<impl IntoResponse, Problem> {
     let Some(Listener { ticks, first }) = room.lasting.live.listen() else {
         let detail = format!("{LISTENERS_MAX} listen already");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(TICK));

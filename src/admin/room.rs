@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -56,8 +56,15 @@ pub struct Lasting {
     pub(crate) sessions: Sessions,
     /// What [`DASHBOARD`] is known by. It never leaves the process.
     pub(crate) credential: Secret,
-    /// The admin token at present.
-    admin: Mutex<Option<Digest>>,
+    present: Mutex<Present>,
+}
+
+/// What of the present configuration those look at who began under an earlier one.
+#[derive(Debug, Default)]
+struct Present {
+    admin: Option<Digest>,
+    /// `None` before there is a room.
+    places: Option<Arc<Places>>,
 }
 
 impl Lasting {
@@ -71,15 +78,19 @@ impl Lasting {
             live: Live::new(),
             sessions: Sessions::default(),
             credential: Secret::new(Digest::from(bytes).to_string()),
-            admin: Mutex::new(None),
+            present: Mutex::default(),
         })
     }
 
     /// Whether who was let in would be now: with another admin token, and with the end of the session, nobody is.
     pub(crate) fn knows(&self, visitor: &Visitor, now: Instant) -> bool {
-        let admin = *self.admin.lock().unwrap_or_else(PoisonError::into_inner);
+        let admin = self.present().admin;
         let in_session = |name: &Secret| admin.is_some_and(|token| self.sessions.knows(name.expose(), token, now));
         visitor.admin == admin && visitor.session.as_ref().is_none_or(in_session)
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,7 +107,6 @@ pub(crate) struct Visitor {
 pub struct Room {
     pub(crate) lasting: Arc<Lasting>,
     pub(crate) monitor: Arc<Monitor>,
-    pub(crate) places: Arc<Places>,
     pub(crate) scrubber: Arc<Scrubber>,
     pub(crate) upstream: Upstream,
     pub(crate) probe_timeout: Duration,
@@ -118,11 +128,11 @@ impl Room {
         let gateway = gateway::stack(&Shared { clients, ..shared.clone() }, upstream.clone());
         let settings = &shared.settings;
         let public = settings.server.public_url.as_ref().and_then(|url| url.as_str().parse::<Uri>().ok());
-        *lasting.admin.lock().unwrap_or_else(PoisonError::into_inner) = monitor.clients.admin();
+        let places = Some(Arc::clone(&shared.places));
+        *lasting.present() = Present { admin: monitor.clients.admin(), places };
         Self {
             lasting: Arc::clone(lasting),
             monitor,
-            places: Arc::clone(&shared.places),
             scrubber: Arc::clone(&shared.eyes.scrubber),
             upstream,
             probe_timeout: Duration::from_millis(settings.pool.probe_timeout_ms),
@@ -191,7 +201,7 @@ impl Room {
                 in_flight: telemetry.in_flight(),
                 streams: telemetry.streams_open(),
                 waiting_for_key: view.waiting,
-                waiting_for_place: self.places.waiting(),
+                waiting_for_place: self.lasting.present().places.as_ref().map_or(0, |places| places.waiting()),
                 connections: readiness.open(),
             },
             minute: telemetry.performance(Duration::from_mins(1), now),

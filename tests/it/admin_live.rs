@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::admin::{admin, bare, guarded};
 use crate::house::PATIENCE;
-use crate::stage::{K1, K2, play};
+use crate::stage::{K1, K2, play, with_config};
 use crate::world::{header, with_keys_and};
 
 /// The events of one listener.
@@ -94,6 +94,27 @@ async fn who_has_logged_out_hears_no_more_and_who_came_by_the_token_does() {
     timeout(PATIENCE, ends).await.expect("it went on to hear");
     for _ in 0..3 {
         by_token.until("overview", |_| true).await;
+    }
+}
+
+#[tokio::test]
+async fn events_tell_of_the_queue_there_is_and_not_of_that_in_which_they_began() {
+    let file = |places: u32| format!("[admit]\nconcurrent_max = {places}\n");
+    let variables = [("GEMINI_API_KEY", K1), ("ADMIN_TOKEN", crate::admin::ADMIN)];
+    let (world, gate) = with_config(&[K1], &file(9), &variables).await;
+    let mut events = Events::of(&gate).await;
+    for _ in 0..2 {
+        events.until("overview", |_| true).await;
+    }
+    std::fs::write(gate.dir.path().join("config.toml"), file(1)).unwrap();
+    gate.signal("HUP");
+    gate.logged(|line| line["message"] == "took up a new configuration").await;
+    play(&world, &["fault=stall:1 times=1"]);
+    let mut first = gate.stream("first").await;
+    assert!(first.chunk().await.unwrap().is_some());
+    tokio::select! {
+        second = gate.generate("second") => panic!("it found a place: {}", second.status()),
+        _ = events.until("overview", |overview| overview["now"]["waiting_for_place"] == 1) => {}
     }
 }
 
