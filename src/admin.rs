@@ -131,10 +131,8 @@ fn foreign(_: ProtectionError) -> Response {
     Problem::new(StatusCode::FORBIDDEN, "this request comes from a page of another site").into_response()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
-fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("of unknown kind"), "a request of the operator's panicked");
+/// What it said is in the log already.
+fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a fault of geminate's own; the log says more")
         .into_response()
 }

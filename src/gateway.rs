@@ -314,10 +314,8 @@ fn cancelled(record: &Record) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
     answer.map(|body| UnsyncBoxBody::new(body.map_err(BoxError::from)))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature tower-http asks for")]
-fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response<Relay> {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("of unknown kind"), "a request panicked");
+/// What it said is in the log already.
+fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response<Relay> {
     let mut answer: Response<Relay> = answer::refuse(Surface::Gemini, &Error::Panicked);
     answer.extensions_mut().insert(crate::record::Outcome::Panicked);
     answer

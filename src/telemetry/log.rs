@@ -1,12 +1,14 @@
 //! Log lines: where they go, in which form, and the one line that each call writes.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::{panic, thread};
 
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
-use tracing::{Dispatch, Level, enabled, info};
+use tracing::{Dispatch, Level, enabled, error, info};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -55,14 +57,29 @@ impl Filter {
     }
 }
 
-/// Sends log lines to standard error, each through the scrubber. Fails when the process has a subscriber already.
+/// Sends log lines to standard error, each through the scrubber; what a panic says is one of them. Fails when the process
+/// has a subscriber already.
 ///
 /// Standard error, because the results of commands go to standard output; containers collect both.
 pub fn init(settings: &Log, scrubber: Arc<Scrubber>) -> Result<Filter, TryInitError> {
     let json = settings.format.map_or_else(|| !io::stderr().is_terminal(), |format| format == Format::Json);
     let lines = Lines { scrubber, out: io::stderr };
     let (dispatch, filter) = subscriber(&settings.level, json, io::stderr().is_terminal(), lines);
-    dispatch.try_init().map(|()| filter)
+    dispatch.try_init()?;
+    panic::set_hook(Box::new(panicked));
+    Ok(filter)
+}
+
+/// The line of a panic, in the place of Rust's own words, which no scrubber sees.
+fn panicked(panic: &panic::PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    error!(
+        panic = panic.payload_as_str().unwrap_or("of unknown kind"),
+        at = panic.location().map(tracing::field::display),
+        thread = thread::current().name(),
+        backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace)),
+        "geminate panicked: this is a fault of its own"
+    );
 }
 
 fn subscriber<O, W>(level: &str, json: bool, colours: bool, lines: Lines<O>) -> (Dispatch, Filter)
@@ -238,6 +255,30 @@ mod tests {
         }
         let text = written("INFO", false, one_call);
         assert_eq!((text.lines().count(), text.contains("hunter2")), (1, false), "{text}");
+    }
+
+    #[test]
+    fn what_a_panic_says_is_one_line_of_the_log_and_has_no_secret() {
+        const ALONE: &str = "GEMINATE_TEST_PANICS";
+        let name = "telemetry::log::tests::what_a_panic_says_is_one_line_of_the_log_and_has_no_secret";
+        // The hook is the process's: this test has one of its own.
+        if std::env::var_os(ALONE).is_some() {
+            let scrubber = Arc::new(Scrubber::new(&[Secret::new("fake-key-hunter2".into())]).unwrap());
+            init(&Log { format: Some(Format::Json), ..Log::default() }, Arc::clone(&scrubber)).unwrap();
+            scrubber.learn(&[Secret::new("fake-key-later".into())]).unwrap();
+            let work = || panic!("fake-key-hunter2 and fake-key-later are wrong");
+            thread::Builder::new().name("worker-7".into()).spawn(work).unwrap().join().unwrap_err();
+            return;
+        }
+        let mut own = std::process::Command::new(std::env::current_exe().unwrap());
+        own.args(["--exact", name, "--nocapture"]).env(ALONE, "1").env_remove("RUST_BACKTRACE");
+        let said = own.env_remove("RUST_LIB_BACKTRACE").output().unwrap();
+        let said = String::from_utf8(said.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let line: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&line["panic"], &line["level"]), (&"[key] and [key] are wrong".into(), &"ERROR".into()));
+        assert_eq!(line["thread"], "worker-7");
+        assert!(line["at"].as_str().unwrap().contains("log.rs:"), "{line}");
     }
 
     #[test]
