@@ -243,10 +243,14 @@ impl Monitor {
         if presented.iter().next().is_none() {
             return Token::Missing;
         }
-        self.guesses.judge(from, Instant::now(), || match opens(&self.clients) {
-            true => Token::Right,
-            false if self.clients.know(presented) => Token::Another,
-            false => Token::Wrong,
+        self.guesses.judge(from, Instant::now(), || {
+            if opens(&self.clients) {
+                Token::Right
+            } else if self.clients.know(presented) {
+                Token::Another
+            } else {
+                Token::Wrong
+            }
         })
     }
 
