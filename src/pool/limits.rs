@@ -301,7 +301,7 @@ impl Windows {
     pub fn give_back(&mut self, tokens: u64, at: Instant) {
         self.minute.correct(Use { requests: 1, tokens }, Use::default(), at);
         self.day.give_back();
-        self.full = self.full.filter(|until| *until == self.day.end());
+        self.full = None;
     }
 
     /// The input tokens of a request taken at `at`, where `estimate` were thought of. Whether there may be room that
