@@ -114,7 +114,8 @@ impl KeyPool {
     /// Chooses the key whose turn it is for a model. The lane goes into the lease: a count less to raise and lower.
     pub fn select(&self, shared: Arc<SharedLane>, avoid: Avoid<'_>, now: Instant) -> Choice {
         let chosen = shared.pass_time(|lane| {
-            if lane.pace.is_some_and(|pace| shared.in_flight.load(Relaxed) >= pace) {
+            lane.lull.pass(now);
+            if lane.lull.most(now).is_some_and(|most| shared.awaited.load(Relaxed) >= most) {
                 let mut outage = Outage::default();
                 outage.add(Reason::Storm, Some(now + Duration::from_secs(1)));
                 return Err(outage);

@@ -19,6 +19,7 @@ use crate::pool::reason::Reason;
 use crate::pool::room::Ahead;
 use crate::pool::roster::{Rest, Roster, SharedRoster};
 use crate::pool::standing::{Standing, Trial};
+use crate::pool::storm::Lull;
 use crate::pool::wakes::Wakes;
 
 /// While one request is on trial, those who are refused are told to come back after this.
@@ -40,8 +41,8 @@ pub struct Lane {
     /// For requests that may go to any key.
     pub(crate) ahead: Ahead,
     wakes: Wakes,
-    /// How many requests may be under way at once, after a storm of bare refusals; grows by one a success.
-    pub pace: Option<u32>,
+    /// After a storm of bare refusals.
+    pub lull: Lull,
     /// Overloads in a row.
     pub overloads: u32,
     /// The model is unknown to every project that was asked lately.
@@ -61,7 +62,7 @@ impl Lane {
             budgets,
             ahead: Ahead::default(),
             wakes: Wakes::default(),
-            pace: None,
+            lull: Lull::default(),
             overloads: 0,
             unknown_until: None,
         };
@@ -74,7 +75,7 @@ impl Lane {
         !self.standings.is_empty()
             || !self.projects.is_empty()
             || self.overloads > 0
-            || self.pace.is_some()
+            || self.lull.is_on()
             || self.unknown_until.is_some()
     }
 
@@ -201,7 +202,8 @@ impl Lane {
     pub fn succeeded(&mut self, key: &Key, began: Instant, now: Instant) {
         self.overloads = 0;
         self.unknown_until = None;
-        self.pace = self.pace.map(|pace| pace + 1).filter(|pace| u64::from(*pace) < 1024);
+        self.lull.served();
+        self.lull.pass(now);
         // A rest that was set while this attempt was under way stands: only its own time ends it.
         let resting = |standing: &Standing| standing.rest.is_some_and(|rest| rest.until > now);
         let mut reopened = false;
