@@ -100,6 +100,24 @@ fn what_one_refusal_tells_is_kept_to_without_another() {
 }
 
 #[test]
+fn a_refusal_of_the_day_before_costs_the_new_one_five_minutes() {
+    // Two seconds before midnight in Los Angeles, for us; and a clock that is three seconds ahead of Google's.
+    for (wall, took) in [("2026-11-21T07:59:58Z", 3), ("2026-11-21T08:00:00Z", 0)] {
+        let mut stage = Stage::at(1, Clocks { now: Instant::now(), wall: wall.parse().unwrap() });
+        let lease = stage.take().unwrap();
+        stage.now += Duration::from_secs(took);
+        stage.refuse(lease, Verdict::QuotaDay, RPD, 250);
+        assert!(stage.take().is_none());
+        stage.now += Duration::from_mins(5);
+        let learnt = &stage.key(0).learnt[0];
+        assert_eq!((learnt.limits.rpd, learnt.day_requests), (Some(250), u64::from(took == 0)), "{wall}");
+        stage.refuse(stage.take().unwrap(), Verdict::QuotaDay, RPD, 250);
+        stage.now += Duration::from_hours(20);
+        assert!(stage.take().is_none(), "the new day is spent as well");
+    }
+}
+
+#[test]
 fn tokens_are_thought_of_before_and_known_after() {
     let mut stage = Stage::of(1);
     stage.refuse(

@@ -249,7 +249,11 @@ impl Lease {
                 self.lane.scene.roster.change(|roster| roster.projects[key.project() as usize].grounding = Some(until));
                 self.lane.scene.grounding.store(true, Relaxed);
             }
-            Verdict::QuotaDay => self.rest_project(Reason::QuotaDay, quota::until_midnight(at.wall), at),
+            Verdict::QuotaDay => {
+                let of_yesterday = quota::may_be_of_yesterday(at.wall, now.saturating_duration_since(began));
+                let rest = if of_yesterday { quota::YOUNG } else { quota::until_midnight(at.wall) };
+                self.rest_project(Reason::QuotaDay, rest, at);
+            }
             Verdict::QuotaMinute => {
                 let told = refusal.retry_in.map(|delay| delay + Duration::from_secs(1));
                 let rest = told.unwrap_or_else(|| at.rest_of_minute()).max(Duration::from_secs(5));
