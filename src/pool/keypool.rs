@@ -259,13 +259,16 @@ impl KeyPool {
     }
 
     /// What the clocks say now. If the one on the wall was set, or went on while the machine slept, Google's days move with
-    /// it.
+    /// it. Until then times are told by what they said before: small steps add up, and none of them moves what is told.
     pub fn look_at_clocks(&self, now: Clocks) {
-        let before = std::mem::replace(&mut *self.clocks.lock().unwrap_or_else(PoisonError::into_inner), now);
-        if before.wall_at(now.now).duration_since(now.wall).abs() > APART_MAX {
-            for lane in self.lanes() {
-                lane.change(|lane| lane.move_days(before, now));
-            }
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if clocks.wall_at(now.now).duration_since(now.wall).abs() <= APART_MAX {
+            return;
+        }
+        let before = std::mem::replace(&mut *clocks, now);
+        drop(clocks);
+        for lane in self.lanes() {
+            lane.change(|lane| lane.move_days(before, now));
         }
     }
 }

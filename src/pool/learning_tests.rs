@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::pool::ask::Avoid;
@@ -266,6 +267,25 @@ fn a_day_ends_by_the_clock_on_the_wall_whatever_the_machine_slept() {
     stage.pool.look_at_clocks(slept(60));
     assert_eq!(stage.serve(2), 2, "one tries each");
     assert_eq!(stage.key(0).learnt[0].day_requests, 1, "of another day");
+}
+
+#[test]
+fn clocks_that_run_a_little_apart_change_nothing_until_it_adds_up() {
+    let mut stage = Stage::of(1);
+    stage.refuse(stage.take().unwrap(), Verdict::QuotaDay, RPD, 5);
+    let look = |stage: &mut Stage, apart: i64| {
+        stage.now += Duration::from_secs(1);
+        let wall = stage.started.wall_at(stage.now) + SignedDuration::from_millis(apart);
+        stage.pool.look_at_clocks(Clocks { now: stage.now, wall });
+        stage.pool.memory(stage.now)
+    };
+    let remembered = look(&mut stage, 0);
+    for apart in [3, -2, 400, 800, -900] {
+        assert_eq!(look(&mut stage, apart), remembered, "{apart} ms");
+    }
+    assert_eq!(look(&mut stage, 1_200), remembered, "midnight is midnight, and comes sooner");
+    let back = stage.pool.lane(MODEL, stage.now).lock().room(Avoid::default(), 1, 0, stage.now).unwrap();
+    assert_eq!(back, stage.started.now + Duration::from_millis(3_600_000 - 1_200));
 }
 
 #[test]
