@@ -277,7 +277,7 @@ fn clocks_that_run_a_little_apart_change_nothing_until_it_adds_up() {
         stage.now += Duration::from_secs(1);
         let wall = stage.started.wall_at(stage.now) + SignedDuration::from_millis(apart);
         stage.pool.look_at_clocks(Clocks { now: stage.now, wall });
-        stage.pool.memory(stage.now)
+        stage.pool.memory(stage.now).lasting()
     };
     let remembered = look(&mut stage, 0);
     for apart in [3, -2, 400, 800, -900] {
