@@ -144,7 +144,7 @@ impl KeyPool {
             in_flight,
             waiting: shared.as_ref().map_or(0, |shared| shared.waits()),
             in_flight_max: lane.lull.most(now),
-            overloads: lane.overloads,
+            overloads: lane.overloads.count().into(),
             total: keys.len(),
             keys,
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::pool::ask::{Avoid, Taken};
 use crate::pool::budgets::Budgets;
 use crate::pool::choose::Schedule;
-use crate::pool::health::{Health, LEVELS};
+use crate::pool::health::{Health, LEVELS, Strikes};
 use crate::pool::key::Key;
 use crate::pool::keys::Keys;
 use crate::pool::limits::Full;
@@ -25,7 +25,7 @@ use crate::pool::wakes::Wakes;
 /// While one request is on trial, those who are refused are told to come back after this.
 const TRIAL_HINT: Duration = Duration::from_secs(1);
 /// After this many overloads in a row, they are passed on without another try until one call succeeds.
-const OVERLOADS_MAX: u32 = 10;
+const OVERLOADS_MAX: u8 = 10;
 
 /// One model's view of the pool. Lives under a lock of its own; a clone is one to think aloud in.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct Lane {
     /// After a storm of bare refusals.
     pub lull: Lull,
     /// Overloads in a row.
-    pub overloads: u32,
+    pub overloads: Strikes,
     /// The model is unknown to every project that was asked lately.
     pub unknown_until: Option<Instant>,
 }
@@ -63,7 +63,7 @@ impl Lane {
             ahead: Ahead::default(),
             wakes: Wakes::default(),
             lull: Lull::default(),
-            overloads: 0,
+            overloads: Strikes::default(),
             unknown_until: None,
         };
         lane.refresh(now);
@@ -74,7 +74,7 @@ impl Lane {
     pub fn is_soft(&self) -> bool {
         !self.standings.is_empty()
             || !self.projects.is_empty()
-            || self.overloads > 0
+            || self.overloads.count() > 0
             || self.lull.is_on()
             || self.unknown_until.is_some()
     }
@@ -200,7 +200,7 @@ impl Lane {
 
     /// A success of an attempt that began then: nothing soft is held against the key or its project for this model any more.
     pub fn succeeded(&mut self, key: &Key, began: Instant, now: Instant) {
-        self.overloads = 0;
+        self.overloads.clear();
         self.unknown_until = None;
         self.lull.served();
         self.lull.pass(now);
@@ -289,7 +289,7 @@ impl Lane {
     /// quota that is nearly spent; and whether the model was unknown to all who were asked lately.
     pub fn doubts(&mut self, project: u32, now: Instant) -> (bool, bool) {
         let short = self.budgets.of_mut(project).is_some_and(|windows| windows.day_is_short(now));
-        (short || self.overloads >= OVERLOADS_MAX, self.unknown_until.is_some_and(|until| until > now))
+        (short || self.overloads.count() >= OVERLOADS_MAX, self.unknown_until.is_some_and(|until| until > now))
     }
 
     /// The limits of all projects, and what was used of them.

@@ -262,7 +262,7 @@ impl Lease {
             Verdict::NotInTier => self.rest_project(Reason::NotInTier, Duration::from_hours(24), at),
             Verdict::QuotaBare => self.bare(at),
             Verdict::Overloaded => self.lane.change(|lane| {
-                lane.overloads = lane.overloads.saturating_add(1);
+                lane.overloads.strike(began, now);
                 lane.judge(key, now, |standing| standing.health.cut(0.2, now));
             }),
             Verdict::Connect => self.lane.scene.roster.disconnected(key.egress(), began, now),

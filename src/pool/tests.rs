@@ -270,6 +270,23 @@ fn a_burst_of_refusals_is_one_storm_however_many_were_under_way() {
     assert_eq!(lane.lock().lull.most(stage.now), Some(49), "half of the 98 that were left when it was seen");
 }
 
+#[test]
+fn overloads_in_a_row_are_not_tried_again_and_a_burst_is_one() {
+    let mut stage = Stage::of(&["p", "q"]);
+    let burst: Vec<Lease> = (0..20).map(|_| stage.take()).collect();
+    stage.later(1);
+    burst.into_iter().for_each(|lease| stage.fail(lease, Verdict::Overloaded));
+    let is_open = |stage: &Stage| stage.pool.lane(MODELS[0], stage.now).lock().doubts(0, stage.now).0;
+    for _ in 1..10 {
+        assert!(!is_open(&stage));
+        stage.later(1);
+        stage.fail(stage.take(), Verdict::Overloaded);
+    }
+    assert!(is_open(&stage));
+    stage.succeed(stage.take());
+    assert!(!is_open(&stage));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Take(usize),
