@@ -18,11 +18,11 @@ use crate::pool::lane::Lane;
 use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
+use crate::pool::probe::Probe;
 use crate::pool::reason::Reason;
 use crate::pool::register::Register;
 use crate::pool::roster::{Life, Probing, Rest, Roster};
 use crate::pool::scene::Scene;
-use crate::verdict::Verdict;
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
 const LANES_MAX: usize = 256;
@@ -271,32 +271,4 @@ impl KeyPool {
             lane.change(|lane| lane.move_days(before, now));
         }
     }
-}
-
-impl Probe {
-    /// What a verdict on a refusal says of the key itself.
-    pub const fn of(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::KeyInvalid | Verdict::Unauthorized => Self::Dead,
-            Verdict::Banned => Self::Banned,
-            // It was let in, whatever else is wrong.
-            Verdict::Success | Verdict::Caller | Verdict::QuotaMinute | Verdict::QuotaDay | Verdict::QuotaBare => {
-                Self::Alive
-            }
-            _ => Self::Unclear,
-        }
-    }
-}
-
-/// What asking a dead key came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Probe {
-    /// It serves again.
-    Alive,
-    /// Still refused.
-    Dead,
-    /// Refused for ever.
-    Banned,
-    /// No answer that says either.
-    Unclear,
 }
