@@ -18,11 +18,16 @@ use crate::pool::outage::Outage;
 use crate::prefix::Prefix;
 use crate::record::Record;
 use crate::refusal::Refusal;
+use crate::skim::blobs::blob_bytes;
 use crate::verdict::Verdict;
 
 pub mod wish;
 
 use self::wish::Wish;
+
+/// So many bytes of base64 have about the tokens of one byte of text: a photograph of 2 MB a thousand, a second of sound or
+/// film 32 to 300, a page of a PDF 260 (Gemini API documentation, "Understand and count tokens", 2026-10).
+const BLOB_PER_TEXT: u64 = 128;
 
 /// A request that was read at the edge. Shared by all its attempts.
 #[derive(Debug)]
@@ -98,6 +103,12 @@ impl Payload {
             Self::Kept(bytes, _) => bytes,
             Self::Streamed(..) => &[],
         }
+    }
+
+    /// As many bytes of text weigh about as much as a prompt: whatever is base64 in it has few tokens for its size.
+    pub fn weight(&self) -> u64 {
+        let blobs = blob_bytes(self.bytes());
+        (self.bytes().len() as u64).saturating_sub(blobs) + blobs / BLOB_PER_TEXT
     }
 
     /// How far the stream has come.

@@ -35,6 +35,7 @@ pub mod lane;
 mod promise;
 pub mod lease;
 pub mod view;
+pub mod probe;
 pub mod keypool;
 mod change;
 mod report;
@@ -48,4 +49,5 @@ mod learning_tests;
 #[cfg(test)]
 mod tests;
 
-pub use keypool::{Choice, KeyPool, Probe};
+pub use keypool::{Choice, KeyPool};
+pub use probe::Probe;

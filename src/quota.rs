@@ -9,6 +9,9 @@ use crate::refusal::{Refusal, Violation};
 
 /// More than this is no limit, and can be counted with.
 pub const LIMIT_MAX: u64 = 1 << 40;
+/// Google's clock and this machine's may be so far apart; and so long after a midnight a refusal for a spent day is not
+/// believed to be about the new one.
+pub const YOUNG: Duration = Duration::from_mins(5);
 /// A project's number is no longer.
 const NUMBER_DIGITS_MAX: usize = 20;
 /// How long a project's id is (Resource Manager documentation, "projects", 2026-10).
@@ -100,6 +103,13 @@ fn is_id(project: &str) -> bool {
         && project.bytes().all(plain)
 }
 
+/// Whether a refusal for a spent day may be about the day before: it came so soon after midnight, or to a call that was
+/// made before it and has taken so long.
+pub fn may_be_of_yesterday(now: Timestamp, took: Duration) -> bool {
+    let began = now.checked_sub(took.max(YOUNG)).unwrap_or(now);
+    until_midnight(began) <= took.max(YOUNG)
+}
+
 /// How long until Google's day ends: midnight in Los Angeles, daylight saving included.
 pub fn until_midnight(now: Timestamp) -> Duration {
     let midnight = || {
@@ -126,6 +136,14 @@ mod tests {
         assert_eq!(minutes_until_midnight("2026-12-01T08:00:00Z"), 24 * 60, "00:00 PST");
         assert_eq!(minutes_until_midnight("2026-03-08T08:00:00Z"), 23 * 60, "the day that loses an hour");
         assert_eq!(minutes_until_midnight("2026-11-01T07:00:00Z"), 25 * 60, "the day that gains one");
+    }
+
+    #[test]
+    fn a_refusal_soon_after_midnight_may_be_of_yesterday() {
+        let may = |now: &str, took| may_be_of_yesterday(now.parse().unwrap(), Duration::from_secs(took));
+        assert!(may("2026-12-01T08:00:00Z", 0) && may("2026-12-01T08:04:59Z", 0));
+        assert!(!may("2026-12-01T07:59:59Z", 60) && !may("2026-12-01T08:05:01Z", 60));
+        assert!(may("2026-12-01T08:09:00Z", 600), "it was made before");
     }
 
     #[test]

@@ -148,6 +148,12 @@ impl Refusal {
         message.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words))
     }
 
+    /// The limits that the message states, each with the metric named before it: `metric: m, limit: 0`.
+    pub fn limits(&self) -> Vec<(&str, u64)> {
+        let parts: Vec<&str> = self.message.split("limit: ").collect();
+        parts.windows(2).filter_map(|pair| limit(pair[0], pair[1])).collect()
+    }
+
     /// The message's first sentence, for a log line. May hold a key: scrub before it leaves.
     pub fn summary(&self) -> &str {
         let line = self.message.lines().next().unwrap_or("");
@@ -171,6 +177,13 @@ impl Refusal {
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
+}
+
+/// The limit that `after` begins with, of the metric that `before` named last.
+fn limit<'m>(before: &'m str, after: &str) -> Option<(&'m str, u64)> {
+    let metric = before.rsplit_once("metric: ").and_then(|(_, named)| named.split(',').next());
+    let word = after.split([',', ' ', '\n']).next()?;
+    Some((metric.unwrap_or_default(), word.trim_end_matches('.').parse().ok()?))
 }
 
 /// A count that Google writes as a string (`"250"`) or as a number.

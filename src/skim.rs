@@ -10,6 +10,7 @@ pub mod visitor;
 pub mod walk;
 pub mod constancy;
 pub mod names;
+pub mod blobs;
 
 /// The longest model name that [`peek`] reads.
 const MODEL_BYTES_MAX: usize = 256;

@@ -1,7 +1,7 @@
 //! The verdict on one attempt: which row of the outcome table an upstream answer or failure is.
 
 use crate::endpoint::Endpoint;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Violation};
 
 #[cfg(test)]
 mod tests;
@@ -312,7 +312,7 @@ fn model_missing(refusal: &Refusal) -> bool {
 /// A 429: by its details where it has some (several can come together: the longest rules), else by its text.
 fn exhausted(refusal: &Refusal) -> Verdict {
     let any = |part: &str| refusal.violations.iter().any(|v| v.quota_id.contains(part));
-    if refusal.violations.iter().any(|v| v.value == Some(0)) {
+    if refusal.violations.iter().any(|violation| has_nothing(violation, refusal)) {
         Verdict::NotInTier
     } else if any("PerDay") || any("Daily") {
         Verdict::QuotaDay
@@ -337,4 +337,17 @@ fn exhausted(refusal: &Refusal) -> Verdict {
     } else {
         Verdict::QuotaBare
     }
+}
+
+/// Whether a quota that was exceeded has nothing at all to give. A zero is left out of Google's JSON, as any other number is
+/// by older answers: the message tells them apart, which names limits by their metrics.
+fn has_nothing(violation: &Violation, refusal: &Refusal) -> bool {
+    if let Some(limit) = violation.value {
+        return limit == 0;
+    }
+    let told = refusal.limits();
+    let of_metric = |(metric, _): &&(&str, u64)| *metric == violation.metric;
+    let named = told.iter().any(|limit| of_metric(&limit));
+    let mut limits = told.iter().filter(|limit| !named || of_metric(limit)).peekable();
+    limits.peek().is_some() && limits.all(|(_, limit)| *limit == 0)
 }

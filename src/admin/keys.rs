@@ -273,19 +273,26 @@ pub(crate) async fn test(State(room): State<Arc<Room>>, Name(id): Name) -> Resul
     };
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MODELS_BYTES_MAX).collect().await;
-    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let Ok(body) = body.map(http_body_util::Collected::to_bytes) else {
+        let (verdict, message) = (Verdict::Interrupted.name(), "the answer broke off".to_owned());
+        let status = Some(status.as_u16());
+        return Ok(Json(Tested { verdict, status, message, took_ms: took(began), models: None }));
+    };
     let models = serde_json::from_slice::<Value>(&body).ok().filter(|_| status.is_success());
     let models = models.and_then(|body| Some(body["models"].as_array()?.len()));
     let refusal = Refusal::read(status.as_u16(), &body);
-    let verdict = if status.is_success() { Verdict::Success } else { Verdict::of_key(&refusal) };
-    let (pool, now) = (&room.monitor.pool, Instant::now());
-    match Probe::of(verdict) {
+    let (pool, now, found) = (&room.monitor.pool, Instant::now(), Probe::of(status.as_u16(), &body));
+    match found {
         // Also one that was banned for good: what it is asked for was seen to be let in.
         Probe::Alive if pool.is_dead(&key) => pool.reset(&key, now),
         found => pool.probed(&key, found, now),
     }
-    let message = if status.is_success() { String::new() } else { refusal.summary().to_owned() };
-    let message = room.scrubber.scrub_str(&message).into_owned();
+    let verdict = match Verdict::of_key(&refusal) {
+        // Whoever answered was not the API.
+        Verdict::Success | Verdict::Caller if found == Probe::Unclear => Verdict::Edge,
+        verdict => verdict,
+    };
+    let message = room.scrubber.scrub_str(refusal.summary()).into_owned();
     Ok(Json(Tested { verdict: verdict.name(), status: Some(status.as_u16()), message, took_ms: took(began), models }))
 }
 

@@ -30,7 +30,7 @@ use crate::settings;
 use crate::verdict::Verdict;
 
 /// A prompt of more bytes than this is likely over 200,000 tokens: an internal error is then likely its own fault.
-const LONG_PROMPT_BYTES: usize = 800 << 10;
+const LONG_PROMPT_BYTES: u64 = 800 << 10;
 /// When to ask again where nobody knows better.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long a model that two projects do not know is not asked twice.
@@ -236,7 +236,7 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
         kept: call.payload.is_kept() && !matches!(call.bound, Bound::Key(..)),
         replayable: call.endpoint.replayable,
         patient: call.patient,
-        long_prompt: call.payload.bytes().len() > LONG_PROMPT_BYTES,
+        long_prompt: call.payload.weight() > LONG_PROMPT_BYTES,
         tried: attempt.tried.contains(&key.index),
         breaker_open,
         unknown_lately,

@@ -13,7 +13,7 @@ pub struct Avoid<'a> {
     pub only: Option<Only>,
     /// Whether the key with most of its day left is the best one: the try before cost of it and came to nothing.
     pub thrifty: bool,
-    /// Bytes of its prompt.
+    /// Bytes of its prompt, as far as it is text.
     pub bytes: u64,
 }
 

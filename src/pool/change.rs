@@ -72,7 +72,7 @@ impl KeyPool {
                     moved.push((former, index));
                 }
                 roster.enable(index, spec.enabled);
-                roster.open_egress(spec.egress);
+                roster.lead_out(index, spec.egress);
                 order.push(index);
                 let home = self.keys.homes.of(project);
                 if spec.ceilings != Ceilings::default() {

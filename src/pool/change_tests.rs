@@ -207,15 +207,40 @@ fn a_full_key_that_a_list_leaves_out_at_this_moment_is_not_asked_for_ever() {
 #[test]
 fn a_way_out_closes_after_failures_in_a_row_and_not_before() {
     let way = |n| KeySpec { egress: u32::from(n == 7), ..spec(n, 1) };
-    let stage = Stage::of(&(1..=7).map(way).collect::<Vec<_>>());
+    let mut stage = Stage::of(&(1..=7).map(way).collect::<Vec<_>>());
     let failing = ["k1", "k2", "k3", "k4", "k5"];
     for id in failing {
+        stage.later(2);
         stage.fail(id, Verdict::Connect);
         stage.lease("k6").succeed(stage.clocks.now);
     }
     assert_eq!(stage.turns(14).len(), 7);
-    failing.iter().for_each(|id| stage.fail(id, Verdict::Connect));
+    for id in failing {
+        stage.later(2);
+        stage.fail(id, Verdict::Connect);
+    }
     assert_eq!(stage.turns(7), [("k7".into(), 7)].into());
+}
+
+#[test]
+fn a_way_out_stays_open_where_no_living_key_has_another_and_whatever_fails_at_once() {
+    let way = |n, egress| KeySpec { egress, ..spec(n, 1) };
+    let mut stage = Stage::of(&[way(1, 1), way(2, 1), way(3, 2)]);
+    let burst: Vec<Lease> = (0..20).filter_map(|_| stage.choose()).filter(|lease| lease.key().egress() == 1).collect();
+    stage.later(2);
+    let at = Moment { now: stage.clocks.now, wall: stage.clocks.wall, dice: 0.0 };
+    burst.into_iter().for_each(|mut lease| lease.fail(Verdict::Connect, &Refusal::default(), at));
+    assert_eq!(stage.turns(6).len(), 3, "one blip is one failure");
+    stage.fail("k3", Verdict::KeyInvalid);
+    for _ in 0..10 {
+        stage.later(2);
+        stage.fail("k1", Verdict::Connect);
+    }
+    assert_eq!(stage.turns(6).len(), 2, "nothing else is left");
+    stage.take_up(&[way(1, 1), way(2, 1), way(4, 2)]);
+    stage.later(2);
+    stage.fail("k1", Verdict::Connect);
+    assert_eq!(stage.turns(6), [("k4".into(), 6)].into());
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub struct Explanation {
     pub in_flight: u32,
     /// Requests that wait for a key.
     pub waiting: usize,
-    /// How many requests may be under way at once, while many projects are refused without a reason.
+    /// How many of them may wait for their first byte at once, for a while after many projects were refused without a
+    /// reason.
     pub in_flight_max: Option<u32>,
     /// Overloads of the model in a row.
     pub overloads: u32,
@@ -124,7 +125,8 @@ impl KeyPool {
         let mut lane = shared.as_ref().map_or_else(|| self.fresh_lane(now), |shared| shared.lock().clone());
         lane.refresh(now);
         let in_flight = shared.as_ref().map_or(0, |shared| shared.in_flight.load(Relaxed));
-        let held = lane.pace.is_some_and(|pace| in_flight >= pace);
+        let awaited = shared.as_ref().map_or(0, |shared| shared.awaited.load(Relaxed));
+        let held = lane.lull.most(now).is_some_and(|most| awaited >= most);
         let next = if held { None } else { lane.clone().pick(Avoid::default(), now).map(|taken| taken.index) };
         let soonest = next.is_none().then(|| lane.outage(Avoid::default(), now).soonest).flatten();
         let roster = self.scene.roster.lock();
@@ -141,8 +143,8 @@ impl KeyPool {
             soonest_return: soonest.map(|at| clocks.wall_at(at)),
             in_flight,
             waiting: shared.as_ref().map_or(0, |shared| shared.waits()),
-            in_flight_max: lane.pace,
-            overloads: lane.overloads,
+            in_flight_max: lane.lull.most(now),
+            overloads: lane.overloads.count().into(),
             total: keys.len(),
             keys,
         }

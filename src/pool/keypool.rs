@@ -18,11 +18,11 @@ use crate::pool::lane::Lane;
 use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
+use crate::pool::probe::Probe;
 use crate::pool::reason::Reason;
 use crate::pool::register::Register;
 use crate::pool::roster::{Life, Probing, Rest, Roster};
 use crate::pool::scene::Scene;
-use crate::verdict::Verdict;
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
 const LANES_MAX: usize = 256;
@@ -114,7 +114,8 @@ impl KeyPool {
     /// Chooses the key whose turn it is for a model. The lane goes into the lease: a count less to raise and lower.
     pub fn select(&self, shared: Arc<SharedLane>, avoid: Avoid<'_>, now: Instant) -> Choice {
         let chosen = shared.pass_time(|lane| {
-            if lane.pace.is_some_and(|pace| shared.in_flight.load(Relaxed) >= pace) {
+            lane.lull.pass(now);
+            if lane.lull.most(now).is_some_and(|most| shared.awaited.load(Relaxed) >= most) {
                 let mut outage = Outage::default();
                 outage.add(Reason::Storm, Some(now + Duration::from_secs(1)));
                 return Err(outage);
@@ -258,41 +259,16 @@ impl KeyPool {
     }
 
     /// What the clocks say now. If the one on the wall was set, or went on while the machine slept, Google's days move with
-    /// it.
+    /// it. Until then times are told by what they said before: small steps add up, and none of them moves what is told.
     pub fn look_at_clocks(&self, now: Clocks) {
-        let before = std::mem::replace(&mut *self.clocks.lock().unwrap_or_else(PoisonError::into_inner), now);
-        if before.wall_at(now.now).duration_since(now.wall).abs() > APART_MAX {
-            for lane in self.lanes() {
-                lane.change(|lane| lane.move_days(before, now));
-            }
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if clocks.wall_at(now.now).duration_since(now.wall).abs() <= APART_MAX {
+            return;
+        }
+        let before = std::mem::replace(&mut *clocks, now);
+        drop(clocks);
+        for lane in self.lanes() {
+            lane.change(|lane| lane.move_days(before, now));
         }
     }
-}
-
-impl Probe {
-    /// What a verdict on a refusal says of the key itself.
-    pub const fn of(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::KeyInvalid | Verdict::Unauthorized => Self::Dead,
-            Verdict::Banned => Self::Banned,
-            // It was let in, whatever else is wrong.
-            Verdict::Success | Verdict::Caller | Verdict::QuotaMinute | Verdict::QuotaDay | Verdict::QuotaBare => {
-                Self::Alive
-            }
-            _ => Self::Unclear,
-        }
-    }
-}
-
-/// What asking a dead key came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Probe {
-    /// It serves again.
-    Alive,
-    /// Still refused.
-    Dead,
-    /// Refused for ever.
-    Banned,
-    /// No answer that says either.
-    Unclear,
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::pool::ask::{Avoid, Taken};
 use crate::pool::budgets::Budgets;
 use crate::pool::choose::Schedule;
-use crate::pool::health::{Health, LEVELS};
+use crate::pool::health::{Health, LEVELS, Strikes};
 use crate::pool::key::Key;
 use crate::pool::keys::Keys;
 use crate::pool::limits::Full;
@@ -19,12 +19,13 @@ use crate::pool::reason::Reason;
 use crate::pool::room::Ahead;
 use crate::pool::roster::{Rest, Roster, SharedRoster};
 use crate::pool::standing::{Standing, Trial};
+use crate::pool::storm::Lull;
 use crate::pool::wakes::Wakes;
 
 /// While one request is on trial, those who are refused are told to come back after this.
 const TRIAL_HINT: Duration = Duration::from_secs(1);
 /// After this many overloads in a row, they are passed on without another try until one call succeeds.
-const OVERLOADS_MAX: u32 = 10;
+const OVERLOADS_MAX: u8 = 10;
 
 /// One model's view of the pool. Lives under a lock of its own; a clone is one to think aloud in.
 #[derive(Clone, Debug)]
@@ -40,10 +41,10 @@ pub struct Lane {
     /// For requests that may go to any key.
     pub(crate) ahead: Ahead,
     wakes: Wakes,
-    /// How many requests may be under way at once, after a storm of bare refusals; grows by one a success.
-    pub pace: Option<u32>,
+    /// After a storm of bare refusals.
+    pub lull: Lull,
     /// Overloads in a row.
-    pub overloads: u32,
+    pub overloads: Strikes,
     /// The model is unknown to every project that was asked lately.
     pub unknown_until: Option<Instant>,
 }
@@ -61,8 +62,8 @@ impl Lane {
             budgets,
             ahead: Ahead::default(),
             wakes: Wakes::default(),
-            pace: None,
-            overloads: 0,
+            lull: Lull::default(),
+            overloads: Strikes::default(),
             unknown_until: None,
         };
         lane.refresh(now);
@@ -73,8 +74,8 @@ impl Lane {
     pub fn is_soft(&self) -> bool {
         !self.standings.is_empty()
             || !self.projects.is_empty()
-            || self.overloads > 0
-            || self.pace.is_some()
+            || self.overloads.count() > 0
+            || self.lull.is_on()
             || self.unknown_until.is_some()
     }
 
@@ -199,9 +200,10 @@ impl Lane {
 
     /// A success of an attempt that began then: nothing soft is held against the key or its project for this model any more.
     pub fn succeeded(&mut self, key: &Key, began: Instant, now: Instant) {
-        self.overloads = 0;
+        self.overloads.clear();
         self.unknown_until = None;
-        self.pace = self.pace.map(|pace| pace + 1).filter(|pace| u64::from(*pace) < 1024);
+        self.lull.served();
+        self.lull.pass(now);
         // A rest that was set while this attempt was under way stands: only its own time ends it.
         let resting = |standing: &Standing| standing.rest.is_some_and(|rest| rest.until > now);
         let mut reopened = false;
@@ -287,7 +289,7 @@ impl Lane {
     /// quota that is nearly spent; and whether the model was unknown to all who were asked lately.
     pub fn doubts(&mut self, project: u32, now: Instant) -> (bool, bool) {
         let short = self.budgets.of_mut(project).is_some_and(|windows| windows.day_is_short(now));
-        (short || self.overloads >= OVERLOADS_MAX, self.unknown_until.is_some_and(|until| until > now))
+        (short || self.overloads.count() >= OVERLOADS_MAX, self.unknown_until.is_some_and(|until| until > now))
     }
 
     /// The limits of all projects, and what was used of them.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::pool::ask::Avoid;
@@ -97,6 +98,24 @@ fn what_one_refusal_tells_is_kept_to_without_another() {
     assert!((24..=31).contains(&served), "{served} of the 30 that three minutes allow");
     let view = stage.key(0);
     assert_eq!((view.learnt[0].limits.rpm, view.tier), (Some(10), Some("free")));
+}
+
+#[test]
+fn a_refusal_of_the_day_before_costs_the_new_one_five_minutes() {
+    // Two seconds before midnight in Los Angeles, for us; and a clock that is three seconds ahead of Google's.
+    for (wall, took) in [("2026-11-21T07:59:58Z", 3), ("2026-11-21T08:00:00Z", 0)] {
+        let mut stage = Stage::at(1, Clocks { now: Instant::now(), wall: wall.parse().unwrap() });
+        let lease = stage.take().unwrap();
+        stage.now += Duration::from_secs(took);
+        stage.refuse(lease, Verdict::QuotaDay, RPD, 250);
+        assert!(stage.take().is_none());
+        stage.now += Duration::from_mins(5);
+        let learnt = &stage.key(0).learnt[0];
+        assert_eq!((learnt.limits.rpd, learnt.day_requests), (Some(250), u64::from(took == 0)), "{wall}");
+        stage.refuse(stage.take().unwrap(), Verdict::QuotaDay, RPD, 250);
+        stage.now += Duration::from_hours(20);
+        assert!(stage.take().is_none(), "the new day is spent as well");
+    }
 }
 
 #[test]
@@ -248,6 +267,25 @@ fn a_day_ends_by_the_clock_on_the_wall_whatever_the_machine_slept() {
     stage.pool.look_at_clocks(slept(60));
     assert_eq!(stage.serve(2), 2, "one tries each");
     assert_eq!(stage.key(0).learnt[0].day_requests, 1, "of another day");
+}
+
+#[test]
+fn clocks_that_run_a_little_apart_change_nothing_until_it_adds_up() {
+    let mut stage = Stage::of(1);
+    stage.refuse(stage.take().unwrap(), Verdict::QuotaDay, RPD, 5);
+    let look = |stage: &mut Stage, apart: i64| {
+        stage.now += Duration::from_secs(1);
+        let wall = stage.started.wall_at(stage.now) + SignedDuration::from_millis(apart);
+        stage.pool.look_at_clocks(Clocks { now: stage.now, wall });
+        stage.pool.memory(stage.now).lasting()
+    };
+    let remembered = look(&mut stage, 0);
+    for apart in [3, -2, 400, 800, -900] {
+        assert_eq!(look(&mut stage, apart), remembered, "{apart} ms");
+    }
+    assert_eq!(look(&mut stage, 1_200), remembered, "midnight is midnight, and comes sooner");
+    let back = stage.pool.lane(MODEL, stage.now).lock().room(Avoid::default(), 1, 0, stage.now).unwrap();
+    assert_eq!(back, stage.started.now + Duration::from_millis(3_600_000 - 1_200));
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct SharedLane {
     limited: AtomicBool,
     /// Attempts under way.
     pub in_flight: AtomicU32,
+    /// Those of them whose first byte has not come: a stream or session that goes on holds up nobody.
+    pub awaited: AtomicU32,
     /// The line of those who wait for any key.
     pub turns: Turns,
     /// The line of those to whom some projects are closed: their wait holds up nobody who may go there.
@@ -62,6 +64,7 @@ impl SharedLane {
             limited: AtomicBool::new(lane.budgets().is_limited()),
             lane: Mutex::new(lane),
             in_flight: AtomicU32::new(0),
+            awaited: AtomicU32::new(0),
             turns: Turns::default(),
             aside: Turns::default(),
             bound: AtomicUsize::new(0),
@@ -123,6 +126,8 @@ pub struct Lease {
     tokens: u32,
     /// Whether anything was.
     counted: bool,
+    /// Whether its first byte has not come.
+    awaited: bool,
     began: Instant,
     verdict: Verdict,
 }
@@ -131,9 +136,10 @@ impl Lease {
     /// A lease from now on of the key at `index`, whatever its budget.
     pub fn new(lane: Arc<SharedLane>, index: u32, now: Instant) -> Self {
         let (bytes, tokens, verdict) = (0, 0, Verdict::Abandoned);
-        let lease = Self { lane, index, bytes, tokens, counted: false, began: now, verdict };
+        let lease = Self { lane, index, bytes, tokens, counted: false, awaited: true, began: now, verdict };
         lease.key().traffic.in_flight.fetch_add(1, Relaxed);
         lease.lane.in_flight.fetch_add(1, Relaxed);
+        lease.lane.awaited.fetch_add(1, Relaxed);
         lease
     }
 
@@ -158,6 +164,7 @@ impl Lease {
     /// The first byte of an answer came: the key serves.
     pub fn succeed(&mut self, now: Instant) {
         self.verdict = Verdict::Success;
+        self.came();
         self.lane.scene.roster.connected(self.key().egress());
         if self.key().ailing.load(Relaxed) {
             let well = self.lane.scene.roster.change(|roster| {
@@ -168,6 +175,13 @@ impl Lease {
         }
         if self.lane.soft.load(Relaxed) {
             self.lane.change(|lane| lane.succeeded(self.key(), self.began, now));
+        }
+    }
+
+    /// Nobody waits for its first byte any more.
+    fn came(&mut self) {
+        if std::mem::take(&mut self.awaited) {
+            self.lane.awaited.fetch_sub(1, Relaxed);
         }
     }
 
@@ -235,7 +249,11 @@ impl Lease {
                 self.lane.scene.roster.change(|roster| roster.projects[key.project() as usize].grounding = Some(until));
                 self.lane.scene.grounding.store(true, Relaxed);
             }
-            Verdict::QuotaDay => self.rest_project(Reason::QuotaDay, quota::until_midnight(at.wall), at),
+            Verdict::QuotaDay => {
+                let of_yesterday = quota::may_be_of_yesterday(at.wall, now.saturating_duration_since(began));
+                let rest = if of_yesterday { quota::YOUNG } else { quota::until_midnight(at.wall) };
+                self.rest_project(Reason::QuotaDay, rest, at);
+            }
             Verdict::QuotaMinute => {
                 let told = refusal.retry_in.map(|delay| delay + Duration::from_secs(1));
                 let rest = told.unwrap_or_else(|| at.rest_of_minute()).max(Duration::from_secs(5));
@@ -244,7 +262,7 @@ impl Lease {
             Verdict::NotInTier => self.rest_project(Reason::NotInTier, Duration::from_hours(24), at),
             Verdict::QuotaBare => self.bare(at),
             Verdict::Overloaded => self.lane.change(|lane| {
-                lane.overloads = lane.overloads.saturating_add(1);
+                lane.overloads.strike(began, now);
                 lane.judge(key, now, |standing| standing.health.cut(0.2, now));
             }),
             Verdict::Connect => self.lane.scene.roster.disconnected(key.egress(), began, now),
@@ -287,13 +305,18 @@ impl Lease {
     /// A refusal without details: a rung up the ladder, unless so many projects got one that it is not their fault.
     fn bare(&self, at: Moment) {
         let now = at.now;
-        let storm =
-            self.lane.scene.storms.lock().unwrap_or_else(PoisonError::into_inner).bare(self.key().project(), now);
+        let is_storm = || {
+            let mut storms = self.lane.scene.storms.lock().unwrap_or_else(PoisonError::into_inner);
+            storms.bare(self.key().project(), now)
+        };
         self.lane.change(|lane| {
-            if storm {
+            // One cause counts once, however many were under way when it was seen.
+            if lane.lull.covers(self.began) {
+                return;
+            }
+            if is_storm() {
                 lane.forgive(Reason::QuotaBare, now);
-                let under_way = self.lane.in_flight.load(Relaxed);
-                lane.pace = Some((under_way / 2).max(1));
+                lane.lull.begin(self.lane.awaited.load(Relaxed), now);
                 let rest = Rest { until: now + ladder(1) + at.jitter(), reason: Reason::Storm };
                 return lane.rest_all(rest, now);
             }
@@ -354,6 +377,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.key().traffic.in_flight.fetch_sub(1, Relaxed);
         self.lane.in_flight.fetch_sub(1, Relaxed);
+        self.came();
         self.key().count(self.verdict);
         if self.lane.soft.load(Relaxed) {
             // A trial that ended without a verdict is free again, and a pace may have room.

@@ -11,7 +11,7 @@ use crate::pool::key::Ceilings;
 use crate::pool::memory::{Clocks, UseMemory};
 use crate::pool::minute::{Minute, SPAN, Use};
 use crate::pool::pace::Pace;
-use crate::quota::{LIMIT_MAX, Lesson, Unit, Window, until_midnight};
+use crate::quota::{LIMIT_MAX, Lesson, Unit, Window, may_be_of_yesterday, until_midnight};
 
 #[cfg(test)]
 mod tests;
@@ -283,7 +283,13 @@ impl Windows {
                 (&mut self.tokens, own.tokens, missing)
             }
             (Window::Day, Unit::Requests) => {
-                self.day.refuse(limit);
+                let took = now.saturating_duration_since(began);
+                // Of a day that is over the limit alone is news.
+                if may_be_of_yesterday(self.clocks.wall_at(now), took) {
+                    self.day.know(limit);
+                } else {
+                    self.day.refuse(limit);
+                }
                 return false;
             }
             // No limit of a day's tokens is kept: none has a place in `[[keys]]`.
@@ -301,7 +307,7 @@ impl Windows {
     pub fn give_back(&mut self, tokens: u64, at: Instant) {
         self.minute.correct(Use { requests: 1, tokens }, Use::default(), at);
         self.day.give_back();
-        self.full = self.full.filter(|until| *until == self.day.end());
+        self.full = None;
     }
 
     /// The input tokens of a request taken at `at`, where `estimate` were thought of. Whether there may be room that

@@ -41,7 +41,7 @@ impl KeyPool {
             in_flight: lane.in_flight.load(Relaxed),
             waiting: lane.waits(),
             waiting_clients: lane.turns.clients(),
-            overloads: lane.lock().overloads,
+            overloads: lane.lock().overloads.count().into(),
         };
         PoolView {
             usable,

@@ -15,8 +15,10 @@ use crate::pool::reason::Reason;
 /// A blocked key rests this long, then doubled up to [`BLOCKED_MAX`].
 const BLOCKED: Duration = Duration::from_mins(10);
 const BLOCKED_MAX: Duration = Duration::from_hours(1);
-/// This many failures to connect in a row close an egress, where another one is left.
+/// This many failures to connect in a row close an egress, where a living key has another one.
 const EGRESS_FAILURES: u8 = 5;
+/// Those of attempts that began within this time are one. What waits long for a connection tells as much as what is refused.
+const BLIP: Duration = Duration::from_secs(1);
 const EGRESS_MAX: Duration = Duration::from_mins(1);
 
 /// A rest and its cause.
@@ -79,7 +81,7 @@ impl Project {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Egress {
-    failures: u8,
+    failures: Strikes,
     off: Option<Rest>,
     strikes: Strikes,
 }
@@ -127,7 +129,8 @@ impl SharedRoster {
         if self.unsteady.load(Ordering::Relaxed) {
             self.change_if(|roster| {
                 let changed = roster.connected(egress);
-                self.unsteady.store(roster.egresses.iter().any(|egress| egress.failures > 0), Ordering::Relaxed);
+                self.unsteady
+                    .store(roster.egresses.iter().any(|egress| egress.failures.count() > 0), Ordering::Relaxed);
                 changed
             });
         }
@@ -195,6 +198,8 @@ pub struct Roster {
     /// As configured.
     pub probing: Probing,
     keys: Vec<Standing>,
+    /// The number of each key's egress.
+    ways: Vec<u32>,
     /// By the index in [`Key::project`].
     pub projects: Vec<Project>,
     egresses: Vec<Egress>,
@@ -209,12 +214,14 @@ impl Default for Roster {
 impl Roster {
     /// Nobody is on it.
     pub fn new() -> Self {
-        Self { probing: Probing::default(), keys: Vec::new(), projects: Vec::new(), egresses: vec![Egress::default()] }
+        let egresses = vec![Egress::default()];
+        Self { probing: Probing::default(), keys: Vec::new(), ways: Vec::new(), projects: Vec::new(), egresses }
     }
 
     /// One key more, alive.
     pub fn enter(&mut self) {
         self.keys.push(Standing { life: Life::Alive, strikes: Strikes::default() });
+        self.ways.push(0);
     }
 
     /// What is held against a key is held against it in another place too.
@@ -232,8 +239,9 @@ impl Roster {
         }
     }
 
-    /// There is a way out of this number.
-    pub fn open_egress(&mut self, egress: u32) {
+    /// The key goes out by the way of this number.
+    pub fn lead_out(&mut self, index: u32, egress: u32) {
+        self.ways[index as usize] = egress;
         let ways = self.egresses.len().max(egress as usize + 1);
         self.egresses.resize(ways, Egress::default());
     }
@@ -339,16 +347,22 @@ impl Roster {
 
     /// A connection could not be made. Closes the egress after several in a row, if another one is left. Whether it did.
     fn disconnected(&mut self, egress: u32, began: Instant, now: Instant) -> bool {
-        let others = self.egresses.iter().filter(|egress| egress.off.is_none_or(|rest| rest.until <= now)).count() > 1;
-        let egress = &mut self.egresses[egress as usize];
-        egress.failures = egress.failures.saturating_add(1);
-        if egress.failures < EGRESS_FAILURES || !others {
+        let failures = self.egresses[egress as usize].failures.strike(began, began + BLIP);
+        if failures.is_none_or(|failures| failures < EGRESS_FAILURES) || !self.has_another_way(egress, now) {
             return false;
         }
+        let egress = &mut self.egresses[egress as usize];
         let Some(strikes) = egress.strikes.strike(began, now) else { return false };
         let until = now + doubling(Duration::from_secs(5), strikes, EGRESS_MAX);
         egress.off = Some(Rest::longer(egress.off, Rest { until, reason: Reason::Network }));
         true
+    }
+
+    /// Whether a key that lives goes out by another way, and that one is open.
+    fn has_another_way(&self, egress: u32, now: Instant) -> bool {
+        let open = |way: u32| self.egresses[way as usize].off.is_none_or(|rest| rest.until <= now);
+        let lives = |key: &Standing| !matches!(key.life, Life::Dead(..));
+        self.keys.iter().zip(&self.ways).any(|(key, way)| *way != egress && lives(key) && open(*way))
     }
 
     /// Something answered through the egress. Whether that opened it.

@@ -28,7 +28,7 @@ impl KeyPool {
         let from = ((keys.len() as f64 * dice) as usize).min(keys.len());
         shared.pass_time(|lane| {
             lane.refresh(now);
-            if lane.pace.is_some() || lane.overloads > 0 {
+            if lane.lull.most(now).is_some() || lane.overloads.count() > 0 {
                 return None;
             }
             let roster = self.scene.roster.lock();

@@ -246,6 +246,47 @@ fn a_storm_halves_the_pace_and_successes_raise_it() {
     assert!(stage.choose(MODELS[0]).is_ok());
 }
 
+#[test]
+fn a_storm_passes_though_streams_go_on() {
+    let mut stage = Stage::of(&["p", "q", "r", "s"]);
+    let mut streams: Vec<Lease> = (0..5).map(|_| stage.take()).collect();
+    streams.iter_mut().for_each(|lease| lease.succeed(stage.now));
+    (0..3).for_each(|_| stage.fail(stage.take(), Verdict::QuotaBare));
+    stage.later(6);
+    // Nobody else waits for a first byte.
+    let waits = stage.take();
+    assert!(stage.out().only(Reason::Storm), "one was the pace");
+    stage.later(300);
+    let (_one, _two) = (stage.take(), stage.take());
+    drop(waits);
+}
+
+#[test]
+fn a_burst_of_refusals_is_one_storm_however_many_were_under_way() {
+    let stage = Stage::of(&["p", "q", "r", "s"]);
+    let burst: Vec<Lease> = (0..100).map(|_| stage.take()).collect();
+    burst.into_iter().for_each(|lease| stage.fail(lease, Verdict::QuotaBare));
+    let lane = stage.pool.lane(MODELS[0], stage.now);
+    assert_eq!(lane.lock().lull.most(stage.now), Some(49), "half of the 98 that were left when it was seen");
+}
+
+#[test]
+fn overloads_in_a_row_are_not_tried_again_and_a_burst_is_one() {
+    let mut stage = Stage::of(&["p", "q"]);
+    let burst: Vec<Lease> = (0..20).map(|_| stage.take()).collect();
+    stage.later(1);
+    burst.into_iter().for_each(|lease| stage.fail(lease, Verdict::Overloaded));
+    let is_open = |stage: &Stage| stage.pool.lane(MODELS[0], stage.now).lock().doubts(0, stage.now).0;
+    for _ in 1..10 {
+        assert!(!is_open(&stage));
+        stage.later(1);
+        stage.fail(stage.take(), Verdict::Overloaded);
+    }
+    assert!(is_open(&stage));
+    stage.succeed(stage.take());
+    assert!(!is_open(&stage));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Take(usize),

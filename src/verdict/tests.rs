@@ -34,6 +34,30 @@ fn details_go_before_words_and_the_longest_quota_before_others() {
 }
 
 #[test]
+fn a_limit_that_is_not_told_is_zero_where_the_message_says_so_of_it() {
+    let judged = |violations: Value, message: &str| {
+        let details = json!([{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]);
+        judge(429, &json!({"status": "RESOURCE_EXHAUSTED", "message": message, "details": details}))
+    };
+    let violation = |metric: &str| json!({"quotaMetric": metric, "quotaId": "TokensPerModelPerMinute-FreeTier"});
+    let said = |limits: &[(&str, u64)]| {
+        let line = |(metric, limit): &(&str, u64)| {
+            format!("* Quota exceeded for metric: {metric}, limit: {limit}, model: gemini-x\n")
+        };
+        format!("You exceeded your quota.\n{}Please retry in 38.6s.", limits.iter().map(line).collect::<String>())
+    };
+    let of_a = || json!([violation("a")]);
+    assert_eq!(judged(of_a(), &said(&[("b", 7), ("a", 0)])), Verdict::NotInTier);
+    assert_eq!(judged(of_a(), &said(&[("a", 0), ("a", 0)])), Verdict::NotInTier);
+    assert_eq!(judged(of_a(), "Quota exceeded, limit: 0."), Verdict::NotInTier, "all that is told is nothing");
+    for limits in [&[("a", 7), ("b", 0)][..], &[("a", 0), ("a", 7)], &[("b", 0), ("c", 7)], &[("a", 10)], &[]] {
+        assert_eq!(judged(of_a(), &said(limits)), Verdict::QuotaMinute, "{limits:?}");
+    }
+    let both = json!([violation("a"), {"quotaMetric": "b", "quotaId": "RequestsPerMinute", "quotaValue": "7"}]);
+    assert_eq!(judged(both, &said(&[("b", 7), ("a", 0)])), Verdict::NotInTier, "what has nothing serves nobody");
+}
+
+#[test]
 fn without_details_the_words_decide() {
     for (message, verdict) in [
         ("Quota exceeded for metric: requests, limit: 20 per day", Verdict::QuotaDay),

@@ -129,6 +129,16 @@ async fn a_dead_key_that_is_tried_and_lives_serves_again_and_a_reset_ends_its_re
         assert_eq!(gate.generate("hello").await.status(), 200);
     }
     assert_eq!(list(&gate).await["keys"][0]["reason"], "banned");
+    for (answer, verdict) in [
+        ("fault=status:400 body=not now", "edge"),
+        ("fault=status:200 body=log in to this network", "edge"),
+        ("fault=cut:0", "interrupted"),
+    ] {
+        play(&world, &[&format!("action=models times=1 {answer}")]);
+        let tested = ask(&gate, Method::POST, "/api/keys/one/test", json!({})).await.1;
+        assert_eq!(tested["verdict"], verdict, "{tested}");
+        assert_eq!(list(&gate).await["keys"][0]["reason"], "banned");
+    }
     assert_eq!(ask(&gate, Method::POST, "/api/keys/one/test", json!({})).await.1["verdict"], "success");
     assert_eq!(list(&gate).await["keys"][0]["state"], "usable", "also one that was dead for good");
     play(&world, &["key=fake-key-0002 times=1 fault=quota_day"]);

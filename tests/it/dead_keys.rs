@@ -78,6 +78,16 @@ async fn a_dead_key_is_asked_for_its_models_until_it_lives() {
 }
 
 #[tokio::test]
+async fn a_dead_key_does_not_come_back_by_an_answer_that_is_none_of_the_api() {
+    let (world, gate) = with_keys_and(&[K1, K2], &PROBE_SOON).await;
+    play(&world, &[&format!("key={K1} fault=api_key_invalid times=1")]);
+    play(&world, &["action=models fault=status:400 times=1 body=oops", "action=models fault=cut:0 times=1"]);
+    assert_eq!(gate.generate("hello").await.status(), 200);
+    gate.logged(|line| line["message"] == "probed dead key #1: it serves again").await;
+    assert_eq!(calls_of(&world, K1).iter().filter(|call| call.action == "models").count(), 3);
+}
+
+#[tokio::test]
 async fn what_google_bans_is_never_asked_again_and_its_words_are_kept_from_all() {
     let (world, gate) = with_keys_and(&[K1, K2, K3, K4], &PROBE_SOON).await;
     for (key, fault) in [(K1, "leaked"), (K2, "consumer_suspended"), (K3, "project_denied"), (K4, "api_key_invalid")] {

@@ -277,6 +277,23 @@ async fn a_body_that_stops_coming_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_body_that_its_client_breaks_off_is_no_success_of_the_key() {
+    let soon = [("GEMINATE__SERVER__BODY_READ_TIMEOUT_MS", "200"), ("GEMINATE__RETRY__REPLAY_BYTES_MAX", "1000")];
+    let (world, gate) = with_keys_and(&[KEY], &[soon[0], soon[1], ("GEMINATE__RETRY__RETRIES", "0")]).await;
+    let overloads = async || gate.monitor(&format!("/monitor/keys?explain={MODEL}")).await["overloads"].clone();
+    play(&world, "fault=overloaded times=1");
+    assert_eq!(gate.generate("hello").await.status(), 503);
+    let mut wire = Wire::to(gate.data).await;
+    let head =
+        format!("POST /v1beta/models/{MODEL}:generateContent HTTP/1.1\r\nhost: x\r\nx-goog-api-key: {TOKEN}\r\n");
+    wire.say(&format!("{head}content-length: 5000\r\n\r\nhello")).await;
+    assert!(wire.hear_out().await.starts_with("HTTP/1.1 408"));
+    assert_eq!(overloads().await, 1, "nothing came of it");
+    assert_eq!(gate.generate("hello").await.status(), 200);
+    assert_eq!(overloads().await, 0);
+}
+
+#[tokio::test]
 async fn http_2_by_prior_knowledge_and_http_1_0_are_served() {
     let (_world, gate) = with_keys(&[KEY]).await;
     let client = reqwest::Client::builder().http2_prior_knowledge().no_proxy().tls_certs_only([]).build().unwrap();

@@ -10,11 +10,9 @@ use crate::affinity::Affinity;
 use crate::pool::key::Key;
 use crate::pool::memory::{Clocks, Memory};
 use crate::pool::{KeyPool, Probe};
-use crate::refusal::Refusal;
 use crate::state::StateFile;
 use crate::telemetry::{Telemetry, clock};
 use crate::upstream::Upstream;
-use crate::verdict::Verdict;
 
 /// How often histograms are drained.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -127,11 +125,8 @@ pub(super) async fn probe_when_due(pool: &KeyPool, upstream: &Upstream, timeout:
 
 async fn probe(upstream: &Upstream, key: &Key, timeout: Duration) -> Probe {
     let Ok(answer) = upstream.probe(key, timeout).await else { return Probe::Unclear };
-    let status = answer.status();
-    if status.is_success() {
-        return Probe::Alive;
-    }
+    let status = answer.status().as_u16();
     let body = http_body_util::BodyExt::collect(http_body_util::Limited::new(answer.into_body(), 64 << 10)).await;
-    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    Probe::of(Verdict::of_key(&Refusal::read(status.as_u16(), &body)))
+    // What did not come whole says nothing.
+    body.map_or(Probe::Unclear, |body| Probe::of(status, &body.to_bytes()))
 }

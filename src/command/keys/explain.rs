@@ -72,10 +72,7 @@ impl Told {
             (None, None) => "No key would be chosen, and none returns by itself.".to_owned(),
         };
         let held = of.in_flight_max.map(|most| {
-            format!(
-                "\nMany projects were refused at once: at most {most} requests may be under way, {} are.",
-                of.in_flight
-            )
+            format!("\nMany projects were refused at once: at most {most} requests may wait for their first byte.")
         });
         let mut table = Table::new(["KEY", "ENDS IN", "CHANCE", "WEIGHT", "SHARE", "LEFT", "WHY"], 2);
         of.keys.iter().for_each(|key| table.push(row(key, of)));

@@ -64,7 +64,7 @@ pub(super) async fn obtain(
     let shunned = shunned(pool, attempt, began);
     let only = attempt.only.map(Only::Project).or_else(|| only(&call.bound));
     // Who comes while others wait goes to its place in the line, not around it.
-    let bytes = call.payload.bytes().len() as u64;
+    let bytes = call.payload.weight();
     let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only, thrifty: attempt.thrifty, bytes };
     let first = lane.line(avoid).is_empty();
     if first && only.is_none() {
@@ -223,7 +223,7 @@ fn preferred(
     if !pool.keys().iter().any(untried) || !pool.is_fresh(project, now) {
         return None;
     }
-    let bytes = attempt.call.payload.bytes().len() as u64;
+    let bytes = attempt.call.payload.weight();
     let only = Some(Only::Project(project));
     let avoid = Avoid { keys: &attempt.tried, projects: shunned, only, bytes, ..Avoid::default() };
     match pool.select(Arc::clone(lane), avoid, now) {

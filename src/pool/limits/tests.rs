@@ -42,6 +42,16 @@ fn a_day_ends_at_midnight_in_los_angeles() {
 }
 
 #[test]
+fn what_a_day_got_back_is_there_for_others() {
+    let (mut windows, now) = windows(Ceilings { rpd: Some(2), ..Ceilings::default() });
+    assert!((0..2).all(|_| windows.take(0, &mut dares(now), now).is_ok()));
+    assert!(windows.take(0, &mut dares(now), now).is_err());
+    windows.give_back(0, now);
+    assert_eq!((windows.full_until(now), windows.wait(0, now)), (None, None));
+    assert!(windows.take(0, &mut dares(now), now).is_ok() && windows.take(0, &mut dares(now), now).is_err());
+}
+
+#[test]
 fn tokens_turn_large_requests_away_and_leave_small_ones_in() {
     let (mut windows, now) = windows(Ceilings { tpm: Some(100), ..Ceilings::default() });
     assert!(windows.take(60, &mut dares(now), now).is_ok());
