@@ -33,6 +33,8 @@ pub use worker::Worker;
 
 /// Connections of the admin listener.
 const ADMIN_CONNECTIONS_MAX: usize = 1_024;
+/// What connections have to take the last words of calls that the drain ended, before they are cut.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What the drain gives to tasks after the last connection, and to the admin listener after them.
 const LAST_GRACE: Duration = Duration::from_secs(5);
 
@@ -74,12 +76,16 @@ impl Server {
     /// begun finish within `drain_timeout_ms`, tasks end, the admin listener goes last. A second item ends it at
     /// once and is given back; the process should then exit with [`Stop::exit_code`].
     ///
+    /// `end_calls` is to end the calls that still run, and those that come later: once the drain's time is over, soon
+    /// before connections are cut; or when the last one has ended, for what the admin listener has.
+    ///
     /// `stack` makes the stack of one worker, on that worker's thread and within its runtime.
     pub async fn run<F, A>(
         self,
         stack: F,
         admin: impl Stack,
         mut stops: impl Stream<Item = Stop> + Unpin,
+        end_calls: impl Fn(),
     ) -> anyhow::Result<Option<Stop>>
     where
         F: Fn(Worker) -> anyhow::Result<A> + Send + Sync + 'static,
@@ -107,10 +113,13 @@ impl Server {
             self.readiness.set_draining();
             let deadline = Instant::now() + Duration::from_millis(self.settings.drain_timeout_ms);
             info!(signal = stop.name(), connections = self.readiness.open(), "draining");
-            phase.send_replace(Phase::Draining(deadline));
+            let cut_at = deadline + LAST_WORDS;
+            phase.send_replace(Phase::Draining(cut_at));
             let drained = async {
-                // Workers cut what is left at the deadline themselves.
-                let _ = timeout_at(deadline + LAST_GRACE, workers.drained()).await;
+                let _ = timeout_at(deadline, workers.drained()).await;
+                end_calls();
+                // Workers cut what is left themselves.
+                let _ = timeout_at(cut_at + LAST_GRACE, workers.drained()).await;
                 self.tasks.stop();
                 if timeout(LAST_GRACE, self.tasks.finished()).await.is_err() {
                     warn!(tasks = self.tasks.running(), "tasks did not end in time");

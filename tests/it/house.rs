@@ -28,7 +28,16 @@ pub(crate) struct House {
 
 impl House {
     /// Opens a house whose workers and admin listener serve `router`.
-    pub(crate) fn open(mut settings: settings::Server, router: Router) -> Self {
+    pub(crate) fn open(settings: settings::Server, router: Router) -> Self {
+        Self::ending_calls(settings, router, || {})
+    }
+
+    /// The same; `end_calls` is called when the calls that still run are to end.
+    pub(crate) fn ending_calls(
+        mut settings: settings::Server,
+        router: Router,
+        end_calls: impl Fn() + Send + 'static,
+    ) -> Self {
         (settings.port, settings.admin_port) = (0, 0);
         let (readiness, tasks) = (Arc::new(Readiness::default()), Tasks::new());
         let (stops, mut stopping) = tokio::sync::mpsc::channel(4);
@@ -41,7 +50,7 @@ impl House {
                 addresses.send((server.data_address().unwrap(), server.admin_address().unwrap())).unwrap();
                 let admin = router.clone();
                 let stopping = futures_util::stream::poll_fn(move |cx| stopping.poll_recv(cx));
-                server.run(move |_| Ok(router.clone()), admin, stopping).await.unwrap()
+                server.run(move |_| Ok(router.clone()), admin, stopping, end_calls).await.unwrap()
             })
         });
         let (data, admin) = bound.recv().unwrap();

@@ -26,6 +26,7 @@ mod configuration;
 mod connections;
 mod dead_keys;
 mod drain;
+mod drain_end;
 mod edges;
 mod egress;
 mod examples;
