@@ -15,11 +15,16 @@ use crate::phase::Phase;
 use crate::readiness::Readiness;
 use crate::settings;
 use crate::tasks::Tasks;
+use crate::telemetry::Telemetry;
+
+use self::porter::Porter;
 
 mod signal;
 mod listen;
 mod stack;
 mod renewed;
+mod porter;
+mod refused;
 mod activity;
 mod stream;
 mod connection;
@@ -76,8 +81,9 @@ impl Server {
     /// begun finish within `drain_timeout_ms`, tasks end, the admin listener goes last. A second item ends it at
     /// once and is given back; the process should then exit with [`Stop::exit_code`].
     ///
-    /// `end_calls` is to end the calls that still run, and those that come later: once the drain's time is over, soon
-    /// before connections are cut; or when the last one has ended, for what the admin listener has.
+    /// By `telemetry` the calls are ended that still run, and those that come later: once the drain's time is over, soon
+    /// before connections are cut; or when the last one has ended, for what the admin listener has. It also counts what
+    /// no stack is asked.
     ///
     /// `stack` makes the stack of one worker, on that worker's thread and within its runtime.
     pub async fn run<F, A>(
@@ -85,13 +91,13 @@ impl Server {
         stack: F,
         admin: impl Stack,
         mut stops: impl Stream<Item = Stop> + Unpin,
-        end_calls: impl Fn(),
+        telemetry: Arc<Telemetry>,
     ) -> anyhow::Result<Option<Stop>>
     where
         F: Fn(Worker) -> anyhow::Result<A> + Send + Sync + 'static,
         A: Stack,
     {
-        let limits = connection::Limits::new(&self.settings);
+        let limits = connection::Limits::new(&self.settings, Porter::new(Some(Arc::clone(&telemetry))));
         let (phase, follow) = watch::channel(Phase::Serving);
         let (admin_phase, admin_follow) = watch::channel(Phase::Serving);
         let mut workers = worker::start(self.workers(), stack, &limits, &follow).await?;
@@ -102,7 +108,7 @@ impl Server {
         let uncounted = Arc::new(Readiness::default());
         let admin_accept =
             accept::run(self.admin, ADMIN_CONNECTIONS_MAX, vec![dealer], uncounted, admin_follow.clone());
-        let admin_served = worker::serve(admin_desk, admin, limits.telling_peer(), admin_follow);
+        let admin_served = worker::serve(admin_desk, admin, limits.of_admin(), admin_follow);
 
         let life = async {
             self.readiness.set_ready();
@@ -117,7 +123,10 @@ impl Server {
             phase.send_replace(Phase::Draining(cut_at));
             let drained = async {
                 let _ = timeout_at(deadline, workers.drained()).await;
-                end_calls();
+                let calls = telemetry.drain();
+                if calls > 0 {
+                    warn!(calls, "the drain's time is over: calls are ended");
+                }
                 // Workers cut what is left themselves.
                 let _ = timeout_at(cut_at + LAST_GRACE, workers.drained()).await;
                 self.tasks.stop();

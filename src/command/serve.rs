@@ -61,11 +61,7 @@ pub(super) async fn serve(
     bound(data, admin)?;
     let (admin, workers) = (house.admin(Levers { log, drain, desk })?, Arc::clone(&house));
     let telemetry = Arc::clone(&house.shared().eyes.telemetry);
-    let end_calls = move || match telemetry.drain() {
-        0 => {}
-        calls => warn!(calls, "the drain's time is over: calls are ended"),
-    };
-    let cut = server.run(move |_| workers.data(), admin, stops, end_calls).await?;
+    let cut = server.run(move |_| workers.data(), admin, stops, telemetry).await?;
     house.remember();
     Ok(cut.map_or(ExitCode::SUCCESS, |stop| ExitCode::from(stop.exit_code())))
 }

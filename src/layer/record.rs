@@ -21,6 +21,7 @@ use self::ids::Ids;
 use self::open::set_polling;
 
 pub use self::body::RecordedBody;
+pub(crate) use self::ids::Fresh;
 pub(crate) use self::open::Open;
 
 mod ids;

@@ -58,12 +58,9 @@ impl Seen {
         let shared = Shared::new(Arc::new(all), pool, clients, eyes, &Tasks::new());
         let router = Router::new().fallback_service(gateway::stack(&shared, upstream));
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        let (seen, drain_timeout_ms) = (Arc::clone(&telemetry), shared.settings.server.drain_timeout_ms);
+        let drain_timeout_ms = shared.settings.server.drain_timeout_ms;
         let server = geminate::settings::Server { drain_timeout_ms, ..settings() };
-        let end_calls = move || {
-            seen.drain();
-        };
-        let house = House::ending_calls(server, router, end_calls);
+        let house = House::seen(server, router, Arc::clone(&telemetry));
         Self { world, telemetry, house, http }
     }
 
