@@ -16,7 +16,6 @@ use crate::monitor::access::Listener;
 
 use self::assets::{ASSETS, Asset};
 use self::guard::{greet, guard};
-use self::problem::Problem;
 
 mod problem;
 mod access;
@@ -42,6 +41,7 @@ mod openapi;
 mod assets;
 
 pub use self::drain::Drain;
+pub(crate) use self::problem::Problem;
 pub use self::room::{Lasting, Levers, NoRandomness, Room};
 
 /// A route of the API: how it is asked, where, and what answers.

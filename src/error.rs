@@ -16,6 +16,12 @@ pub enum Error {
     /// No endpoint of any surface.
     #[error("{0}")]
     Unroutable(#[from] Unroutable),
+    /// A head that cannot be read.
+    #[error("the head of the request cannot be read: its first line or a header in it is malformed")]
+    Malformed,
+    /// A head with too many headers, or too large ones.
+    #[error("the head of the request is too large (server.headers_bytes_max), or has more than 100 headers")]
+    HeadTooLarge,
     /// A head of which two servers may not make the same; says why.
     #[error("the request cannot be read in one way only: {0}")]
     Framing(&'static str),
@@ -177,6 +183,8 @@ impl Error {
         match self {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Unroutable(_) => "unroutable",
+            Self::Malformed => "malformed",
+            Self::HeadTooLarge => "head_too_large",
             Self::Framing(_) => "framing",
             Self::NoRealtime => "no_realtime",
             Self::UpgradeRequired => "upgrade_required",
@@ -223,6 +231,7 @@ impl Error {
             }
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
             Self::Unroutable(Unroutable::Ambiguous)
+            | Self::Malformed
             | Self::Framing(_)
             | Self::BodyBroken
             | Self::Handshake(_)
@@ -233,6 +242,7 @@ impl Error {
             | Self::NoOrigin
             | Self::UploadBegins
             | Self::PageToken => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NoRealtime => StatusCode::NOT_IMPLEMENTED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,

@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::layer::{admit, authenticate, deadline, fallback, hedge, lease, record, remember, retry, spread};
 use crate::live::{self, Live};
 use crate::pool::KeyPool;
-use crate::record::Record;
+use crate::record::{Ender, Record};
 use crate::relay::{Eyes, Relay};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -307,9 +307,9 @@ fn denied(surface: Surface, denied: Denied) -> Response<Relay> {
     answer::refuse(surface, &error)
 }
 
-/// The answer to a call that the operator ended before it had one.
-fn cancelled(record: &Record) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
-    let mut answer: Response<Relay> = answer::refuse(record.asked().0, &Error::Cancelled);
+/// The answer to a call that was ended before it had one.
+fn cancelled(record: &Record, ender: Ender) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
+    let mut answer: Response<Relay> = answer::refuse(record.asked().0, &ender.error());
     answer.headers_mut().insert(ATTEMPTS, number(record.attempts()));
     answer.map(|body| UnsyncBoxBody::new(body.map_err(BoxError::from)))
 }

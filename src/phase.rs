@@ -8,7 +8,7 @@ use tokio::time::Instant;
 pub enum Phase {
     /// Connections come.
     Serving,
-    /// Connections finish what they have begun, until then.
+    /// Connections finish what they have begun; then they are cut.
     Draining(Instant),
     /// Workers go.
     Over,

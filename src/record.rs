@@ -15,6 +15,7 @@ use self::cancel::Cancel;
 use self::times::{Times, micros};
 use self::tries::Tries;
 
+pub use self::cancel::Ender;
 pub use self::closed::Closed;
 pub use self::did::{Did, Fate};
 pub use self::hedged::Hedged;
@@ -137,9 +138,7 @@ impl Record {
             rare.tries.begin(key, self.times.since(now));
         }
         drop(rare);
-        if let Some(trace) = &self.trace {
-            trace.began(key, self.fallback(), now);
-        }
+        self.trace.iter().for_each(|trace| trace.began(key, self.fallback(), now));
     }
 
     /// An attempt is over. Where what was done about it will be found, if it failed.
@@ -237,18 +236,18 @@ impl Record {
         Some(Closed { outcome, usage, bytes: size_of::<Self>() + texts + of_tries })
     }
 
-    /// The operator wants the call to end: whoever serves it is told.
-    pub fn cancel(&self) {
-        self.cancel.ask();
+    /// The call is to end: whoever serves it is told. The first word stands.
+    pub fn cancel(&self, ender: Ender) {
+        self.cancel.ask(ender);
     }
 
-    /// Whether the operator wants the call to end.
-    pub fn is_cancelled(&self) -> bool {
-        self.cancel.is_asked()
+    /// Who wants the call to end, if anybody does.
+    pub fn cancelled(&self) -> Option<Ender> {
+        self.cancel.asked()
     }
 
-    /// The same; if not yet, the task is woken when it is wanted. Of several tasks the last one is.
-    pub fn poll_cancelled(&self, cx: &Context<'_>) -> bool {
+    /// The same; if nobody does yet, the task is woken when somebody will. Of several tasks the last one is.
+    pub fn poll_cancelled(&self, cx: &Context<'_>) -> Option<Ender> {
         self.cancel.poll(cx)
     }
 

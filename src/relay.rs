@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::Error;
+use crate::record::Ender;
 
 mod watch;
 
@@ -31,7 +32,7 @@ struct Parts {
     held: VecDeque<Bytes>,
     upstream: Option<reqwest::Body>,
     watch: Option<Box<Watch>>,
-    /// Whether it goes to the client of its call, so that the operator's word ends it.
+    /// Whether it goes to the client of its call, so that the word to end the call ends it.
     goes_down: bool,
     pace: Option<Pace>,
     place: Option<OwnedSemaphorePermit>,
@@ -73,7 +74,7 @@ impl Relay {
         self.0.place = Some(place);
     }
 
-    /// It goes to the client of its call now: the operator may end it from here on. An answer that is read on the way may
+    /// It goes to the client of its call now: the operator or the drain may end it from here on. An answer that is read on the way may
     /// be for others too.
     pub fn goes_down(&mut self) {
         self.0.goes_down = true;
@@ -105,12 +106,12 @@ impl Parts {
         }
     }
 
-    /// Whether the operator ends it now; what was read already goes out before.
-    fn is_cancelled(&self, cx: Option<&Context<'_>>) -> bool {
-        let Some(watch) = self.watch.as_ref().filter(|_| self.goes_down && self.held.is_empty()) else { return false };
+    /// Who ends it now; what was read already goes out before.
+    fn cancelled(&self, cx: Option<&Context<'_>>) -> Option<Ender> {
+        let watch = self.watch.as_ref().filter(|_| self.goes_down && self.held.is_empty())?;
         match cx {
             Some(cx) => watch.record.poll_cancelled(cx),
-            None => watch.record.is_cancelled(),
+            None => watch.record.cancelled(),
         }
     }
 
@@ -155,13 +156,13 @@ impl Body for Relay {
         if let Some(chunk) = this.passed.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
-        if this.is_cancelled(None) {
-            return this.end(&Ending::Cancelled);
+        if let Some(ender) = this.cancelled(None) {
+            return this.end(&Ending::Cancelled(ender));
         }
         loop {
             let Poll::Ready(next) = this.next_chunk(cx) else {
-                if this.is_cancelled(Some(cx)) {
-                    return this.end(&Ending::Cancelled);
+                if let Some(ender) = this.cancelled(Some(cx)) {
+                    return this.end(&Ending::Cancelled(ender));
                 }
                 let waited = this.pace.as_mut().map_or(Poll::Pending, |pace| pace.poll_wait(cx));
                 match ready!(waited) {

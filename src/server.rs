@@ -15,11 +15,16 @@ use crate::phase::Phase;
 use crate::readiness::Readiness;
 use crate::settings;
 use crate::tasks::Tasks;
+use crate::telemetry::Telemetry;
+
+use self::porter::Porter;
 
 mod signal;
 mod listen;
 mod stack;
 mod renewed;
+mod porter;
+mod refused;
 mod activity;
 mod stream;
 mod connection;
@@ -33,6 +38,8 @@ pub use worker::Worker;
 
 /// Connections of the admin listener.
 const ADMIN_CONNECTIONS_MAX: usize = 1_024;
+/// What connections have to take the last words of calls that the drain ended, before they are cut.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What the drain gives to tasks after the last connection, and to the admin listener after them.
 const LAST_GRACE: Duration = Duration::from_secs(5);
 
@@ -74,18 +81,23 @@ impl Server {
     /// begun finish within `drain_timeout_ms`, tasks end, the admin listener goes last. A second item ends it at
     /// once and is given back; the process should then exit with [`Stop::exit_code`].
     ///
+    /// By `telemetry` the calls are ended that still run, and those that come later: once the drain's time is over, soon
+    /// before connections are cut; or when the last one has ended, for what the admin listener has. It also counts what
+    /// no stack is asked.
+    ///
     /// `stack` makes the stack of one worker, on that worker's thread and within its runtime.
     pub async fn run<F, A>(
         self,
         stack: F,
         admin: impl Stack,
         mut stops: impl Stream<Item = Stop> + Unpin,
+        telemetry: Arc<Telemetry>,
     ) -> anyhow::Result<Option<Stop>>
     where
         F: Fn(Worker) -> anyhow::Result<A> + Send + Sync + 'static,
         A: Stack,
     {
-        let limits = connection::Limits::new(&self.settings);
+        let limits = connection::Limits::new(&self.settings, Porter::new(Some(Arc::clone(&telemetry))));
         let (phase, follow) = watch::channel(Phase::Serving);
         let (admin_phase, admin_follow) = watch::channel(Phase::Serving);
         let mut workers = worker::start(self.workers(), stack, &limits, &follow).await?;
@@ -96,7 +108,7 @@ impl Server {
         let uncounted = Arc::new(Readiness::default());
         let admin_accept =
             accept::run(self.admin, ADMIN_CONNECTIONS_MAX, vec![dealer], uncounted, admin_follow.clone());
-        let admin_served = worker::serve(admin_desk, admin, limits, admin_follow);
+        let admin_served = worker::serve(admin_desk, admin, limits.of_admin(), admin_follow);
 
         let life = async {
             self.readiness.set_ready();
@@ -107,10 +119,16 @@ impl Server {
             self.readiness.set_draining();
             let deadline = Instant::now() + Duration::from_millis(self.settings.drain_timeout_ms);
             info!(signal = stop.name(), connections = self.readiness.open(), "draining");
-            phase.send_replace(Phase::Draining(deadline));
+            let cut_at = deadline + LAST_WORDS;
+            phase.send_replace(Phase::Draining(cut_at));
             let drained = async {
-                // Workers cut what is left at the deadline themselves.
-                let _ = timeout_at(deadline + LAST_GRACE, workers.drained()).await;
+                let _ = timeout_at(deadline, workers.drained()).await;
+                let calls = telemetry.drain();
+                if calls > 0 {
+                    warn!(calls, "the drain's time is over: calls are ended");
+                }
+                // Workers cut what is left themselves.
+                let _ = timeout_at(cut_at + LAST_GRACE, workers.drained()).await;
                 self.tasks.stop();
                 if timeout(LAST_GRACE, self.tasks.finished()).await.is_err() {
                     warn!(tasks = self.tasks.running(), "tasks did not end in time");

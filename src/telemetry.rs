@@ -8,7 +8,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::record::{Hedged, Record, Trace, TryOver};
+use crate::record::{Ender, Hedged, Record, Trace, TryOver};
 use crate::usage::Usage;
 use crate::verdict::Verdict;
 
@@ -280,9 +280,12 @@ impl Telemetry {
     /// Ends the calls under way that have this id; whether there are any. One that a client gives up or that is answered
     /// in the same moment may end in that way.
     pub fn cancel(&self, id: &str) -> bool {
-        let found = self.live.list(|record| record.id_text() == id);
-        found.iter().for_each(|record| record.cancel());
-        !found.is_empty()
+        self.live.end(Ender::Operator, |record| record.id_text() == id) > 0
+    }
+
+    /// The drain's time is over: ends the calls under way, and whichever still come; how many were under way.
+    pub fn drain(&self) -> usize {
+        self.live.close()
     }
 
     /// The label of a model: once it answered, or at once where something else than a client's word says that it `exists`.

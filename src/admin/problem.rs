@@ -42,6 +42,9 @@ pub(crate) struct Wrong {
 }
 
 impl Problem {
+    /// What it is sent as.
+    pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+
     /// A problem with this status.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
@@ -86,7 +89,7 @@ impl IntoResponse for Problem {
         let wait = self.retry_after;
         let mut answer = (status, Json(self)).into_response();
         let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, Self::CONTENT_TYPE);
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

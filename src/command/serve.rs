@@ -60,7 +60,8 @@ pub(super) async fn serve(
     info!(%data, %admin, "listening");
     bound(data, admin)?;
     let (admin, workers) = (house.admin(Levers { log, drain, desk })?, Arc::clone(&house));
-    let cut = server.run(move |_| workers.data(), admin, stops).await?;
+    let telemetry = Arc::clone(&house.shared().eyes.telemetry);
+    let cut = server.run(move |_| workers.data(), admin, stops, telemetry).await?;
     house.remember();
     Ok(cut.map_or(ExitCode::SUCCESS, |stop| ExitCode::from(stop.exit_code())))
 }

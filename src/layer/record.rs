@@ -13,7 +13,7 @@ use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
 use crate::endpoint::Action;
-use crate::record::{Outcome, Record};
+use crate::record::{Ender, Outcome, Record};
 use crate::scrub::Scrubber;
 use crate::telemetry::Telemetry;
 
@@ -21,6 +21,7 @@ use self::ids::Ids;
 use self::open::set_polling;
 
 pub use self::body::RecordedBody;
+pub(crate) use self::ids::Fresh;
 pub(crate) use self::open::Open;
 
 mod ids;
@@ -40,8 +41,8 @@ pub struct Recorder<S, C> {
     ids: Arc<Ids>,
 }
 
-/// Records every call of the services it is laid around. One that the operator cancels before it is answered ends at
-/// once, with the answer that `cancelled` makes; afterwards its body has to see to it. An id in which `scrubber` finds a
+/// Records every call of the services it is laid around. One that is to end before it is answered ends at once, with the
+/// answer that `cancelled` makes for whoever ends it; afterwards its body has to see to it. An id in which `scrubber` finds a
 /// secret is no client's to give.
 pub fn layer<S, C: Clone>(
     telemetry: Arc<Telemetry>,
@@ -58,7 +59,7 @@ pub fn layer<S, C: Clone>(
 impl<S, C, B, R> Service<Request<B>> for Recorder<S, C>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    C: Fn(&Record) -> Response<R> + Clone,
+    C: Fn(&Record, Ender) -> Response<R> + Clone,
     R: Body,
 {
     type Response = Response<RecordedBody<R>>;
@@ -96,7 +97,7 @@ pin_project! {
 impl<F, C, R, E> Future for Recording<F, C>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    C: Fn(&Record) -> Response<R>,
+    C: Fn(&Record, Ender) -> Response<R>,
     R: Body,
 {
     type Output = Result<Response<RecordedBody<R>>, E>;
@@ -104,7 +105,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let mut answer = Poll::Pending;
-        if !this.open.as_ref().is_some_and(|open| open.record.is_cancelled())
+        if this.open.as_ref().is_none_or(|open| open.record.cancelled().is_none())
             && let Some(inner) = this.inner.as_mut().as_pin_mut()
         {
             set_polling(this.open, true);
@@ -112,11 +113,12 @@ where
             set_polling(this.open, false);
         }
         if answer.is_pending()
-            && let Some(Open { record, .. }) = this.open.as_ref().filter(|open| open.record.poll_cancelled(cx))
+            && let Some(Open { record, .. }) = this.open.as_ref()
+            && let Some(ender) = record.poll_cancelled(cx)
         {
             // With it everything that it waits for or holds is let go: a place, a key, the upstream.
             this.inner.set(None);
-            answer = Poll::Ready(Ok((this.cancelled)(record)));
+            answer = Poll::Ready(Ok((this.cancelled)(record, ender)));
         }
         let answer = ready!(answer);
         let mut open = this.open.take();
@@ -197,8 +199,8 @@ mod tests {
         Arc::new(Scrubber::new(&[]).unwrap())
     }
 
-    fn cancelled(record: &Record) -> Answer {
-        assert!(record.is_cancelled());
+    fn cancelled(record: &Record, ender: Ender) -> Answer {
+        assert_eq!((record.cancelled(), ender), (Some(ender), Ender::Operator));
         let mut answer = full(499, "cancelled");
         answer.extensions_mut().insert(Outcome::Cancelled);
         answer
@@ -275,7 +277,7 @@ mod tests {
                 let answer = Response::builder().header(CONTENT_LENGTH, promised).body(body).unwrap();
                 async move { Ok::<_, Infallible>(answer) }
             });
-            let none = |_: &Record| unreachable!("nobody cancels it");
+            let none = |_: &Record, _| unreachable!("nobody cancels it");
             let mut answer = layer(Arc::clone(&telemetry), scrubber(), none).layer(inner).call(ask()).await.unwrap();
             if !text.is_empty() {
                 answer.body_mut().frame().await.unwrap().unwrap();

@@ -6,7 +6,7 @@ use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +20,11 @@ use crate::live::close::Close;
 use crate::live::means::Limits;
 use crate::live::socket::{self, Message};
 use crate::phase::Phase;
-use crate::record::Record;
+use crate::record::{Ender, Record};
 
 /// After a side took no more: how long its own last word is waited for.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// Before the drain's deadline connections are closed, so that nobody is cut: this much, or a quarter of what is left.
+/// Before connections are cut sessions are closed, so that nobody is: this much, or a quarter of what is left.
 const BEFORE_CUT: Duration = Duration::from_secs(1);
 
 /// How one side ended.
@@ -84,9 +84,10 @@ impl Clock {
         deadline - BEFORE_CUT.min(left / 4)
     }
 
-    /// Ends when the operator wants the session to be over.
+    /// Ends when the operator wants the session to be over. The drain's word is for calls: sessions have [`Clock::cut`].
     pub(super) async fn cancelled(&self) {
-        poll_fn(|cx| if self.record.poll_cancelled(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+        let by_operator = |cx: &mut Context<'_>| self.record.poll_cancelled(cx) == Some(Ender::Operator);
+        poll_fn(|cx| if by_operator(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Ends when the house wants the session to be over.

@@ -81,6 +81,8 @@ impl Outcome {
     pub const fn status(self, sent: u16) -> u16 {
         match (self, sent) {
             (Self::ClientGone | Self::Cancelled, 0) => 499,
+            // Ended by the drain and cut before it was told: it was to hear this.
+            (Self::Refused(_), 0) => 503,
             _ => sent,
         }
     }
@@ -90,7 +92,7 @@ impl Outcome {
         match self {
             Self::Ok => Some(true),
             Self::CallerError | Self::ClientGone | Self::Cancelled | Self::Refused("rate_limited") => None,
-            Self::Refused(_) if status < 500 && status != 429 => None,
+            Self::Refused(_) if matches!(status, 400..=499) && status != 429 => None,
             _ => Some(false),
         }
     }
@@ -142,14 +144,16 @@ mod tests {
         assert_eq!(Outcome::Refused("rate_limited").success(429), None);
         assert_eq!(Outcome::Refused("no_usable_key").success(503), Some(false));
         assert_eq!(Outcome::Refused("exhausted").success(429), Some(false));
+        assert_eq!(Outcome::Refused("draining").success(200), Some(false), "a stream that the drain ended");
         assert_eq!(Outcome::Panicked.success(500), Some(false));
         assert_eq!(Outcome::from(&Error::Cancelled).success(Error::Cancelled.status().as_u16()), None);
     }
 
     #[test]
-    fn a_client_that_left_before_the_head_is_a_499_and_no_other_status_changes() {
+    fn a_call_that_ended_before_its_head_has_a_status_and_no_other_changes() {
         assert_eq!((Outcome::ClientGone.status(0), Outcome::Cancelled.status(0)), (499, 499));
         assert_eq!((Outcome::ClientGone.status(200), Outcome::Panicked.status(0)), (200, 0));
+        assert_eq!((Outcome::Refused("draining").status(0), Outcome::Refused("draining").status(200)), (503, 200));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
-use crate::record::{Did, Outcome, Record, TryOver};
+use crate::record::{Did, Ender, Outcome, Record, TryOver};
 use crate::usage::Usage;
 use crate::verdict::Verdict;
 
@@ -77,7 +77,7 @@ fn a_closed_record_holds_no_task_and_says_what_it_takes() {
     let task = Arc::new(Task::default());
     let waker = Waker::from(Arc::clone(&task));
     let record = record(Instant::now());
-    assert!(!record.poll_cancelled(&Context::from_waker(&waker)));
+    assert_eq!(record.poll_cancelled(&Context::from_waker(&waker)), None);
     drop(waker);
     assert_eq!(Arc::strong_count(&task), 2);
     let closed = record.close(Instant::now()).unwrap();
@@ -86,16 +86,17 @@ fn a_closed_record_holds_no_task_and_says_what_it_takes() {
 }
 
 #[test]
-fn the_operator_s_word_wakes_whoever_waits_and_is_there_for_who_comes_later() {
+fn the_word_to_end_wakes_whoever_waits_and_is_there_for_who_comes_later() {
     let task = Arc::new(Task::default());
     let waker = Waker::from(Arc::clone(&task));
     let cx = Context::from_waker(&waker);
     let record = record(Instant::now());
-    assert!(!record.poll_cancelled(&cx) && !record.is_cancelled());
-    record.cancel();
-    record.cancel();
+    assert_eq!((record.poll_cancelled(&cx), record.cancelled()), (None, None));
+    record.cancel(Ender::Operator);
+    record.cancel(Ender::Drain);
     assert_eq!(task.0.load(Relaxed), 1);
-    assert!(record.poll_cancelled(&cx) && record.is_cancelled());
+    let first = Some(Ender::Operator);
+    assert_eq!((record.poll_cancelled(&cx), record.cancelled()), (first, first));
 }
 
 #[test]

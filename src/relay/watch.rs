@@ -14,7 +14,7 @@ use crate::meter::Meter;
 use crate::pool::key::Key;
 use crate::pool::lease::Lease;
 use crate::pool::scene::Moment;
-use crate::record::{Outcome, Record};
+use crate::record::{Ender, Outcome, Record};
 use crate::refusal::Refusal;
 use crate::scrub::Scrubber;
 use crate::telemetry::{AttemptSeen, Telemetry, clock};
@@ -87,8 +87,8 @@ pub enum Ending {
     Broken(String),
     /// Nothing came for too long.
     Idle,
-    /// The operator ended it.
-    Cancelled,
+    /// It was ended here.
+    Cancelled(Ender),
 }
 
 impl Watch {
@@ -138,10 +138,11 @@ impl Watch {
             Ending::Whole => return Ok(self.end_in_order(now)),
             Ending::Broken(_) => "the upstream broke off",
             Ending::Idle => "the upstream fell silent",
-            Ending::Cancelled => {
-                self.record.outcome(Outcome::Cancelled);
+            Ending::Cancelled(ender) => {
+                let error = ender.error();
+                self.record.outcome(Outcome::from(&error));
                 self.give_up(now);
-                return self.last_words(Error::Cancelled);
+                return self.last_words(error);
             }
         };
         let detail = if let Ending::Broken(detail) = ending { detail.as_str() } else { why };

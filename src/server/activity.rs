@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::server::refused::Between;
+
 /// How long a connection may be quiet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -38,7 +40,10 @@ pub(super) enum Quiet {
 pub(super) struct Activity {
     came: Instant,
     requests: AtomicU32,
-    multiplexed: AtomicBool,
+    /// What comes and goes beside requests is none of HTTP/1: it is HTTP/2, or what an upgrade led to.
+    beyond_http1: AtomicBool,
+    /// No request of HTTP/1 is under way, and all of the answers before is written.
+    between: AtomicBool,
     idle_since: AtomicU64,
     head_since: AtomicU64,
     stalled_since: AtomicU64,
@@ -49,7 +54,8 @@ impl Activity {
         Arc::new(Self {
             came: Instant::now(),
             requests: AtomicU32::new(0),
-            multiplexed: AtomicBool::new(false),
+            beyond_http1: AtomicBool::new(false),
+            between: AtomicBool::new(true),
             idle_since: AtomicU64::new(0),
             // The first head is awaited from the beginning.
             head_since: AtomicU64::new(1),
@@ -61,10 +67,31 @@ impl Activity {
     pub(super) fn begin(self: &Arc<Self>, version: http::Version) -> UnderWay {
         self.requests.fetch_add(1, Relaxed);
         self.head_since.store(0, Relaxed);
+        self.between.store(false, Relaxed);
         if version == http::Version::HTTP_2 {
-            self.multiplexed.store(true, Relaxed);
+            self.leaves_http1();
         }
         UnderWay(Arc::clone(self))
+    }
+
+    /// From here on what is written beside requests is none of HTTP/1.
+    pub(super) fn leaves_http1(&self) {
+        self.beyond_http1.store(true, Relaxed);
+        self.between.store(false, Relaxed);
+    }
+
+    fn is_between(&self) -> bool {
+        self.between.load(Relaxed)
+    }
+
+    /// All that was to be written is. Whether a request has been served by it, and none is under way now. An answer's end
+    /// is to be written before its request is no longer under way.
+    fn flushed(&self) -> bool {
+        let served = !self.is_between() && self.requests.load(Relaxed) == 0 && !self.beyond_http1.load(Relaxed);
+        if served {
+            self.between.store(true, Relaxed);
+        }
+        served
     }
 
     /// Until when the connection may stay as it is, and why it goes then; `None` while requests are under way.
@@ -89,7 +116,7 @@ impl Activity {
 
     fn bytes_came(&self) {
         // On HTTP/2 bytes without a request are pings and settings.
-        let awaited = self.requests.load(Relaxed) == 0 && !self.multiplexed.load(Relaxed);
+        let awaited = self.requests.load(Relaxed) == 0 && !self.beyond_http1.load(Relaxed);
         if awaited && self.head_since.load(Relaxed) == 0 {
             self.head_since.store(self.now(), Relaxed);
         }
@@ -116,10 +143,19 @@ impl Drop for UnderWay {
 }
 
 /// A stream whose bytes count as activity.
-#[derive(Debug)]
 pub(super) struct Watched<I> {
     pub(super) io: I,
     pub(super) activity: Arc<Activity>,
+    pub(super) between: Between,
+}
+
+impl<I: AsyncWrite + Unpin> Watched<I> {
+    /// Writes ours in the place of what `pieces` are, where that is a refusal of hyper's own.
+    fn poll_instead(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Option<Poll<io::Result<usize>>> {
+        // It is written in one piece.
+        let [told] = pieces else { return None };
+        self.between.poll_write(&mut self.io, cx, told)
+    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
@@ -128,23 +164,33 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.activity.bytes_came();
+            if self.activity.is_between() && self.between.came(&buf.filled()[before..]) {
+                self.activity.leaves_http1();
+            }
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let instead = if self.activity.is_between() { self.poll_instead(cx, &[io::IoSlice::new(bytes)]) } else { None };
+        let progress = instead.unwrap_or_else(|| Pin::new(&mut self.io).poll_write(cx, bytes));
         self.activity.wrote(progress)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper asks for it when it has nothing left to write.
+        if self.activity.flushed() {
+            self.between.served();
+        }
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        this.between.poll_linger(&mut this.io, cx)
     }
 
     fn poll_write_vectored(
@@ -152,7 +198,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.io).poll_write_vectored(cx, pieces);
+        let instead = if self.activity.is_between() { self.poll_instead(cx, pieces) } else { None };
+        let progress = instead.unwrap_or_else(|| Pin::new(&mut self.io).poll_write_vectored(cx, pieces));
         self.activity.wrote(progress)
     }
 

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::UPGRADE;
+use http::{Request, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,9 +19,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Peer;
+use crate::endpoint::Surface;
+use crate::error::Error;
 use crate::phase::Phase;
 use crate::sequel::Sequel;
 use crate::server::activity::{Activity, Patience, Quiet, Watched};
+use crate::server::porter::Porter;
+use crate::server::refused::Between;
 use crate::server::stack::Stack;
 use crate::server::stream::{Hold, Piece, Streams, Untaken};
 use crate::settings;
@@ -50,17 +54,23 @@ pub(super) struct Limits {
     headers_bytes_max: u32,
     /// Who is believed on behalf of others.
     proxies: Arc<[settings::Network]>,
+    porter: Arc<Porter>,
 }
 
 impl Limits {
-    pub(super) fn new(settings: &settings::Server) -> Self {
+    pub(super) fn new(settings: &settings::Server, porter: Arc<Porter>) -> Self {
         let patience = Patience {
             head: Duration::from_millis(settings.header_read_timeout_ms),
             idle: Duration::from_millis(settings.idle_timeout_ms),
             write: Duration::from_millis(settings.write_timeout_ms),
         };
         let proxies = settings.trusted_proxies.as_slice().into();
-        Self { patience, headers_bytes_max: settings.headers_bytes_max, proxies }
+        Self { patience, headers_bytes_max: settings.headers_bytes_max, proxies, porter }
+    }
+
+    /// The same on the admin listener.
+    pub(super) fn of_admin(self) -> Self {
+        Self { porter: Porter::new(None), ..self }
     }
 
     /// Whether a proxy of the operator's is at the other end.
@@ -82,7 +92,8 @@ pub(super) async fn serve<A: Stack, P: Send>(
     let (trusted, sequel) = (limits.trust(&stream), Sequel::new(phase.clone()));
     let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let headers_bytes_max = limits.headers_bytes_max as usize;
-    let io = TokioIo::new(Watched { io: stream, activity: Arc::clone(&activity) });
+    let (porter, between) = (&limits.porter, Between::new(Arc::clone(&limits.porter)));
+    let io = TokioIo::new(Watched { io: stream, activity: Arc::clone(&activity), between });
     let service = service_fn(|mut request: Request<Incoming>| {
         if trusted {
             request.extensions_mut().insert(ViaProxy);
@@ -90,17 +101,26 @@ pub(super) async fn serve<A: Stack, P: Send>(
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
-        if request.headers().contains_key(UPGRADE) {
+        let upgrades = request.headers().contains_key(UPGRADE).then(|| Arc::clone(&activity));
+        if upgrades.is_some() {
             request.extensions_mut().insert(sequel.clone());
         }
         let hold = streams.hold(activity.begin(request.version()), request.version());
-        let answer = (head_bytes(&request) <= headers_bytes_max).then(|| app.clone().call(request));
+        let answer = if head_bytes(&request) <= headers_bytes_max {
+            Ok(app.clone().call(request))
+        } else {
+            let surface = Surface::of(request.uri(), request.headers());
+            Err(porter.refuse(request.method().clone(), surface, &Error::HeadTooLarge))
+        };
         async move {
             let answer = match answer {
-                Some(answer) => answer.await?.map(Some),
-                None => head_too_large(),
+                Ok(answer) => answer.await?.map(|body| Held { body: Some(body), told: None, hold }),
+                Err(refused) => refused.map(|told| Held { body: None, told: Some(told), hold }),
             };
-            Ok::<_, Infallible>(answer.map(|body| Held { body, hold }))
+            if let Some(activity) = upgrades.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
+                activity.leaves_http1();
+            }
+            Ok::<_, Infallible>(answer)
         }
     });
     let builder = builder(&limits);
@@ -201,18 +221,12 @@ fn head_bytes<B>(request: &Request<B>) -> usize {
     request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() + line
 }
 
-fn head_too_large<B>() -> Response<Option<B>> {
-    let mut answer = Response::new(None);
-    *answer.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    answer
-}
-
 pin_project_lite::pin_project! {
-    /// A body, or none, that keeps its request under way to the last byte.
+    /// A body that keeps its request under way to the last byte: the stack's, or what was told in its place.
     struct Held<B> {
         #[pin]
         body: Option<B>,
+        told: Option<Bytes>,
         hold: Hold,
     }
 }
@@ -223,16 +237,20 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for Held<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
         let this = self.project();
-        let frame = this.body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx));
+        let frame = match this.body.as_pin_mut() {
+            Some(body) => body.poll_frame(cx),
+            None => Poll::Ready(this.told.take().map(|told| Ok(Frame::data(told)))),
+        };
         frame.map_ok(|frame| frame.map_data(|bytes| this.hold.piece(bytes)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.body.as_ref().map_or(self.told.is_none(), HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+        let told = || SizeHint::with_exact(self.told.as_ref().map_or(0, |told| told.len() as u64));
+        self.body.as_ref().map_or_else(told, HttpBody::size_hint)
     }
 }
 
@@ -243,7 +261,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_crossed_the_goodbye_is_not_cut() {
         let (activity, streams) = (Activity::new(), Streams::default());
-        let patience = Limits::new(&settings::Server::default()).patience;
+        let patience = Limits::new(&settings::Server::default(), Porter::new(None)).patience;
         let mut lookout = Lookout { activity: &activity, streams: &streams, patience, parting: None };
         drop(activity.begin(http::Version::HTTP_2));
         assert_eq!(lookout.look(Instant::now()), Fate::Stays);

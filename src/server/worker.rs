@@ -156,7 +156,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("a worker's runtime did not start")
 }
 
-/// Serves the connections that come to `desk` until the house drains and they have ended, or the drain's deadline.
+/// Serves the connections that come to `desk` until the house drains and they have ended, or are cut.
 pub(super) async fn serve<A: Stack>(
     mut desk: mpsc::Receiver<Dealt>,
     app: A,
@@ -172,12 +172,12 @@ pub(super) async fn serve<A: Stack>(
         }
         Err(error) => warn!(%error, "a connection could not be taken over"),
     };
-    let deadline = loop {
+    let cut_at = loop {
         tokio::select! {
             Some(dealt) = desk.recv() => take(dealt, &mut connections),
             Some(_) = connections.join_next() => {}
             phase = phase.wait_for(|phase| *phase != Phase::Serving) => match phase.map(|phase| *phase) {
-                Ok(Phase::Draining(deadline)) => break deadline,
+                Ok(Phase::Draining(cut_at)) => break cut_at,
                 _ => break Instant::now(),
             },
         }
@@ -187,9 +187,9 @@ pub(super) async fn serve<A: Stack>(
     while let Ok(dealt) = desk.try_recv() {
         take(dealt, &mut connections);
     }
-    follow.send_replace(Phase::Draining(deadline));
+    follow.send_replace(Phase::Draining(cut_at));
     let all = async { while connections.join_next().await.is_some() {} };
-    if timeout_at(deadline, all).await.is_err() {
+    if timeout_at(cut_at, all).await.is_err() {
         warn!(connections = connections.len(), "the drain's time is over: connections are cut");
         connections.shutdown().await;
     }

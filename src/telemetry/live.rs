@@ -1,16 +1,21 @@
 //! The calls that run just now.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::record::Record;
+use crate::record::{Ender, Record};
 use crate::telemetry::shard::Sharded;
 
-/// Calls listed at once; one beyond is served and counted, but not listed.
+/// Calls listed at once; one beyond is served and counted, but not listed, and nobody's word ends it.
 pub(crate) const LISTED_MAX: usize = 65_536;
 
 /// Who is being served.
 #[derive(Debug)]
-pub(crate) struct Live(Sharded<Seats>);
+pub(crate) struct Live {
+    seats: Sharded<Seats>,
+    /// Set once every call is to end.
+    closed: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Seats {
@@ -21,13 +26,21 @@ struct Seats {
 
 impl Live {
     pub(crate) fn new() -> Self {
-        Self(Sharded::new(Seats::default))
+        Self { seats: Sharded::new(Seats::default), closed: AtomicBool::new(false) }
     }
 
     /// Lists a call.
     pub(crate) fn enter(&self, record: &Arc<Record>) {
-        let room = LISTED_MAX / self.0.len();
-        let (shard, mut seats) = self.0.mine();
+        self.seat(record);
+        // Only now: a call that was not found there by whoever closed the list sees that it is closed.
+        if self.closed.load(Relaxed) {
+            record.cancel(Ender::Drain);
+        }
+    }
+
+    fn seat(&self, record: &Arc<Record>) {
+        let room = LISTED_MAX / self.seats.len();
+        let (shard, mut seats) = self.seats.mine();
         seats.open += 1;
         let seat = match seats.free.pop() {
             Some(seat) => seat,
@@ -44,10 +57,10 @@ impl Live {
     /// Strikes a call off, from whichever thread it ends on.
     pub(crate) fn leave(&self, record: &Record) {
         let Some((shard, seat)) = record.seat() else {
-            self.0.mine().1.open -= 1;
+            self.seats.mine().1.open -= 1;
             return;
         };
-        let Some(mut seats) = self.0.at(shard) else { return };
+        let Some(mut seats) = self.seats.at(shard) else { return };
         seats.open -= 1;
         let listed = seats.taken.get_mut(seat).and_then(Option::take);
         if listed.is_some() {
@@ -56,15 +69,28 @@ impl Live {
         drop(seats);
     }
 
+    /// Ends every listed call that `wanted` wants; how many there are.
+    pub(crate) fn end(&self, ender: Ender, wanted: impl Fn(&Record) -> bool) -> usize {
+        let found = self.list(wanted);
+        found.iter().for_each(|record| record.cancel(ender));
+        found.len()
+    }
+
+    /// Ends every listed call, and each that comes later, in the drain's name; how many were there.
+    pub(crate) fn close(&self) -> usize {
+        self.closed.store(true, Relaxed);
+        self.end(Ender::Drain, |_| true)
+    }
+
     /// Calls in flight, the unlisted ones too.
     pub(crate) fn in_flight(&self) -> u64 {
-        u64::try_from(self.0.all().map(|seats| seats.open).sum::<i64>()).unwrap_or(0)
+        u64::try_from(self.seats.all().map(|seats| seats.open).sum::<i64>()).unwrap_or(0)
     }
 
     /// Every listed call that `wanted` wants.
     pub(crate) fn list(&self, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
         let mut found = Vec::new();
-        for seats in self.0.all() {
+        for seats in self.seats.all() {
             found.extend(seats.taken.iter().flatten().filter(|record| wanted(record)).cloned());
         }
         found
@@ -72,7 +98,7 @@ impl Live {
 
     /// How many listed calls `wanted` wants.
     pub(crate) fn count(&self, wanted: impl Fn(&Record) -> bool) -> u64 {
-        self.0.all().map(|seats| seats.taken.iter().flatten().filter(|record| wanted(record)).count() as u64).sum()
+        self.seats.all().map(|seats| seats.taken.iter().flatten().filter(|record| wanted(record)).count() as u64).sum()
     }
 }
 
@@ -82,6 +108,21 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn a_closed_list_ends_who_is_on_it_and_who_comes() {
+        let live = Live::new();
+        let open = || {
+            let record = Arc::new(Record::new(HeaderValue::from_static("r"), Method::GET, Instant::now()));
+            live.enter(&record);
+            record
+        };
+        let (cancelled, running) = (open(), open());
+        cancelled.cancel(Ender::Operator);
+        assert_eq!((running.cancelled(), live.close(), live.close()), (None, 2, 2));
+        let ended = [cancelled, running, open()].map(|record| record.cancelled().unwrap());
+        assert_eq!(ended, [Ender::Operator, Ender::Drain, Ender::Drain]);
+    }
 
     #[test]
     fn a_seat_is_used_again_and_the_list_is_bounded() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
-use crate::record::{Outcome, Record};
+use crate::record::{Ender, Outcome, Record};
 use crate::telemetry::{AttemptSeen, Filter, Span, Telemetry};
 use crate::usage::Usage;
 use crate::verdict::Verdict;
@@ -150,7 +150,7 @@ fn a_call_is_found_by_its_id_the_newest_first() {
     let running = call(&telemetry, start + Duration::from_secs(5));
     let found = telemetry.find("r1", now).unwrap();
     assert_eq!((found.total_ms.round(), found.outcome), (4000.0, None));
-    assert!(telemetry.cancel("r1") && running.is_cancelled());
+    assert!(telemetry.cancel("r1") && running.cancelled() == Some(Ender::Operator));
     let recent = telemetry.recent(&Filter { limit: 2, ..Filter::default() }, now);
     assert_eq!((recent.total, recent.requests.len()), (3, 2));
     assert!(recent.requests[0].at > recent.requests[1].at);

@@ -10,9 +10,10 @@ use geminate::readiness::Readiness;
 use geminate::server::{Server, Stop};
 use geminate::settings;
 use geminate::tasks::Tasks;
+use geminate::telemetry::Telemetry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,7 +29,12 @@ pub(crate) struct House {
 
 impl House {
     /// Opens a house whose workers and admin listener serve `router`.
-    pub(crate) fn open(mut settings: settings::Server, router: Router) -> Self {
+    pub(crate) fn open(settings: settings::Server, router: Router) -> Self {
+        Self::seen(settings, router, Telemetry::new(Instant::now()))
+    }
+
+    /// The same, with the `telemetry` of what the router records.
+    pub(crate) fn seen(mut settings: settings::Server, router: Router, telemetry: Arc<Telemetry>) -> Self {
         (settings.port, settings.admin_port) = (0, 0);
         let (readiness, tasks) = (Arc::new(Readiness::default()), Tasks::new());
         let (stops, mut stopping) = tokio::sync::mpsc::channel(4);
@@ -41,7 +47,7 @@ impl House {
                 addresses.send((server.data_address().unwrap(), server.admin_address().unwrap())).unwrap();
                 let admin = router.clone();
                 let stopping = futures_util::stream::poll_fn(move |cx| stopping.poll_recv(cx));
-                server.run(move |_| Ok(router.clone()), admin, stopping).await.unwrap()
+                server.run(move |_| Ok(router.clone()), admin, stopping, telemetry).await.unwrap()
             })
         });
         let (data, admin) = bound.recv().unwrap();

@@ -58,7 +58,7 @@ fn open() -> (House, Arc<Telemetry>) {
         .route("/whole", on_get(|| async { "{}" }))
         .route("/nothing", on_get(|| async { StatusCode::NO_CONTENT }))
         .route("/wrong", on_get(|| async { (StatusCode::BAD_REQUEST, "no") }))
-        .layer(record::layer(Arc::clone(&telemetry), scrubber, |_: &Record| {
+        .layer(record::layer(Arc::clone(&telemetry), scrubber, |_: &Record, _| {
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }));
     (House::open(settings(), calls.merge(router(Arc::new(monitor), Listener::Data, true))), telemetry)

@@ -58,7 +58,10 @@ impl Seen {
         let shared = Shared::new(Arc::new(all), pool, clients, eyes, &Tasks::new());
         let router = Router::new().fallback_service(gateway::stack(&shared, upstream));
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        Self { world, telemetry, house: House::open(settings(), router), http }
+        let drain_timeout_ms = shared.settings.server.drain_timeout_ms;
+        let server = geminate::settings::Server { drain_timeout_ms, ..settings() };
+        let house = House::seen(server, router, Arc::clone(&telemetry));
+        Self { world, telemetry, house, http }
     }
 
     /// A question, by this id.

@@ -23,29 +23,41 @@ fn own(id: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(id.as_bytes()).unwrap_or_else(|_| id.clone())
 }
 
-/// The ids of calls. Those of calls that bring none: eight digits by chance, then a count.
+/// The ids of calls.
 #[derive(Debug)]
 pub(crate) struct Ids {
     scrubber: Arc<Scrubber>,
-    prefix: [u8; 8],
-    next: AtomicU64,
+    fresh: Fresh,
 }
 
 impl Ids {
     pub(crate) fn new(scrubber: Arc<Scrubber>) -> Self {
-        // Every `RandomState` has keys of its own.
-        let chance = RandomState::new().build_hasher().finish();
-        Self { scrubber, prefix: array::from_fn(|n| digit(chance >> (5 * n))), next: AtomicU64::new(1) }
+        Self { scrubber, fresh: Fresh::new() }
     }
 
     /// The id that was `sent`, where others may see it; else another.
     pub(crate) fn of(&self, sent: Option<&HeaderValue>) -> HeaderValue {
         let fit = sent.filter(|id| sane(id) && !self.scrubber.finds(id.as_bytes()));
-        fit.map_or_else(|| self.next(), own)
+        fit.map_or_else(|| self.fresh.next(), own)
+    }
+}
+
+/// The ids of calls that bring none: eight digits by chance, then a count.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    prefix: [u8; 8],
+    next: AtomicU64,
+}
+
+impl Fresh {
+    pub(crate) fn new() -> Self {
+        // Every `RandomState` has keys of its own.
+        let chance = RandomState::new().build_hasher().finish();
+        Self { prefix: array::from_fn(|n| digit(chance >> (5 * n))), next: AtomicU64::new(1) }
     }
 
     /// Another id, of seventeen characters.
-    fn next(&self) -> HeaderValue {
+    pub(crate) fn next(&self) -> HeaderValue {
         let mut id = [b'-'; 8 + 1 + 8];
         id[..8].copy_from_slice(&self.prefix);
         let count = self.next.fetch_add(1, Relaxed);
@@ -82,7 +94,7 @@ mod tests {
 
     #[test]
     fn no_two_ids_are_the_same() {
-        let (one, two) = (ids(), ids());
+        let (one, two) = (Fresh::new(), Fresh::new());
         assert_ne!(one.next(), one.next());
         assert_ne!(one.prefix, two.prefix);
         assert!(sane(&one.next()) && one.next().len() == 17);

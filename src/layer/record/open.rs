@@ -5,7 +5,7 @@ use std::thread;
 
 use tokio::time::Instant;
 
-use crate::record::{Outcome, Record};
+use crate::record::{Ender, Outcome, Record};
 use crate::telemetry::Telemetry;
 
 /// A call whose record is open. Dropped before the end it is over: the client has gone, or something panicked.
@@ -48,9 +48,9 @@ impl Drop for Open {
             self.record.outcome(Outcome::Panicked);
         }
         if !self.whole {
-            // A client that takes nothing is not told that its call was cancelled: its connection is cut some time later.
-            let gone = if self.record.is_cancelled() { Outcome::Cancelled } else { Outcome::ClientGone };
-            self.record.outcome_unless_known(gone);
+            // A client that takes nothing is not told that its call was ended: its connection is cut some time later.
+            let ended = |ender: Ender| Outcome::from(&ender.error());
+            self.record.outcome_unless_known(self.record.cancelled().map_or(Outcome::ClientGone, ended));
         }
         self.telemetry.finish(&self.record, Instant::now());
     }
