@@ -37,6 +37,7 @@ mod keys_check;
 mod keys_explain;
 mod leaks;
 mod line;
+mod lists;
 mod load;
 mod live;
 mod live_ends;
