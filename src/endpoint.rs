@@ -12,7 +12,7 @@ mod query;
 mod path;
 mod surface;
 
-pub use action::Action;
+pub use action::{Action, Makes};
 use path::{ambiguous, split};
 use query::is_credential;
 pub use query::parameters;
@@ -128,6 +128,12 @@ impl Endpoint {
     /// Whether its body is a file, or a part of one, and not a request to be read.
     pub const fn is_upload(&self) -> bool {
         matches!(self.action, Action::Upload | Action::UploadStart | Action::UploadChunk)
+    }
+
+    /// What it makes that may be named together with what else its client makes.
+    pub fn makes(&self, method: &Method) -> Option<Makes> {
+        let new = *method == Method::POST && self.resource.is_none() && !self.replayable;
+        self.action.makes(self.collection()).filter(|_| new)
     }
 
     /// Whether its answer is a file's content, which says nothing of the call.

@@ -65,6 +65,7 @@ mod surfaces;
 #[cfg(feature = "otlp")]
 mod traces;
 mod top;
+mod together;
 mod transfers;
 mod uploads;
 mod verdicts;
