@@ -105,21 +105,22 @@ impl Means {
     {
         let mut place = self.begin(list, &call.client)?;
         let mut page = Page::new(list);
-        let (mut tour, many) = (Tour::default(), self.pool.projects() > AHEAD_MAX);
+        let (mut tour, mut parts, many) = (Tour::default(), 0, self.pool.projects() > AHEAD_MAX);
         while page.room() > 0
-            && (tour.asked < PARTS_MAX || page.is_empty())
+            && (parts < PARTS_MAX || page.is_empty())
             && let Some(mut current) = place.take()
         {
-            if many && tour.asked > 0 && current.token.is_none() {
+            if many && parts > 0 && current.token.is_none() {
                 let Some(found) = self.ahead(inner.clone(), call, list, current, &mut tour).await else { break };
                 current = found;
             }
+            parts += 1;
             let next = self.from(current.project + 1);
             match asked(&mut inner, call, list, &current, page.room()).await {
                 Part::Whole(body) => {
                     tour.asked += 1;
                     let more = self.add(&mut page, call, list, &body).map_err(unread)?;
-                    place = goes_on(current, more).or(next);
+                    place = goes_on(&current, more).or(next);
                 }
                 // What is wrong with the question is wrong in every project.
                 Part::Refused(reply) if reply.status() == StatusCode::BAD_REQUEST => return Ok(*reply),
@@ -185,7 +186,7 @@ impl Means {
                     if !page.is_empty() {
                         return Ok(Some(place));
                     }
-                    next = goes_on(place, more);
+                    next = goes_on(&place, more);
                 }
                 refused => return Err(refused),
             }
@@ -271,9 +272,9 @@ impl Tour {
 }
 
 /// Where a project's list goes on, by its own token; one that leads to where it came from ends it.
-fn goes_on(place: Place, more: Option<String>) -> Option<Place> {
+fn goes_on(place: &Place, more: Option<String>) -> Option<Place> {
     let on = more != place.token;
-    more.filter(|_| on).map(|token| Place { token: Some(token), ..place })
+    more.filter(|_| on).map(|token| Place { project: place.project, token: Some(token) })
 }
 
 fn unread(_: serde_json::Error) -> Error {

@@ -165,3 +165,23 @@ async fn a_project_that_cannot_say_what_it_has_makes_no_token() {
     assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-partial").as_str()), (200, "1"));
     assert_eq!(json_of(answer).await["nextPageToken"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_project_that_says_nothing_holds_up_a_list_no_longer_than_its_time_and_hides_no_other() {
+    let keys = [K1, K2, K3];
+    let (world, origin) = google(Settings::with_keys(keys)).await;
+    let list = keys.join(",");
+    let variables = [("GEMINI_API_KEY", list.as_str()), ("GEMINI_BASE_URL", &origin), ("REQUEST_TIMEOUT", "1500")];
+    let gate = Gate::open(&variables).await;
+    file(&origin, ("x-goog-api-key", K1), "text").await;
+    play(&world, &[&format!("key={K2} fault=stall")]);
+    for last in [false, true] {
+        if last {
+            file(&origin, ("x-goog-api-key", K3), "text").await;
+        }
+        let answer = gate.ask(Method::GET, "/v1beta/files?pageSize=1").send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-partial").as_str()), (200, "1"));
+        let page = json_of(answer).await;
+        assert_eq!((page["files"].as_array().unwrap().len(), page["nextPageToken"].is_string()), (1, last), "{page}");
+    }
+}
