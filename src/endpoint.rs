@@ -133,7 +133,7 @@ impl Endpoint {
     /// What it makes that may be named together with what else its client makes.
     pub fn makes(&self, method: &Method) -> Option<Makes> {
         let new = *method == Method::POST && self.resource.is_none() && !self.replayable;
-        self.action.makes(self.collection()).filter(|_| new)
+        if new { self.action.makes(self.collection()) } else { None }
     }
 
     /// Whether its answer is a file's content, which says nothing of the call.

@@ -19,7 +19,7 @@ mod tests;
 /// Below this share of its tokens a project is as good as full for any request.
 const FULL_SHARE: u64 = 20;
 /// With fewer requests than this in a minute a project is quiet.
-const QUIET: u64 = 20;
+const QUIET: u64 = 30;
 
 /// What was used of the last minute and of Google's day, and how much may be.
 #[derive(Clone, Debug)]

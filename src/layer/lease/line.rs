@@ -221,12 +221,12 @@ fn preferred(
 ) -> Option<Lease> {
     let Bound::Prefers(project) = attempt.call.bound else { return None };
     let untried = |key: &Arc<Key>| key.project() == project && !attempt.tried.contains(&key.index);
-    if !pool.keys().iter().any(untried) || !pool.is_fresh(project, now) {
-        return None;
-    }
     // A conversation may name what its client made, or may not: not all of them may go where that is.
     let turn = attempt.call.endpoint.action == Action::Interaction;
     if turn && !lane.lock().budgets().of(project).is_none_or(|windows| windows.is_quiet(now)) {
+        return None;
+    }
+    if !pool.keys().iter().any(untried) || !pool.is_fresh(project, now) {
         return None;
     }
     let bytes = attempt.call.payload.bytes().len() as u64;
