@@ -11,6 +11,7 @@ use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
+use crate::endpoint::Makes;
 use crate::error::Error;
 use crate::pool::homes::Homes;
 use crate::pool::key::Key;
@@ -20,6 +21,7 @@ use crate::resource::Resource;
 use crate::settings;
 
 mod sightings;
+mod sticks;
 pub mod prefixes;
 pub mod signatures;
 
@@ -28,13 +30,14 @@ pub use sightings::Answer;
 use self::prefixes::Prefixes;
 use self::signatures::Signatures;
 use sightings::Sightings;
+use sticks::Sticks;
 
 /// The index of resources. Made once, shared.
 #[derive(Debug)]
 pub struct Affinity {
     owners: Cache<Resource, Owner>,
-    /// Which project a client's last upload went to.
-    uploads: Cache<Arc<str>, u32>,
+    /// Which project a client makes things in.
+    sticks: Sticks,
     /// Apart from the resources, which they would drive out.
     signatures: Signatures,
     /// `None`: conversations go where it is whose turn.
@@ -64,7 +67,7 @@ pub enum Bound {
     /// It names none: any key.
     #[default]
     Free,
-    /// It names none, and a project should serve it while it can: where the client's last upload went.
+    /// It names none, and a project should serve it while it can: where the client made what it may name with this.
     Prefers(u32),
     /// The owner's project: any of its keys.
     Project(u32, Resource),
@@ -88,7 +91,6 @@ pub enum Conflict {
 impl Affinity {
     /// An empty index of at most `settings.resources_max` resources.
     pub fn new(settings: &settings::Affinity) -> Self {
-        let stickiness = Duration::from_millis(settings.uploads_stick_ms);
         Self {
             // Whatever is new must be kept, even if all else is used more.
             owners: Cache::builder()
@@ -96,7 +98,7 @@ impl Affinity {
                 .eviction_policy(EvictionPolicy::lru())
                 .expire_after(Life)
                 .build(),
-            uploads: Cache::builder().max_capacity(settings.resources_max).time_to_idle(stickiness).build(),
+            sticks: Sticks::new(settings),
             signatures: Signatures::default(),
             prefixes: None,
             homes: Arc::new(Homes::new(0)),
@@ -186,14 +188,14 @@ impl Affinity {
         }
     }
 
-    /// The project that a client's uploads go to, so that two files meant for one prompt have one owner.
-    pub fn sticks(&self, client: &Client) -> Option<u32> {
-        self.uploads.get(client.id()).map(|project| self.homes.of(project))
+    /// The project where a client should make what it may name with what it made before, so that all has one owner.
+    pub fn sticks(&self, client: &Client, makes: Makes) -> Option<u32> {
+        self.sticks.of(client, makes).map(|project| self.homes.of(project))
     }
 
-    /// A client's upload went to `project`.
-    pub fn stick(&self, client: &Client, project: u32) {
-        self.uploads.insert(Arc::clone(client.id()), project);
+    /// A client has made such a thing in `project`.
+    pub fn stick(&self, client: &Client, makes: Makes, project: u32) {
+        self.sticks.stick(client, makes, project);
     }
 
     /// On whose behalf a resumable upload goes on at `path` for whoever has its id; `client` is the one who says so, where a

@@ -12,7 +12,7 @@ mod query;
 mod path;
 mod surface;
 
-pub use action::Action;
+pub use action::{Action, Makes};
 use path::{ambiguous, split};
 use query::is_credential;
 pub use query::parameters;
@@ -130,11 +130,17 @@ impl Endpoint {
         matches!(self.action, Action::Upload | Action::UploadStart | Action::UploadChunk)
     }
 
+    /// What it makes that may be named together with what else its client makes.
+    pub fn makes(&self, method: &Method) -> Option<Makes> {
+        let new = *method == Method::POST && self.resource.is_none() && !self.replayable;
+        if new { self.action.makes(self.collection()) } else { None }
+    }
+
     /// Whether its answer is a file's content, which says nothing of the call.
     pub fn is_download(&self) -> bool {
         let (path, query) = (self.target.path(), self.target.query());
         let content = || percent_decode_str(path).collect::<Vec<_>>().ends_with(b"/content");
-        self.action == Action::Other && (path.starts_with("/download/") || content() || query::asks_for_media(query))
+        self.action == Action::Other && (path.starts_with("/download/") || content() || query::asks_for(query, "media"))
     }
 
     /// The collection that the path leads to, such as `files` or `interactions`.
@@ -234,7 +240,7 @@ fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -
 fn verb_of(verb: &str, query: Option<&str>) -> Action {
     match verb {
         "generateContent" => Action::Generate,
-        "streamGenerateContent" if parameters(query).any(|p| p == "alt=sse") => Action::StreamSse,
+        "streamGenerateContent" if query::asks_for(query, "sse") => Action::StreamSse,
         "streamGenerateContent" => Action::StreamArray,
         "countTokens" => Action::CountTokens,
         "embedContent" => Action::Embed,
@@ -301,6 +307,7 @@ mod tests {
         for (method, uri, action, model) in [
             ("POST", "/v1beta/models/gemini-x:generateContent", Action::Generate, Some("gemini-x")),
             ("POST", "/v1beta/models/m:streamGenerateContent?alt=sse", Action::StreamSse, Some("m")),
+            ("POST", "/v1beta/models/m:streamGenerateContent?%61lt=%73se", Action::StreamSse, Some("m")),
             ("POST", "/v1/models/m:streamGenerateContent", Action::StreamArray, Some("m")),
             ("POST", "/v1beta/tunedModels/t:generateContent", Action::Generate, Some("t")),
             ("GET", "/v1beta/models?pageSize=5", Action::ModelList, None),

@@ -93,7 +93,9 @@ pub enum Error {
         owner: Option<Resource>,
     },
     /// Two resources that no key can serve together.
-    #[error("{0} and {1} live in different Google projects, so no key can serve both: make or upload them together")]
+    #[error(
+        "{0} and {1} live in different Google projects, so no key can serve both: make or upload the older one again"
+    )]
     TwoOwners(Resource, Resource),
     /// A resource that is none of the client's.
     #[error("{0} was not found")]

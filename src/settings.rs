@@ -347,8 +347,8 @@ section! {
     Affinity {
         /// Resources whose owner is remembered; beyond them those that were named longest ago are forgotten.
         resources_max: u64 = 100_000, in 1..=1_000_000;
-        /// Milliseconds for which a client's uploads go to the project of its last one, so that several files can stand
-        /// in one prompt; 0 spreads them.
+        /// Milliseconds for which what a client makes to name it later (files, caches, stores and the like) goes to the
+        /// project of the last such thing, so that several can stand in one prompt; 0 spreads them.
         uploads_stick_ms: u64 = 48 * 60 * MINUTE, in 0..=30 * DAY;
         /// A client may name, list and use only what it made through this gateway; the operator may all. Bodies that
         /// cannot be checked and lists that cannot be cut down are refused. Agents and environments made elsewhere stay open.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 
-use crate::affinity::{Affinity, Bound};
+use crate::affinity::Affinity;
 use crate::call::Call;
 use crate::client::Client;
 use crate::endpoint::{Action, Endpoint, Surface};
@@ -61,8 +61,8 @@ pub struct Upload {
 
 #[derive(Debug)]
 enum Step {
-    /// A new file. `sticks`: the client's next one should go to the same project.
-    New { client: Client, sticks: bool, origin: Option<String> },
+    /// A new file.
+    New { client: Client, origin: Option<String> },
     /// More of this one.
     On(Resource),
 }
@@ -92,9 +92,8 @@ impl Uploads {
 
     /// What the call's answer will need.
     pub fn of(self: &Arc<Self>, said: Said, call: &Call) -> Upload {
-        let sticks = matches!(call.bound, Bound::Free | Bound::Prefers(_));
         let step = match said {
-            Said::New(origin) => Step::New { client: call.client.clone(), sticks, origin },
+            Said::New(origin) => Step::New { client: call.client.clone(), origin },
             Said::On(upload) => Step::On(upload),
         };
         Upload { uploads: Arc::clone(self), record: Arc::clone(&call.record), step }
@@ -118,7 +117,7 @@ impl Upload {
                     affinity.retire(&upload, AFTERGLOW, clock());
                 }
             }
-            Step::New { client, sticks, origin } => {
+            Step::New { client, origin } => {
                 let id = self.record.key();
                 let Some(key) = pool.keys().iter().find(|key| Some(&key.id) == id.as_ref()) else {
                     return Err(Error::UploadUrl);
@@ -129,9 +128,6 @@ impl Upload {
                     let (ours, upload) = ours.ok_or(Error::UploadUrl)?;
                     affinity.learn(upload, key, Some(&client), clock());
                     reply.headers_mut().insert(name, ours);
-                }
-                if sticks {
-                    affinity.stick(&client, key.project());
                 }
             }
         }

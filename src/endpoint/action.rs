@@ -39,7 +39,30 @@ pub enum Action {
     Other,
 }
 
+/// What a call makes that later calls may name together with more of the kind: whatever they name must have one owner.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Makes {
+    /// A file, a cache, a store or the like: named in prompts, and by one another.
+    Thing,
+    /// A turn of a conversation that Google stores.
+    Turn,
+}
+
+/// The collections of such things: a turn may name an agent, an environment and files.
+const NAMED_TOGETHER: [&str; 7] =
+    ["files", "cachedContents", "fileSearchStores", "tunedModels", "corpora", "agents", "environments"];
+
 impl Action {
+    /// What a call of this kind that makes something in `collection` makes.
+    pub(crate) fn makes(self, collection: &str) -> Option<Makes> {
+        match self {
+            Self::Upload | Self::UploadStart => Some(Makes::Thing),
+            Self::Interaction => Some(Makes::Turn),
+            Self::Other => NAMED_TOGETHER.contains(&collection).then_some(Makes::Thing),
+            _ => None,
+        }
+    }
+
     /// Whether Google sends the answer as it grows, whatever the body says.
     pub const fn streams(self) -> bool {
         matches!(self, Self::StreamSse | Self::StreamArray)

@@ -23,11 +23,12 @@ pub(crate) fn upload_id(query: Option<&str>) -> Option<String> {
     Some(if second.is_some() { String::new() } else { decoded.into_owned() })
 }
 
-/// Whether Google would answer with a file's content.
-pub(crate) fn asks_for_media(query: Option<&str>) -> bool {
+/// Whether Google would answer in this form: with a file's content (`media`), or with events (`sse`).
+pub(crate) fn asks_for(query: Option<&str>, form: &str) -> bool {
+    let decoded = |kind| percent_encoding::percent_decode_str(kind).collect::<Vec<_>>();
     parameters(query)
         .filter_map(|parameter| value(parameter, "alt").or_else(|| value(parameter, "$alt")))
-        .any(|kind| percent_encoding::percent_decode_str(kind).collect::<Vec<_>>().eq_ignore_ascii_case(b"media"))
+        .any(|kind| kind == form || decoded(kind).eq_ignore_ascii_case(form.as_bytes()))
 }
 
 /// The value of the parameter as it stands, where it is called `known`.

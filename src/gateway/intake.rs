@@ -114,7 +114,7 @@ impl Intake {
         }
         let named = finder.map_or(Ok(Vec::new()), |finder| finder.end());
         let named = named.map_err(|_| Error::TooManyResources { max: REFERENCES_MAX })?;
-        let bound = self.bind(&endpoint, &client, &named)?;
+        let bound = self.bind(&endpoint, &head.method, &client, &named)?;
         let lane = lane(endpoint.action, &head.method, model);
         let prefix = self.prefix(&endpoint, &lane, &payload);
         let deadline = read + self.time(&head.headers);
@@ -143,17 +143,16 @@ impl Intake {
     }
 
     /// Which keys may serve what the path names, and the body: `named`.
-    fn bind(&self, endpoint: &Endpoint, client: &Client, named: &[Reference]) -> Result<Bound, Error> {
+    fn bind(&self, endpoint: &Endpoint, method: &Method, client: &Client, named: &[Reference]) -> Result<Bound, Error> {
         if endpoint.action == Action::UploadChunk {
             let known = endpoint.resource.as_ref().and_then(|upload| Some((self.affinity.owner(upload)?.key, upload)));
             return known.map(|(key, upload)| Bound::Key(key, upload.clone())).ok_or(Error::NoUpload);
         }
         let of_path = endpoint.resource.clone().map(|resource| Reference { resource, certain: true });
-        if named.is_empty() && of_path.is_none() {
-            let before = Some(client).filter(|_| endpoint.is_upload()).and_then(|client| self.affinity.sticks(client));
-            return Ok(before.map_or(Bound::Free, Bound::Prefers));
-        }
-        Ok(self.affinity.bind(of_path.iter().chain(named), client)?)
+        let bound = self.affinity.bind(of_path.iter().chain(named), client)?;
+        let makes = Some(endpoint).filter(|_| matches!(bound, Bound::Free)).and_then(|made| made.makes(method));
+        let before = makes.and_then(|makes| self.affinity.sticks(client, makes));
+        Ok(before.map_or(bound, Bound::Prefers))
     }
 
     /// The time until the first byte: as configured, or longer where the client asks, up to the ceiling. Of a body that

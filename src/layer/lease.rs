@@ -78,6 +78,7 @@ impl Means {
         let began = Instant::now();
         call.record.attempt(&lease.key().id, began);
         attempt.got(lease.key());
+        open::keep_together(&self.eyes, call, lease.key());
         let form = lease.key().form(surface);
         let (lease, failure) = match self.once(&attempt, lease, form, began).await {
             Ok(reply) => return Ok(reply),

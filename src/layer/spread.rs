@@ -1,16 +1,20 @@
 //! Spread: a list of what lives in projects is asked of all of them, one after the other, and answered as one.
 //!
-//! A page is filled from the first project on; its token says in which project the next one begins, and where. With a
-//! single project, and for lists within a resource, the answer is Google's own, byte for byte.
+//! A page is filled from the first project on; its token says in which project the next one begins, and where. It has one
+//! only where an entry is behind it, and entries wherever there are any: SDKs take no page without. With a single project,
+//! and for lists within a resource, the answer is Google's own, byte for byte.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, Either, ready};
+use futures_util::stream::FuturesOrdered;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use tokio::time::Instant;
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
@@ -30,8 +34,11 @@ use self::query::{List, Place};
 mod query;
 mod page;
 
-/// The projects that are asked for one page; a page that is not full by then says where to go on.
-const PROJECTS_MAX: usize = 32;
+/// The parts that one page is made of; a page that is not full by then says where to go on.
+const PARTS_MAX: usize = 32;
+/// The projects that are asked at once whether they have an entry. Where there are no more than these, each is asked for its
+/// part without that.
+const AHEAD_MAX: u32 = 8;
 /// The most bytes of one project's part of a page.
 const PART_BYTES_MAX: usize = 8 << 20;
 /// Tells how many projects could not be asked, so that what is theirs is missing.
@@ -94,46 +101,105 @@ impl Means {
     /// One page of all projects' lists together.
     async fn merged<S>(&self, mut inner: S, call: &Call, list: &List) -> Result<Response<Relay>, Error>
     where
-        S: Service<Arc<Call>, Response = Response<Relay>, Error = Error>,
+        S: Service<Arc<Call>, Response = Response<Relay>, Error = Error> + Clone,
     {
         let mut place = self.begin(list, &call.client)?;
         let mut page = Page::new(list);
-        let (mut asked, mut missing, mut failed) = (0, 0, None);
+        let (mut tour, mut parts, many) = (Tour::default(), 0, self.pool.projects() > AHEAD_MAX);
         while page.room() > 0
-            && asked < PROJECTS_MAX
-            && let Some(current) = place.take()
+            && (parts < PARTS_MAX || page.is_empty())
+            && let Some(mut current) = place.take()
         {
-            asked += 1;
+            if many && parts > 0 && current.token.is_none() {
+                let Some(found) = self.ahead(inner.clone(), call, list, current, &mut tour).await else { break };
+                current = found;
+            }
+            parts += 1;
             let next = self.from(current.project + 1);
-            let part = part_of(call, list, &current, page.room());
-            match gathered(inner.call(Arc::new(part)).await).await {
+            match asked(&mut inner, call, list, &current, page.room()).await {
                 Part::Whole(body) => {
-                    let shows = |resource: Option<&Resource>| match resource {
-                        Some(resource) => self.affinity.shows(resource, &call.client),
-                        None => !self.affinity.isolates(&call.client),
-                    };
-                    let unread = |_| Error::Interrupted("a list came in a form that is not known".to_owned());
-                    let more = page.add(list, &body, shows).map_err(unread)?;
-                    place = more.map(|token| Place { project: current.project, token: Some(token) }).or(next);
-                    failed = None;
+                    tour.asked += 1;
+                    let more = self.add(&mut page, call, list, &body).map_err(unread)?;
+                    place = goes_on(&current, more).or(next);
                 }
                 // What is wrong with the question is wrong in every project.
                 Part::Refused(reply) if reply.status() == StatusCode::BAD_REQUEST => return Ok(*reply),
                 refused => {
-                    missing += 1;
+                    tour.misses(refused);
                     place = next;
-                    failed = Some(refused);
                 }
             }
         }
-        match failed {
-            Some(Part::Failed(error)) if missing == asked => Err(error),
-            Some(Part::Refused(reply)) if missing == asked => Ok(*reply),
+        if let Some(next) = place.take() {
+            place = self.ahead(inner, call, list, next, &mut tour).await;
+        }
+        match tour.failed {
+            Some(Part::Failed(error)) if tour.missing == tour.asked => Err(error),
+            Some(Part::Refused(reply)) if tour.missing == tour.asked => Ok(*reply),
             _ => {
                 let token = place.map(|place| self.token(&place));
-                Ok(answer(page.write(list, token.as_deref()), missing))
+                Ok(answer(page.write(list, token.as_deref()), tour.missing))
             }
         }
+    }
+
+    /// The first place from `place` on behind which the client finds an entry. Several projects are asked at once, for as
+    /// little as tells; those that cannot be asked are passed over.
+    async fn ahead<S>(&self, inner: S, call: &Call, list: &List, place: Place, tour: &mut Tour) -> Option<Place>
+    where
+        S: Service<Arc<Call>, Response = Response<Relay>, Error = Error> + Clone,
+    {
+        // Where Google's own list goes on nothing need be asked, if nothing of it is hidden.
+        if place.token.is_some() && !self.affinity.isolates(&call.client) {
+            return Some(place);
+        }
+        let mut probes = FuturesOrdered::new();
+        let mut next = Some(place);
+        loop {
+            while probes.len() < AHEAD_MAX as usize
+                && let Some(place) = next.take()
+            {
+                next = self.from(place.project + 1);
+                probes.push_back(self.probe(inner.clone(), call, list, place));
+            }
+            match probes.next().await? {
+                Ok(Some(place)) => return Some(place),
+                Ok(None) => tour.asked += 1,
+                Err(part) => tour.misses(part),
+            }
+        }
+    }
+
+    /// The first place from `place` on in its project behind which the client finds an entry.
+    async fn probe<S>(&self, mut inner: S, call: &Call, list: &List, place: Place) -> Result<Option<Place>, Part>
+    where
+        S: Service<Arc<Call>, Response = Response<Relay>, Error = Error>,
+    {
+        // The first entry tells, unless it may be one that is hidden.
+        let room = if self.affinity.isolates(&call.client) { list.size } else { 1 };
+        let mut next = Some(place);
+        while let Some(place) = next.take() {
+            let mut page = Page::new(list);
+            match asked(&mut inner, call, list, &place, room).await {
+                Part::Whole(body) => {
+                    let more = self.add(&mut page, call, list, &body).map_err(|error| Part::Failed(unread(error)))?;
+                    if !page.is_empty() {
+                        return Ok(Some(place));
+                    }
+                    next = goes_on(&place, more);
+                }
+                refused => return Err(refused),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds to the page what the client may see of one project's answer; gives the token by which that goes on.
+    fn add(&self, page: &mut Page, call: &Call, list: &List, body: &[u8]) -> serde_json::Result<Option<String>> {
+        page.add(list, body, |resource| match resource {
+            Some(resource) => self.affinity.shows(resource, &call.client),
+            None => !self.affinity.isolates(&call.client),
+        })
     }
 
     /// Where the page begins.
@@ -185,6 +251,45 @@ enum Part {
     Whole(Bytes),
     Refused(Box<Response<Relay>>),
     Failed(Error),
+}
+
+/// Who was asked for a page, and what came of it.
+#[derive(Default)]
+struct Tour {
+    asked: usize,
+    /// Those among them that gave nothing.
+    missing: usize,
+    /// What the last of these said.
+    failed: Option<Part>,
+}
+
+impl Tour {
+    fn misses(&mut self, part: Part) {
+        self.asked += 1;
+        self.missing += 1;
+        self.failed = Some(part);
+    }
+}
+
+/// Where a project's list goes on, by its own token; one that leads to where it came from ends it.
+fn goes_on(place: &Place, more: Option<String>) -> Option<Place> {
+    let on = more != place.token;
+    more.filter(|_| on).map(|token| Place { project: place.project, token: Some(token) })
+}
+
+fn unread(_: serde_json::Error) -> Error {
+    Error::Interrupted("a list came in a form that is not known".to_owned())
+}
+
+/// What one project says of so many entries, as long as there is time to ask.
+async fn asked<S>(inner: &mut S, call: &Call, list: &List, place: &Place, room: usize) -> Part
+where
+    S: Service<Arc<Call>, Response = Response<Relay>, Error = Error>,
+{
+    if Instant::now() >= call.deadline {
+        return Part::Failed(Error::DeadlineExceeded(call.deadline - call.arrived));
+    }
+    gathered(inner.call(Arc::new(part_of(call, list, place, room))).await).await
 }
 
 /// The question to one project.

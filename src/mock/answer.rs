@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
 use http::request::Parts;
+use http::{Method, Request};
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -62,7 +62,10 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
             return delivery::broken_off(&line).await;
         }
     };
-    let json = serde_json::from_slice(&body).unwrap_or_else(|_| multipart::fields(&head.headers, &body));
+    // To Google's own API no body is a message with nothing in it; OpenAI's dialect wants one.
+    let empty = body.is_empty() && head.method == Method::POST && !route.openai && route.call != Call::Echo;
+    let message: &[u8] = if empty { b"{}" } else { &body };
+    let json = serde_json::from_slice(message).unwrap_or_else(|_| multipart::fields(&head.headers, &body));
     if route.names_model_in_body() {
         let named = json["model"].as_str().or(json["agent"].as_str()).unwrap_or("");
         named.trim_start_matches("models/").clone_into(&mut route.model);

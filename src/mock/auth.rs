@@ -1,5 +1,6 @@
 //! Which credentials came with a call, and what Google makes of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::header::{AUTHORIZATION, COOKIE};
@@ -56,7 +57,7 @@ pub(crate) fn credentials(uri: &Uri, headers: &HeaderMap) -> Vec<Credential> {
         }
     }
     for (name, value) in query(uri.query().unwrap_or("")) {
-        let form = match name {
+        let form = match &*name {
             "key" => Form::Query,
             "access_token" => Form::AccessToken,
             _ => continue,
@@ -80,12 +81,18 @@ pub(crate) fn key(credentials: &[Credential], openai: bool) -> Result<String, Re
     }
 }
 
-/// The fields of a query, values decoded.
-pub(crate) fn query(text: &str) -> impl Iterator<Item = (&str, String)> {
-    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+/// The fields of a query, decoded.
+pub(crate) fn query(text: &str) -> impl Iterator<Item = (Cow<'_, str>, String)> {
+    let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+    text.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (name, percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+        (decoded(name), decoded(value).into_owned())
     })
+}
+
+/// Whether a query asks for answers of this kind.
+pub(crate) fn asks_for(text: &str, kind: &str) -> bool {
+    query(text).any(|(name, value)| matches!(&*name, "alt" | "$alt") && value == kind)
 }
 
 /// A path and query in which credentials are replaced by their ends.

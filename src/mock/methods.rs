@@ -48,7 +48,10 @@ pub(crate) fn objection(world: &World, question: &Question<'_>, asked: &Asked) -
         Call::Interactions(Verb::Create) => interactions::objection(world, question, asked),
         Call::BatchGenerate | Call::AsyncBatchEmbed => missing("batch", "* batch: batch is not specified\n"),
         Call::Predict | Call::PredictLong => missing("instances", "* instances: instances is not specified\n"),
-        Call::ChatOpenai => missing("messages", "Missing required field: messages"),
+        Call::ChatOpenai => missing("messages", "Missing required field: messages").or_else(|| {
+            let wrong = "Invalid value at 'messages': a list of messages is expected.";
+            (!json["messages"].is_array()).then(|| bodies::plain(400, wrong))
+        }),
         Call::BatchesOpenai(Verb::Create) => missing("input_file_id", "Missing required field: input_file_id"),
         Call::ImagesOpenai | Call::FilmsOpenai(Verb::Create) => missing("prompt", "Missing required field: prompt"),
         Call::EmbedOpenai => missing("input", "Missing required field: input"),

@@ -301,3 +301,16 @@ async fn pictures_and_films_come_in_openai_s_shapes() {
     assert_eq!(trial.done("k2", &one, &Value::Null).await["status"], "completed");
     assert_eq!(trial.call("k3", &one, &Value::Null).await.0, 404);
 }
+
+#[tokio::test]
+async fn no_body_is_a_message_with_nothing_in_it() {
+    let trial = two_projects().await;
+    let store = trial.done("k1", "POST /v1beta/fileSearchStores", &Value::Null).await;
+    assert!(store["name"].as_str().unwrap().starts_with("fileSearchStores/"), "{store}");
+    let (status, refusal) = trial.call("k1", &format!("POST {MODEL}:generateContent"), &Value::Null).await;
+    assert!(status == 400 && refusal["error"]["message"].as_str().unwrap().contains("contents"), "{refusal}");
+    let bad = json!({"model": "gemini-2.5-flash", "messages": "bad"});
+    for body in [Value::Null, bad] {
+        assert_eq!(trial.call("k1", "POST /v1beta/openai/chat/completions", &body).await.0, 400);
+    }
+}

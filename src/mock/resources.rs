@@ -165,7 +165,7 @@ impl Desk<'_> {
             self.find(parent.trim_end_matches("/upload"))?;
         }
         let field =
-            |wanted: [&str; 2]| auth::query(self.query).find(|(name, _)| wanted.contains(name)).map(|(_, value)| value);
+            |wanted: [&str; 2]| auth::query(self.query).find(|it| wanted.contains(&&*it.0)).map(|(_, value)| value);
         let size = field(["pageSize", "page_size"]).and_then(|size| size.parse().ok()).filter(|size| *size > 0);
         let size = size.unwrap_or(self.shelf.page).min(self.shelf.page_max);
         let token = field(["pageToken", "page_token"]);
@@ -243,7 +243,7 @@ impl Desk<'_> {
 
     fn download(&self) -> Result<Answer, Refused> {
         let thing = self.find(self.name)?;
-        let Some(content) = thing.content.as_ref().filter(|_| auth::query(self.query).any(|it| it.1 == "media")) else {
+        let Some(content) = thing.content.as_ref().filter(|_| auth::asks_for(self.query, "media")) else {
             return Err(bodies::plain(400, "Download needs alt=media and a file."));
         };
         let mut answer = Answer { frames: content.pieces(), ..bare() };

@@ -117,7 +117,7 @@ impl Route {
         let model = model.trim_start_matches('/');
         let (model, action) = model.split_once(':').map_or((model, None), |(model, action)| (model, Some(action)));
         model.clone_into(&mut self.model);
-        let sse = || auth::query(uri.query().unwrap_or("")).any(|(name, value)| name == "alt" && value == "sse");
+        let sse = || auth::asks_for(uri.query().unwrap_or(""), "sse");
         match action {
             None if get && model.is_empty() => self.set(Call::Models, "models"),
             None if get => self.set(Call::Model, "model"),
@@ -161,7 +161,9 @@ impl Route {
                 self.parse_owned(method, rest);
             }
             ("GET", rest) => {
+                // Ids hold their collection's name here as well, and the SDKs encode the slash behind it.
                 if let Some(model) = rest.strip_prefix("models/") {
+                    let model = percent_decode_str(model).decode_utf8_lossy();
                     model.trim_start_matches("models/").clone_into(&mut self.model);
                     self.set(Call::ModelOpenai, "model");
                 }
@@ -261,7 +263,10 @@ mod tests {
             ("POST /v1beta/models/m:streamGenerateContent", Call::Generate(Framing::Array), "m"),
             ("POST /v1beta/models/m:countTokens", Call::CountTokens, "m"),
             ("POST /v1beta/openai/chat/completions", Call::ChatOpenai, ""),
+            ("POST /v1beta/models/m:streamGenerateContent?%61lt=%73se", Call::Generate(Framing::Sse), "m"),
+            ("POST /v1beta/models/m:streamGenerateContent?$alt=sse", Call::Generate(Framing::Sse), "m"),
             ("GET /v1beta/openai/models/models/m", Call::ModelOpenai, "m"),
+            ("GET /v1beta/openai/models/models%2Fm", Call::ModelOpenai, "m"),
             ("GET /v1beta/openai/files/files%2Fa", Call::FilesOpenai(Verb::Get), ""),
             ("GET /v1beta/openai/files/a/content", Call::FilesOpenai(Verb::Download), ""),
             ("POST /v1beta/openai/batches/batches%2Fb/cancel", Call::BatchesOpenai(Verb::Cancel), ""),

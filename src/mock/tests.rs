@@ -52,7 +52,10 @@ async fn models_counts_and_embeddings_answer_in_googles_shapes() {
     assert!(page["nextPageToken"].is_string());
     assert_eq!(get("/v1/models/gemini-2.5-pro").await["name"], "models/gemini-2.5-pro");
     assert_eq!(get("/v1beta/models/nonsense").await["error"]["code"], 404);
-    assert_eq!(get("/v1beta/openai/models").await["object"], "list");
+    let list = get("/v1beta/openai/models").await;
+    assert_eq!(list["object"], "list");
+    let encoded = list["data"][0]["id"].as_str().unwrap().replace('/', "%2F");
+    assert_eq!(get(&format!("/v1beta/openai/models/{encoded}")).await, list["data"][0]);
     assert_eq!(get("/v1beta/nothing").await["error"]["status"], "NOT_FOUND");
     let counted = parse(&trial.text("/v1beta/models/gemini-2.5-flash:countTokens", &hello()).await);
     assert_eq!(counted["totalTokens"], 5);

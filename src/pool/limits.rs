@@ -18,6 +18,8 @@ mod tests;
 
 /// Below this share of its tokens a project is as good as full for any request.
 const FULL_SHARE: u64 = 20;
+/// With fewer requests than this in a minute a project is quiet.
+const QUIET: u64 = 30;
 
 /// What was used of the last minute and of Google's day, and how much may be.
 #[derive(Clone, Debug)]
@@ -352,6 +354,13 @@ impl Windows {
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn day_share(&self, now: Instant) -> f64 {
         self.day_max().map_or(1.0, |rpd| rpd.saturating_sub(self.day.used(now)) as f64 / rpd.max(1) as f64)
+    }
+
+    /// Whether little was asked of it in the last minute, and less than half of what is known to be its minute or its day.
+    pub fn is_quiet(&self, now: Instant) -> bool {
+        let (used, (rpm, tpm)) = (self.minute.used_at(now), self.minute_max(now));
+        let half = |used: u64, max: Option<u64>| max.is_none_or(|max| used * 2 < max);
+        used.requests < QUIET && half(used.requests, rpm) && half(used.tokens, tpm) && self.day_share(now) >= 0.5
     }
 
     /// What is left of the day, in tenths, at least one: a minute comes back too soon to move a weight.

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::house::eventually;
-use crate::stage::{AT_ONCE, K1, K2, K3, K4, calls_of, play, reasons, told};
+use crate::sender::file;
+use crate::stage::{AT_ONCE, K1, K2, K3, calls_of, play, reasons, told};
 use crate::world::{Gate, MODEL, google, header, json_of, with_keys, with_keys_and};
 
 const GENERATE: &str = "/v1beta/models/gemini-3.8-flash:generateContent";
@@ -22,16 +23,6 @@ async fn cache(gate: &Gate) -> String {
     let (status, made) = told(gate.post("/v1beta/cachedContents", &body).await).await;
     assert_eq!(status, 200, "{made}");
     made["name"].as_str().unwrap().to_owned()
-}
-
-/// A file uploaded at `origin` with `credential`: its name.
-async fn file(origin: &str, credential: (&str, &str), text: &str) -> String {
-    let request = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-    let request = request.post(format!("{origin}/upload/v1beta/files")).header(credential.0, credential.1);
-    let request = request.header("x-goog-upload-protocol", "raw").header("content-type", "text/plain");
-    let (status, made) = told(request.body(text.to_owned()).send().await.unwrap()).await;
-    assert_eq!(status, 200, "{made}");
-    made["file"]["name"].as_str().unwrap().to_owned()
 }
 
 fn with_cache(name: &str) -> Value {
@@ -266,94 +257,6 @@ async fn what_was_deleted_is_forgotten() {
     world.reset();
     assert!(!gate.post(GENERATE, &with_cache(&name)).await.status().is_success());
     assert_eq!(world.calls().len(), 3, "its owner is not known any more");
-}
-
-/// All names of a list, page by page.
-async fn listed(gate: &Gate, path: &str, field: &str, size: usize) -> (Vec<String>, usize) {
-    let (mut names, mut pages, mut token) = (Vec::new(), 0, String::new());
-    loop {
-        let query = if token.is_empty() { String::new() } else { format!("&pageToken={token}") };
-        let answer = gate.ask(Method::GET, &format!("{path}?pageSize={size}{query}")).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let page = json_of(answer).await;
-        pages += 1;
-        let entries = page[field].as_array().cloned().unwrap_or_default();
-        assert!(entries.len() <= size, "{page}");
-        names.extend(entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()));
-        match page["nextPageToken"].as_str() {
-            Some(next) => next.clone_into(&mut token),
-            None => return (names, pages),
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_list_shows_the_whole_pool_and_its_pages_join() {
-    let (_world, origin) = google(Settings::with_keys([K1, K2, K3])).await;
-    let keys = format!("{K1},{K2},{K3}");
-    let gate = Gate::open(&[("GEMINI_API_KEY", &keys), ("GEMINI_BASE_URL", &origin)]).await;
-    assert_eq!(listed(&gate, "/v1beta/files", "files", 10).await, (Vec::new(), 1));
-    let mut made = Vec::new();
-    for key in [K1, K1, K1, K2, K3, K3, K3] {
-        made.push(file(&origin, ("x-goog-api-key", key), "text").await);
-    }
-    made.sort_unstable();
-    for (size, most) in [(100, 1), (7, 1), (3, 4), (2, 5), (1, 8)] {
-        let (mut names, pages) = listed(&gate, "/v1beta/files", "files", size).await;
-        names.sort_unstable();
-        assert_eq!(names, made, "pages of {size}");
-        assert!(pages <= most, "{pages} pages of {size}");
-    }
-    let answer = gate.ask(Method::GET, "/v1beta/files?pageToken=nonsense").send().await.unwrap();
-    assert_eq!(answer.status(), 400);
-}
-
-#[tokio::test]
-async fn a_list_without_one_project_says_that_it_is_a_part() {
-    let (world, origin) = google(Settings::with_keys([K1, K2])).await;
-    let keys = format!("{K1},{K2}");
-    let gate = Gate::open(&[("GEMINI_API_KEY", &keys), ("GEMINI_BASE_URL", &origin)]).await;
-    let name = file(&origin, ("x-goog-api-key", K1), "text").await;
-    play(&world, &[&format!("key={K2} fault=api_key_invalid")]);
-    let answer = gate.ask(Method::GET, "/v1beta/files").send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-partial").as_str()), (200, "1"));
-    assert_eq!(json_of(answer).await["files"][0]["name"], name.as_str());
-    play(&world, &["fault=api_key_invalid"]);
-    let answer = gate.ask(Method::GET, "/v1beta/files").send().await.unwrap();
-    assert_eq!(answer.status(), 503, "nobody is left to ask");
-}
-
-#[tokio::test]
-async fn a_list_goes_on_past_projects_whose_last_key_was_taken_away() {
-    let keys = [K1, K2, K3, K4];
-    let (_world, origin) = google(Settings::with_keys(keys)).await;
-    let dir = Arc::new(TempDir::new().unwrap());
-    let configure = |keys: &[&str]| {
-        let lines: Vec<String> = keys.iter().map(|key| format!("[[keys]]\nkey = \"{key}\"\n")).collect();
-        std::fs::write(dir.path().join("config.toml"), lines.concat()).unwrap();
-    };
-    configure(&keys);
-    let gate = Gate::open_in(Arc::clone(&dir), &[("GEMINI_BASE_URL", &origin)]).await;
-    let mut names = Vec::new();
-    for key in keys {
-        names.push(file(&origin, ("x-goog-api-key", key), "text").await);
-    }
-    let page = async |query: &str| {
-        let answer = gate.ask(Method::GET, &format!("/v1beta/files?{query}")).send().await.unwrap();
-        let partial = header(&answer, "x-geminate-partial");
-        let (status, page) = told(answer).await;
-        assert_eq!((status, partial.as_str()), (200, ""), "{page}");
-        page
-    };
-    let token = page("pageSize=1").await["nextPageToken"].as_str().unwrap().to_owned();
-    configure(&[K2, K4]);
-    gate.logged(|line| line["message"] == "took up a new configuration" && line["keys"] == 2).await;
-    assert_eq!(page("").await["files"].as_array().unwrap().len(), 2);
-    assert_eq!(listed(&gate, "/v1beta/files", "files", 1).await.0, [names[1].as_str(), &names[3]]);
-    configure(&[K4]);
-    gate.logged(|line| line["message"] == "took up a new configuration" && line["keys"] == 1).await;
-    let rest = page(&format!("pageSize=1&pageToken={token}")).await;
-    assert_eq!(rest["files"][0]["name"], names[3].as_str(), "a page that was begun before goes on");
 }
 
 #[tokio::test]

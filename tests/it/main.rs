@@ -39,6 +39,7 @@ mod keys_check;
 mod keys_explain;
 mod leaks;
 mod line;
+mod lists;
 mod load;
 mod malformed;
 mod live;
@@ -67,6 +68,7 @@ mod surfaces;
 #[cfg(feature = "otlp")]
 mod traces;
 mod top;
+mod together;
 mod transfers;
 mod uploads;
 mod verdicts;

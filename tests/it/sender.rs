@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::stage::told;
 use crate::world::{Gate, header, json_of};
 
 pub(crate) const FILES: &str = "/upload/v1beta/files";
@@ -59,4 +60,14 @@ pub(crate) async fn upload(gate: &Gate, text: &str) -> Value {
 /// Status and upload status of an answer.
 pub(crate) fn state(answer: &reqwest::Response) -> (u16, String) {
     (answer.status().as_u16(), header(answer, "x-goog-upload-status"))
+}
+
+/// A file uploaded at `origin` with `credential`: its name.
+pub(crate) async fn file(origin: &str, credential: (&str, &str), text: &str) -> String {
+    let request = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let request = request.post(format!("{origin}/upload/v1beta/files")).header(credential.0, credential.1);
+    let request = request.header("x-goog-upload-protocol", "raw").header("content-type", "text/plain");
+    let (status, made) = told(request.body(text.to_owned()).send().await.unwrap()).await;
+    assert_eq!(status, 200, "{made}");
+    made["file"]["name"].as_str().unwrap().to_owned()
 }

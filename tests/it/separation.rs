@@ -162,3 +162,26 @@ async fn the_pages_of_the_interactions_api_join_in_its_own_words() {
     ids.sort_unstable();
     assert_eq!(ids, ["a0", "a1", "a2", "a3", "a4"]);
 }
+
+#[tokio::test]
+async fn no_page_of_a_list_is_empty_for_all_that_is_hidden_around_its_entries() {
+    let apart = [ISOLATED[0], ISOLATED[1], ("GEMINATE__AFFINITY__UPLOADS_STICK_MS", "0")];
+    let (_world, gate) = with_keys_and(&[K1, K2, K3], &apart).await;
+    let (alice, bob) = (Caller::new(&gate, "alice"), Caller::new(&gate, "bob"));
+    let mut hers = Vec::new();
+    for n in 0..12 {
+        let name = if n % 5 == 0 { &alice } else { &bob }.file().await;
+        hers.extend((n % 5 == 0).then_some(name));
+    }
+    let (mut seen, mut token) = (Vec::new(), String::new());
+    loop {
+        let (status, page) = alice.get(&format!("/v1beta/files?pageSize=1&pageToken={token}")).await;
+        assert_eq!((status, page["files"].as_array().map(Vec::len)), (200, Some(1)), "{page}");
+        seen.push(page["files"][0]["name"].as_str().unwrap().to_owned());
+        let Some(next) = page["nextPageToken"].as_str() else { break };
+        next.clone_into(&mut token);
+    }
+    seen.sort_unstable();
+    hers.sort_unstable();
+    assert_eq!(seen, hers);
+}

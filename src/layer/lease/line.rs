@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::affinity::Bound;
 use crate::affinity::prefixes::Prefixes;
 use crate::call::{Attempt, Call, Failure};
+use crate::endpoint::Action;
 use crate::error::Error;
 use crate::layer::lease::homing;
 use crate::layer::lease::limits::Limits;
@@ -220,6 +221,11 @@ fn preferred(
 ) -> Option<Lease> {
     let Bound::Prefers(project) = attempt.call.bound else { return None };
     let untried = |key: &Arc<Key>| key.project() == project && !attempt.tried.contains(&key.index);
+    // A conversation may name what its client made, or may not: not all of them may go where that is.
+    let turn = attempt.call.endpoint.action == Action::Interaction;
+    if turn && !lane.lock().budgets().of(project).is_none_or(|windows| windows.is_quiet(now)) {
+        return None;
+    }
     if !pool.keys().iter().any(untried) || !pool.is_fresh(project, now) {
         return None;
     }

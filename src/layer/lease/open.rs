@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::affinity::{Answer, Bound, Witness};
 use crate::call::{Answered, Call, Failure};
-use crate::endpoint::Action;
+use crate::endpoint::{Action, Makes};
 use crate::error::Error;
 use crate::layer::lease::refused;
 use crate::layer::lease::words::next_chunk;
@@ -164,6 +164,15 @@ pub(crate) fn learn_owner(eyes: &Eyes, call: &Call, key: &Key) {
     let Bound::Unknown(resources) = &call.bound else { return };
     for resource in resources.iter() {
         eyes.affinity.learn(resource.clone(), key, None, clock());
+    }
+}
+
+/// What a client makes where it is free to, it will go on with there, and may at the same time: it is known from here on.
+/// Conversations go on wherever they are.
+pub(super) fn keep_together(eyes: &Eyes, call: &Call, key: &Key) {
+    let Some(makes) = call.endpoint.makes(&call.method) else { return };
+    if makes == Makes::Turn || matches!(call.bound, Bound::Free | Bound::Prefers(_)) {
+        eyes.affinity.stick(&call.client, makes, key.project());
     }
 }
 

@@ -51,6 +51,11 @@ impl Page {
         if self.bytes >= BYTES_MAX { 0 } else { self.size.saturating_sub(self.entries.len()) }
     }
 
+    /// Whether it has no entry yet.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Takes up one project's answer, of which the client sees what `shows` says of the entries' resources. Gives the
     /// token by which the project's list goes on, if it does. Fails on what is no list.
     pub(super) fn add(

@@ -134,3 +134,26 @@ fn demand_that_presses_is_spread_over_the_minute() {
         }
     }
 }
+
+#[test]
+fn a_project_is_quiet_while_little_of_its_minute_and_its_day_is_used() {
+    for (ceilings, quiet) in [
+        (Ceilings::default(), 30),
+        (Ceilings { rpm: Some(10), ..Ceilings::default() }, 5),
+        (Ceilings { rpd: Some(10), ..Ceilings::default() }, 6),
+        (Ceilings { tpm: Some(1_000), ..Ceilings::default() }, 5),
+    ] {
+        let (mut windows, now) = windows(ceilings);
+        let mut used = 0;
+        while windows.is_quiet(now) {
+            assert!(windows.take(100, &mut dares(now), now).is_ok());
+            used += 1;
+        }
+        assert_eq!(used, quiet, "{used}");
+        assert_eq!(
+            windows.is_quiet(now + MINUTE),
+            ceilings.rpd.is_none(),
+            "a minute comes back, a day does not so soon"
+        );
+    }
+}
