@@ -1,6 +1,6 @@
 //! One call while it runs: what is known of it from its arrival to its last byte.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::endpoint::{Action, Endpoint, Surface};
 use crate::usage::Usage;
 
 use self::cancel::Cancel;
+use self::progress::Progress;
 use self::times::{Times, micros};
 use self::tries::Tries;
 
@@ -32,6 +33,7 @@ mod tries;
 mod cancel;
 mod trace;
 mod times;
+mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -45,13 +47,7 @@ pub struct Record {
     model: OnceLock<Box<str>>,
     client: OnceLock<Arc<str>>,
     rare: Mutex<Rare>,
-    attempts: AtomicU32,
-    status: AtomicU16,
-    streaming: AtomicBool,
-    /// Whether [`Rare::fallback`] is there, so that nobody takes the lock for nothing.
-    fell_back: AtomicBool,
-    bytes: AtomicU64,
-    chunks: AtomicU64,
+    progress: Progress,
     seat: OnceLock<(usize, usize)>,
     remembered: OnceLock<Remembered>,
     cancel: Cancel,
@@ -79,12 +75,7 @@ impl Record {
             model: OnceLock::new(),
             client: OnceLock::new(),
             rare: Mutex::default(),
-            attempts: AtomicU32::new(0),
-            status: AtomicU16::new(0),
-            streaming: AtomicBool::new(false),
-            fell_back: AtomicBool::new(false),
-            bytes: AtomicU64::new(0),
-            chunks: AtomicU64::new(0),
+            progress: Progress::default(),
             seat: OnceLock::new(),
             remembered: OnceLock::new(),
             cancel: Cancel::default(),
@@ -120,7 +111,7 @@ impl Record {
             rare.tries.fell_back();
             rare.fallback = model.cloned();
         }
-        self.fell_back.store(model.is_some(), Relaxed);
+        self.progress.fell_back.store(model.is_some(), Relaxed);
     }
 
     /// Who calls.
@@ -128,9 +119,10 @@ impl Record {
         let _first_stands = self.client.set(Arc::clone(id));
     }
 
-    /// Another attempt begins, on the key with this id.
+    /// Another attempt begins, on the key with this id: the time is the upstream's until [`Record::answered`].
     pub fn attempt(&self, key: &Arc<str>, now: Instant) {
-        self.attempts.fetch_add(1, Relaxed);
+        self.progress.attempts.fetch_add(1, Relaxed);
+        self.times.ask(now);
         let mut rare = self.rare();
         // What is made for others when this call is over is none of its story.
         if !self.times.is_closed() {
@@ -140,6 +132,11 @@ impl Record {
         if let Some(trace) = &self.trace {
             trace.began(key, self.fallback(), now);
         }
+    }
+
+    /// An attempt has its first byte, or will have none.
+    pub fn answered(&self, now: Instant) {
+        self.times.answered(now);
     }
 
     /// An attempt is over. Where what was done about it will be found, if it failed.
@@ -168,7 +165,7 @@ impl Record {
         self.rare().tries.waited(micros(spent));
     }
 
-    /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed.
+    /// Time spent waiting for the upstream beyond an attempt's first byte, before anything goes on.
     pub fn add_upstream(&self, spent: Duration) {
         self.times.add_upstream(spent);
     }
@@ -180,8 +177,8 @@ impl Record {
 
     /// The status that goes to the client, and whether its body arrives piece by piece.
     pub fn head(&self, status: u16, streaming: bool) {
-        self.status.store(status, Relaxed);
-        self.streaming.store(streaming, Relaxed);
+        self.progress.status.store(status, Relaxed);
+        self.progress.streaming.store(streaming, Relaxed);
     }
 
     /// The first byte of the answer is there. The first call stands.
@@ -192,8 +189,8 @@ impl Record {
     /// `len` bytes of the answer's body go to the client.
     pub fn chunk(&self, len: usize, now: Instant) {
         self.times.chunk(now);
-        self.bytes.fetch_add(len as u64, Relaxed);
-        self.chunks.fetch_add(1, Relaxed);
+        self.progress.bytes.fetch_add(len as u64, Relaxed);
+        self.progress.chunks.fetch_add(1, Relaxed);
     }
 
     /// What the answer has cost so far. Google's counts are cumulative: the last one stands, until the record is closed.
@@ -227,7 +224,7 @@ impl Record {
         let mut rare = self.rare();
         let at = self.times.close(now)?;
         let outcome = *rare.outcome.get_or_insert(Outcome::of_status(self.status()));
-        self.status.store(outcome.status(self.status()), Relaxed);
+        self.progress.status.store(outcome.status(self.status()), Relaxed);
         rare.tries.close(outcome, at);
         let (usage, of_tries) = (rare.usage, rare.tries.bytes());
         drop(rare);
@@ -289,7 +286,7 @@ impl Record {
 
     /// The model that is asked in the place of the one asked for, if one is.
     pub fn fallback(&self) -> Option<Arc<str>> {
-        if self.fell_back.load(Relaxed) { self.rare().fallback.clone() } else { None }
+        if self.progress.fell_back.load(Relaxed) { self.rare().fallback.clone() } else { None }
     }
 
     /// The client's id, once it is authenticated.
@@ -314,27 +311,27 @@ impl Record {
 
     /// Attempts begun.
     pub fn attempts(&self) -> u32 {
-        self.attempts.load(Relaxed)
+        self.progress.attempts.load(Relaxed)
     }
 
     /// The status that went to the client; 0 before the head, and 499 where it did not wait for one.
     pub fn status(&self) -> u16 {
-        self.status.load(Relaxed)
+        self.progress.status.load(Relaxed)
     }
 
     /// Whether the answer arrives piece by piece.
     pub fn streaming(&self) -> bool {
-        self.streaming.load(Relaxed)
+        self.progress.streaming.load(Relaxed)
     }
 
     /// Bytes of the answer's body so far.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+        self.progress.bytes.load(Relaxed)
     }
 
     /// Pieces of the answer's body so far.
     pub fn chunks(&self) -> u64 {
-        self.chunks.load(Relaxed)
+        self.progress.chunks.load(Relaxed)
     }
 
     /// Tokens reported so far.
@@ -357,7 +354,7 @@ impl Record {
         self.times.to_end()
     }
 
-    /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed.
+    /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed or was given up.
     pub fn upstream(&self) -> Duration {
         self.times.upstream()
     }

@@ -26,10 +26,12 @@ pub mod line;
 mod words;
 mod refused;
 mod open;
+mod under_way;
 
 pub use limits::Limits;
 pub(crate) use open::learn_owner;
 pub(crate) use refused::{failure, verdict};
+pub(crate) use under_way::UnderWay;
 
 /// The innermost service of the walk.
 #[derive(Clone, Debug)]
@@ -71,23 +73,31 @@ impl Means {
         refused::settle(&self.eyes, call, lease, failure)
     }
 
+    /// An attempt of the call begins, on the key of `lease`.
+    pub(crate) fn begin<'a>(&'a self, call: &'a Call, lease: &KeyLease, now: Instant) -> UnderWay<'a> {
+        // The pool's own word for the key: the lease goes on without this.
+        let key = &self.pool.keys()[lease.key().index];
+        UnderWay::begin(&self.eyes.telemetry, &call.record, &key.id, now)
+    }
+
     async fn run(self: Arc<Self>, attempt: Attempt) -> Result<Response<Relay>, Box<Failure>> {
         let lease = self.obtain(&attempt).await?;
         let call = &attempt.call;
         let surface = call.endpoint.surface;
         let began = Instant::now();
-        call.record.attempt(&lease.key().id, began);
+        let under_way = self.begin(call, &lease, began);
         attempt.got(lease.key());
         let form = lease.key().form(surface);
-        let (lease, failure) = match self.once(&attempt, lease, form, began).await {
-            Ok(reply) => return Ok(reply),
-            Err((lease, failure)) => (lease, failure),
+        let came = match self.once(&attempt, lease, form, began).await {
+            Ok(reply) => Ok(reply),
+            Err((lease, failure)) if failure.verdict != Verdict::Unauthorized || !call.payload.is_kept() => {
+                Err(refused::settle(&self.eyes, call, lease, failure))
+            }
+            // Rare, so that it has no room in every call's future.
+            Err((lease, failure)) => Box::pin(self.in_other_form(&attempt, lease, form, failure)).await,
         };
-        if failure.verdict != Verdict::Unauthorized || !call.payload.is_kept() {
-            return Err(refused::settle(&self.eyes, call, lease, failure));
-        }
-        // Rare, so that it has no room in every call's future.
-        Box::pin(self.in_other_form(&attempt, lease, form, failure)).await
+        under_way.over();
+        came
     }
 
     /// The key may want its credential in the other form: that is asked once, and remembered.
@@ -135,13 +145,11 @@ impl Means {
         };
         let sent = call.payload.flow().map_or(began, |flow| flow.last().max(began));
         let left = self.limits.first_byte.map(|limit| limit.saturating_sub(sent.elapsed()));
-        let opened = if answer.status().is_success() {
+        if answer.status().is_success() {
             open::open(&self.eyes, call, lease, answer, left, self.limits.hold_empty).await
         } else {
             refused::read(&self.eyes, call, lease, answer, self.limits.error()).await
-        };
-        call.record.add_upstream(began.elapsed());
-        opened
+        }
     }
 
     /// The head of the answer, in time.
@@ -162,7 +170,6 @@ impl Means {
             Ok(Some(answer)) => return Ok(answer),
             late => late.err(),
         };
-        call.record.add_upstream(began.elapsed());
         let clean = |why: String| self.eyes.scrubber.scrub_str(&why).into_owned();
         let (verdict, error) = match broken {
             Some(Broken::Connect(why)) => (Verdict::Connect, Error::Unreachable(clean(why))),

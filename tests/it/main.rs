@@ -30,6 +30,7 @@ mod edges;
 mod egress;
 mod examples;
 mod fallback;
+mod given_up;
 mod hedging;
 mod interactions;
 mod jwt;
