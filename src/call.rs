@@ -1,6 +1,7 @@
 //! A call: one request as the layers see it, and what one attempt at it comes to.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -53,6 +54,8 @@ pub struct Call {
     pub arrived: Instant,
     /// By when the answer's first byte is due.
     pub deadline: Instant,
+    /// The time until then as it was configured or asked for, to be told where it was too short.
+    pub time: Duration,
 }
 
 impl Call {
@@ -73,6 +76,7 @@ impl Call {
             patient: self.patient,
             arrived: self.arrived,
             deadline: self.deadline,
+            time: self.time,
         }
     }
 }

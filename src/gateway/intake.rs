@@ -117,7 +117,7 @@ impl Intake {
         let bound = self.bind(&endpoint, &client, &named)?;
         let lane = lane(endpoint.action, &head.method, model);
         let prefix = self.prefix(&endpoint, &lane, &payload);
-        let deadline = read + self.time(&head.headers);
+        let time = self.time(&head.headers);
         let wish = Wish::of(&head.headers);
         Ok(Arc::new(Call {
             endpoint,
@@ -132,7 +132,8 @@ impl Intake {
             prefix,
             patient: true,
             arrived,
-            deadline,
+            deadline: read + time,
+            time,
         }))
     }
 

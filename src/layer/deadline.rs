@@ -47,7 +47,7 @@ where
     }
 
     fn call(&mut self, call: Arc<Call>) -> Self::Future {
-        let (deadline, whole) = (call.deadline, call.deadline - call.arrived);
+        let (deadline, whole) = (call.deadline, call.time);
         let (idle, heartbeat) = (self.idle, self.heartbeat);
         let flow = call.payload.flow().cloned();
         let answer = self.inner.call(call);

@@ -77,7 +77,7 @@ where
     S: Service<Arc<Call>, Response = Response<Relay>, Error = Error, Future: Send> + Send + 'static,
 {
     let (wish, record) = (call.wish, Arc::clone(&call.record));
-    let time = (call.deadline, call.deadline - call.arrived);
+    let time = (call.deadline, call.time);
     if !wish.look {
         // What is fresh must have begun after it was asked for: another's call will not do.
         return alone(&answers, inner.call(call), question, &record).await;
@@ -249,6 +249,7 @@ mod tests {
             prefix: Prefix::default(),
             arrived: now,
             deadline: now + PATIENCE,
+            time: PATIENCE,
         })
     }
 

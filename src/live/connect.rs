@@ -63,7 +63,7 @@ pub(super) async fn connect(
             }
         }
     };
-    let late = |_| Error::DeadlineExceeded(call.deadline - call.arrived);
+    let late = |_| Error::DeadlineExceeded(call.time);
     timeout_at(call.deadline, attempts).await.map_err(late)?
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn connect_by_token(
             Err(error)
         }
         Err(_) => {
-            let error = Error::DeadlineExceeded(call.deadline - call.arrived);
+            let error = Error::DeadlineExceeded(call.time);
             under_way.came_to(Verdict::Interrupted, &error.to_string());
             Err(error)
         }

@@ -201,6 +201,7 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
         patient: true,
         arrived,
         deadline: arrived + means.limits.setup,
+        time: means.limits.setup,
     };
     Ok((call, handshake))
 }

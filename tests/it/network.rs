@@ -71,6 +71,7 @@ async fn no_answer_is_waited_for_beyond_the_deadline() {
     play(&world, &["fault=delay:20s"]);
     let (status, error) = told(gate.generate("hello").await).await;
     assert_eq!((status, &error["error"]["status"]), (504, &json!("DEADLINE_EXCEEDED")));
+    assert_eq!(error["error"]["message"], "no answer within 0.5 s", "as it was configured");
     let aborted = |calls: &[geminate::mock::SeenCall]| calls.iter().all(geminate::mock::SeenCall::aborted);
     assert_eq!(world.until(PATIENCE, aborted).await.unwrap().len(), 1);
 }

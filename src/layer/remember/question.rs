@@ -150,6 +150,7 @@ mod tests {
             prefix: Prefix::default(),
             arrived: now,
             deadline: now,
+            time: std::time::Duration::ZERO,
         }
     }
 
