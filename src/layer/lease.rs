@@ -20,11 +20,11 @@ use crate::relay::{Eyes, Relay};
 use crate::upstream::{Broken, Upstream};
 use crate::verdict::Verdict;
 
+mod words;
+mod refused;
 mod limits;
 mod homing;
 pub mod line;
-mod words;
-mod refused;
 mod open;
 mod under_way;
 
@@ -63,9 +63,19 @@ impl Means {
         line::obtain(&self.pool, self.eyes.affinity.prefixes(), attempt, &self.limits).await
     }
 
+    /// By when an attempt at the call must have come to something.
+    pub(crate) fn due(&self, call: &Call) -> Instant {
+        limits::of_call(call)
+    }
+
+    /// The failure of an attempt that was sent at `sent` and stayed silent until its call's end.
+    pub(crate) fn silent(&self, call: &Call, sent: Instant) -> Box<Failure> {
+        Limits { first_byte: None, ..self.limits }.silent(call, sent)
+    }
+
     /// Reads an error answer: the failure that it is, scrubbed.
     pub(crate) async fn judge(&self, call: &Call, answer: Response<reqwest::Body>) -> Box<Failure> {
-        refused::judge(&self.eyes, call, answer, self.limits.error()).await
+        refused::judge(&self.eyes, call, answer, self.limits.error(call)).await
     }
 
     /// Gives the verdict of a failure back to the pool, and tells it to those who count.
@@ -144,11 +154,10 @@ impl Means {
             Err(failure) => return Err((lease, failure)),
         };
         let sent = call.payload.flow().map_or(began, |flow| flow.last().max(began));
-        let left = self.limits.first_byte.map(|limit| limit.saturating_sub(sent.elapsed()));
         if answer.status().is_success() {
-            open::open(&self.eyes, call, lease, answer, left, self.limits.hold_empty).await
+            open::open(&self.eyes, call, lease, answer, (&self.limits, sent)).await
         } else {
-            refused::read(&self.eyes, call, lease, answer, self.limits.error()).await
+            refused::read(&self.eyes, call, lease, answer, self.limits.error(call)).await
         }
     }
 
@@ -160,22 +169,19 @@ impl Means {
         form: Form,
         began: Instant,
     ) -> Result<Response<reqwest::Body>, Box<Failure>> {
-        let (flow, first_byte) = (call.payload.flow(), self.limits.first_byte);
+        let flow = call.payload.flow();
+        let due = Limits::due(call, began, self.limits.first_byte);
         let sending = pin!(self.upstream.send(call, key, form));
-        let sent = match first_byte {
-            Some(limit) => in_time(flow, began + limit, limit, sending).await,
-            None => Some(sending.await),
-        };
-        let broken = match sent.transpose() {
-            Ok(Some(answer)) => return Ok(answer),
-            late => late.err(),
+        let broken = match in_time(flow, due.at, due.patience, sending).await {
+            Some(Ok(answer)) => return Ok(answer),
+            Some(Err(broken)) => broken,
+            None => return Err(self.limits.silent(call, flow.map_or(began, |flow| flow.last().max(began)))),
         };
         let clean = |why: String| self.eyes.scrubber.scrub_str(&why).into_owned();
         let (verdict, error) = match broken {
-            Some(Broken::Connect(why)) => (Verdict::Connect, Error::Unreachable(clean(why))),
-            Some(Broken::Interrupted(why)) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
-            Some(Broken::Body(fault)) => (Verdict::Caller, fault),
-            None => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte.unwrap_or_default())),
+            Broken::Connect(why) => (Verdict::Connect, Error::Unreachable(clean(why))),
+            Broken::Interrupted(why) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
+            Broken::Body(fault) => (Verdict::Caller, fault),
         };
         Err(failure(verdict, error))
     }

@@ -77,6 +77,35 @@ async fn no_answer_is_waited_for_beyond_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_key_that_stays_silent_to_the_end_of_a_call_is_trusted_less() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("REQUEST_TIMEOUT", "500")]).await;
+    play(&world, &[&format!("key={K1} fault=delay:20s")]);
+    let mut late = 0;
+    // Its turn comes within two.
+    for _ in 0..2 {
+        late += u32::from(gate.generate("hello").await.status() == 504);
+    }
+    assert_eq!(late, 1);
+    let silent = key(&gate, 0).await;
+    let weight = silent["effective_weight"].as_f64().unwrap();
+    assert!((0.75..0.95).contains(&weight), "{silent}");
+    assert_eq!(silent["outcomes"]["interrupted"], 1, "{silent}");
+    let error = gate.monitor("/monitor/errors").await["last"][0].take();
+    assert_eq!((&error["class"], &error["message"]), (&json!("interrupted"), &json!("no answer within 0.5 s")), "{error}");
+    assert_eq!(key(&gate, 1).await["effective_weight"], 1.0);
+}
+
+#[tokio::test]
+async fn a_key_that_had_too_little_of_a_call_s_time_is_not_blamed_for_its_silence() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("REQUEST_TIMEOUT", "4000")]).await;
+    play(&world, &["fault=delay:2500ms,api_key_invalid times=1", "fault=delay:20s"]);
+    assert_eq!(gate.generate("hello").await.status(), 504);
+    let place = usize::from(world.calls()[1].key.as_deref() == Some(K2));
+    let silent = key(&gate, place).await;
+    assert_eq!((&silent["outcomes"]["deadline"], &silent["effective_weight"]), (&json!(1), &json!(1.0)), "{silent}");
+}
+
+#[tokio::test]
 async fn a_creating_call_is_never_sent_twice_unless_google_says_nothing_happened() {
     let (world, gate) = with_keys(&[K1, K2, K3]).await;
     for fault in ["reset:head", "internal", "overloaded", "html_502"] {

@@ -1,6 +1,7 @@
 //! A success: its first chunk is read before the head goes on, so that what fails until then can be tried again.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use crate::affinity::{Answer, Bound, Witness};
 use crate::call::{Answered, Call, Failure};
 use crate::endpoint::Action;
 use crate::error::Error;
+use crate::flow::in_time;
+use crate::layer::lease::limits::Limits;
 use crate::layer::lease::refused;
 use crate::layer::lease::words::next_chunk;
 use crate::meter::Meter;
@@ -76,33 +79,30 @@ pub(super) async fn open(
     call: &Arc<Call>,
     mut lease: Lease,
     answer: Response<reqwest::Body>,
-    patience: Option<Duration>,
-    hold_empty: bool,
+    (limits, sent): (&Limits, Instant),
 ) -> Result<Response<Relay>, (Lease, Box<Failure>)> {
     let (parts, mut body) = answer.into_parts();
     let head = Head::of(call, &parts.headers);
     let mut meter = Meter::default();
     let mut ahead = VecDeque::new();
     let (mut len, mut whole) = (0, false);
+    let (flow, hold_empty) = (call.payload.flow(), limits.hold_empty);
+    let left = limits.first_byte.map(|limit| limit.saturating_sub(sent.elapsed()));
     let interrupted = |error| refused::failure(Verdict::Interrupted, error);
     loop {
-        let next = next_chunk(&mut body);
-        let next = match patience {
-            Some(patience) => timeout(patience, next).await.map_err(|_| Error::DeadlineExceeded(patience)),
-            None => Ok(next.await),
-        };
-        let chunk = match next {
-            Ok(Some(Ok(chunk))) => chunk,
-            Ok(None) if head.must_finish && ahead.is_empty() => {
+        let due = Limits::due(call, Instant::now(), left);
+        let chunk = match in_time(flow, due.at, due.patience, pin!(next_chunk(&mut body))).await {
+            Some(Some(Ok(chunk))) => chunk,
+            Some(None) if head.must_finish && ahead.is_empty() => {
                 let why = "the answer ended before its first byte".to_owned();
                 return Err((lease, interrupted(Error::Interrupted(why))));
             }
-            Ok(None) => {
+            Some(None) => {
                 whole = true;
                 break;
             }
-            Ok(Some(Err(why))) => return Err((lease, interrupted(Error::Interrupted(why)))),
-            Err(late) => return Err((lease, interrupted(late))),
+            Some(Some(Err(why))) => return Err((lease, interrupted(Error::Interrupted(why)))),
+            None => return Err((lease, limits.silent(call, sent))),
         };
         if head.readable {
             meter.feed(&chunk);
