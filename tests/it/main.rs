@@ -39,6 +39,7 @@ mod keys_explain;
 mod leaks;
 mod line;
 mod load;
+mod long_errors;
 mod live;
 mod live_ends;
 mod live_owners;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Response, StatusCode};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::affinity::{Answer, Bound, Witness};
 use crate::call::{Answered, Call, Failure};
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::flow::in_time;
 use crate::layer::lease::limits::Limits;
 use crate::layer::lease::refused;
-use crate::layer::lease::words::next_chunk;
+use crate::layer::lease::words::{self, End, Words, next_chunk};
 use crate::meter::Meter;
 use crate::meter::finish::Finish;
 use crate::pool::key::Key;
@@ -110,7 +110,8 @@ pub(super) async fn open(
         len += chunk.len();
         ahead.push_back(chunk);
         if head.is_error(&meter) {
-            return Err((lease, error_inside(eyes, call, ahead, body).await));
+            let limit = limits.error(call).min(ERROR_TIME);
+            return Err((lease, error_inside(eyes, call, ahead, body, limit).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
         let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
@@ -154,6 +155,7 @@ fn watch(eyes: &Eyes, call: &Call, head: &Head, lease: Lease, meter: Meter) -> W
         spends: spends(call),
         status: StatusCode::OK,
         withheld: Vec::new(),
+        said: None,
         fed: 0,
         over: false,
     }
@@ -200,23 +202,26 @@ fn meter_is_empty(meter: &Meter) -> bool {
     !meter.has_content() && matches!(meter.finish(), Finish::Open | Finish::Stop)
 }
 
-/// A stream that began with an error is an error: its code is in its body.
-async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body: reqwest::Body) -> Box<Failure> {
-    let mut text: Vec<u8> = ahead.into_iter().flatten().collect();
-    let rest = async {
-        while text.len() < AHEAD_BYTES_MAX
-            && let Some(Ok(chunk)) = next_chunk(&mut body).await
-        {
-            text.extend_from_slice(&chunk);
-        }
-    };
-    let _cut_short = timeout(ERROR_TIME, rest).await;
+/// A stream that began with an error is an error: its code is in its body, of which all is to come within `limit`. One
+/// that is too long, or breaks off, is told anew: its cut may have left half of a key.
+async fn error_inside(
+    eyes: &Eyes,
+    call: &Call,
+    ahead: VecDeque<Bytes>,
+    body: reqwest::Body,
+    limit: Duration,
+) -> Box<Failure> {
+    let Words { bytes: text, end } = words::read(ahead.into_iter().flatten().collect(), body, limit).await;
     let refusal = Refusal::in_stream(&text);
     let status = StatusCode::from_u16(refusal.code).ok().filter(|status| !status.is_success());
     let start = memchr::memchr(b'{', &text).unwrap_or(0);
     let json = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
-    let body = json.and_then(Result::ok).map_or_else(|| text.clone(), |raw| raw.get().as_bytes().to_vec());
+    let body = match (json.and_then(Result::ok), end) {
+        (Some(json), _) => json.get().as_bytes(),
+        (None, End::Whole) => &text,
+        (None, _) => &[],
+    };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json; charset=UTF-8"));
-    refused::judged(eyes, call, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers, &body, refusal)
+    refused::judged(eyes, call, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers, body, refusal)
 }
