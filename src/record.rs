@@ -13,8 +13,8 @@ use crate::usage::Usage;
 
 use self::cancel::Cancel;
 use self::progress::Progress;
+use self::rare::Rare;
 use self::times::{Times, micros};
-use self::tries::Tries;
 
 pub use self::closed::Closed;
 pub use self::did::{Did, Fate};
@@ -34,6 +34,8 @@ mod cancel;
 mod trace;
 mod times;
 mod progress;
+mod cost;
+mod rare;
 #[cfg(test)]
 mod tests;
 
@@ -53,15 +55,6 @@ pub struct Record {
     cancel: Cancel,
     /// Of a call that is traced.
     trace: Option<Box<Trace>>,
-}
-
-/// What is written a few times a call and is no number.
-#[derive(Debug, Default)]
-struct Rare {
-    tries: Tries,
-    fallback: Option<Arc<str>>,
-    usage: Usage,
-    outcome: Option<Outcome>,
 }
 
 impl Record {
@@ -193,13 +186,14 @@ impl Record {
         self.progress.chunks.fetch_add(1, Relaxed);
     }
 
-    /// What the answer has cost so far. Google's counts are cumulative: the last one stands, until the record is closed.
+    /// What the answer has cost so far. Google's counts are cumulative: the last one stands.
     pub fn usage(&self, usage: Usage) {
-        let mut rare = self.rare();
-        // Under the lock that closes it: what stands after the close is what was counted.
-        if !self.times.is_closed() {
-            rare.usage = usage;
-        }
+        self.rare().cost.answer(usage);
+    }
+
+    /// What an answer has cost that was put aside for another attempt's.
+    pub fn usage_aside(&self, usage: Usage) {
+        self.rare().cost.aside(usage);
     }
 
     /// Where the answer comes from, of a call that may be answered from memory. The first word stands.
@@ -226,7 +220,7 @@ impl Record {
         let outcome = *rare.outcome.get_or_insert(Outcome::of_status(self.status()));
         self.progress.status.store(outcome.status(self.status()), Relaxed);
         rare.tries.close(outcome, at);
-        let (usage, of_tries) = (rare.usage, rare.tries.bytes());
+        let (usage, of_tries) = (rare.cost.close(), rare.tries.bytes());
         drop(rare);
         self.cancel.forget();
         let texts = self.id.len() + self.model_asked().map_or(0, str::len);
@@ -334,9 +328,14 @@ impl Record {
         self.progress.chunks.load(Relaxed)
     }
 
-    /// Tokens reported so far.
+    /// Tokens reported so far, until the record was closed.
     pub fn used(&self) -> Usage {
-        self.rare().usage
+        self.rare().cost.counted()
+    }
+
+    /// Tokens reported after that.
+    pub fn used_later(&self) -> Usage {
+        self.rare().cost.uncounted()
     }
 
     /// How the call ended, when that is known.

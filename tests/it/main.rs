@@ -60,6 +60,7 @@ mod sight;
 mod sight_ends;
 mod sharing;
 mod signatures;
+mod spent;
 mod status;
 mod streams;
 mod surfaces;

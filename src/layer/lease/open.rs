@@ -123,6 +123,11 @@ pub(super) async fn open(
     learn_owner(eyes, call, lease.key());
     eyes.learn_signatures(&mut meter, lease.key());
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
+        // Its tokens are spent, whatever another attempt gives.
+        if let Some(usage) = meter.usage().filter(|_| spends(call)) {
+            call.record.usage_aside(usage);
+            lease.settle(usage.prompt_tokens, Instant::now());
+        }
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
         let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, parts.headers), body };
         let error = Some(Error::Busy);

@@ -63,8 +63,7 @@ pub(super) struct Flight {
 impl Landing {
     /// With an answer of the call that `record` tells of.
     pub(super) fn answer(kept: Arc<Kept>, record: &Record) -> Self {
-        // A closed record has taken no more usage.
-        let unpaid = kept.usage().filter(|usage| record.used() != *usage);
+        let unpaid = Some(record.used_later()).filter(|usage| !usage.is_zero());
         Self::Answer { kept, unpaid: Unpaid(Arc::new(Mutex::new(unpaid))), fallback: record.fallback() }
     }
 }
@@ -210,10 +209,7 @@ mod tests {
 
     #[test]
     fn tokens_are_counted_once_by_the_call_or_by_one_of_those_who_followed() {
-        let body = r#"{"totalTokens":1,"usageMetadata":{"promptTokenCount":7}}"#;
-        let mut answer = Response::new(Bytes::from(body));
-        answer.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
-        let kept = Arc::new(Kept::of(&answer, false));
+        let kept = Arc::new(Kept::of(&Response::new(Bytes::new()), false));
         let spent = Usage { prompt_tokens: 7, ..Usage::default() };
         let unpaid = |record: &Record| {
             record.usage(spent);
@@ -222,6 +218,9 @@ mod tests {
         };
         let record = || Record::new(HeaderValue::from_static("r"), Method::POST, Instant::now());
         assert_eq!(unpaid(&record()), [None, None]);
+        let tried_twice = record();
+        tried_twice.usage_aside(spent);
+        assert_eq!(unpaid(&tried_twice), [None, None], "two answers, and both are counted");
         let closed = record();
         closed.close(Instant::now());
         assert_eq!(unpaid(&closed), [Some(spent), None]);

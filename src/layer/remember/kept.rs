@@ -11,7 +11,6 @@ use crate::call::wish::X_GEMINATE_CACHE;
 use crate::meter::Meter;
 use crate::record::Remembered;
 use crate::relay::Relay;
-use crate::usage::Usage;
 
 /// What an entry takes beside its bytes, or so: the map's, the headers', the allocator's.
 const ENTRY_BYTES: usize = 512;
@@ -23,8 +22,6 @@ pub(super) struct Kept {
     headers: HeaderMap,
     body: Bytes,
     since: Instant,
-    /// What it cost, as it says itself.
-    usage: Option<Usage>,
     /// Whether it may be given to whoever asks later, not only to those who wait for it now.
     lasting: bool,
 }
@@ -38,20 +35,14 @@ impl Kept {
         names.iter().for_each(|name| drop(headers.remove(name)));
         let meter = read(answer);
         let lasting = meter.as_ref().is_some_and(|meter| lasts(answer, meter, generates));
-        let usage = meter.and_then(|meter| meter.usage());
         // A copy: a piece of a read buffer would hold on to the rest of it.
         let body = if lasting { Bytes::copy_from_slice(answer.body()) } else { answer.body().clone() };
-        Self { status: answer.status(), headers, body, since: Instant::now(), usage, lasting }
+        Self { status: answer.status(), headers, body, since: Instant::now(), lasting }
     }
 
     /// Whether it may be kept.
     pub(super) fn is_lasting(&self) -> bool {
         self.lasting
-    }
-
-    /// What it cost the one who fetched it.
-    pub(super) fn usage(&self) -> Option<Usage> {
-        self.usage
     }
 
     /// How long ago it came.
