@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, ready};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use tokio::time::Instant;
 use tower::Service;
 use tower::layer::{Layer, layer_fn};
 
@@ -32,6 +34,10 @@ mod page;
 
 /// The projects that are asked for one page; a page that is not full by then says where to go on.
 const PROJECTS_MAX: usize = 32;
+/// While others are to be asked, a project has no less time than this for its part, as far as half of what is left goes.
+const PART_TIME_MIN: Duration = Duration::from_secs(2);
+/// With less than this left of the call's time nobody is asked any more.
+const LEFT_MIN: Duration = Duration::from_millis(10);
 /// The most bytes of one project's part of a page.
 const PART_BYTES_MAX: usize = 8 << 20;
 /// Tells how many projects could not be asked, so that what is theirs is missing.
@@ -101,11 +107,13 @@ impl Means {
         let (mut asked, mut missing, mut failed) = (0, 0, None);
         while page.room() > 0
             && asked < PROJECTS_MAX
+            && (asked == 0 || Instant::now() + LEFT_MIN < call.deadline)
             && let Some(current) = place.take()
         {
             asked += 1;
             let next = self.from(current.project + 1);
-            let part = part_of(call, list, &current, page.room());
+            let others = self.projects(current.project + 1).take(PROJECTS_MAX - asked).count();
+            let part = Call { deadline: due(call, others, Instant::now()), ..part_of(call, list, &current, page.room()) };
             match gathered(inner.call(Arc::new(part)).await).await {
                 Part::Whole(body) => {
                     let shows = |resource: Option<&Resource>| match resource {
@@ -158,9 +166,13 @@ impl Means {
 
     /// The beginning of the first project from `project` on that can be asked.
     fn from(&self, project: u32) -> Option<Place> {
+        self.projects(project).next().map(|project| Place { project, token: None })
+    }
+
+    /// The projects from `project` on that can be asked.
+    fn projects(&self, project: u32) -> impl Iterator<Item = u32> {
         let homes = self.pool.homes();
-        let first = (project..self.pool.projects()).find(|next| homes.of(*next) == *next && self.has_key(*next))?;
-        Some(Place { project: first, token: None })
+        (project..self.pool.projects()).filter(|next| homes.of(*next) == *next && self.has_key(*next))
     }
 
     /// Whether a project still has a key: a configuration that was taken up may have taken its last one.
@@ -185,6 +197,16 @@ enum Part {
     Whole(Bytes),
     Refused(Box<Response<Relay>>),
     Failed(Error),
+}
+
+/// By when one project's part is due, with so many others to be asked after it: one that stays silent takes of their time
+/// no more than is its own.
+fn due(call: &Call, others: usize, now: Instant) -> Instant {
+    let left = call.deadline.saturating_duration_since(now);
+    match u32::try_from(others) {
+        Ok(0) => call.deadline,
+        others => now + (left / (others.unwrap_or(u32::MAX - 1) + 1)).max(PART_TIME_MIN.min(left / 2)),
+    }
 }
 
 /// The question to one project.

@@ -106,6 +106,19 @@ async fn a_key_that_had_too_little_of_a_call_s_time_is_not_blamed_for_its_silenc
 }
 
 #[tokio::test]
+async fn a_project_that_stays_silent_does_not_take_the_others_time() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("REQUEST_TIMEOUT", "3000")]).await;
+    play(&world, &[&format!("key={K1} fault=delay:60s")]);
+    let answer = gate.ask(Method::GET, "/v1beta/files").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-partial").as_str()), (200, "1"));
+    play(&world, &["fault=delay:60s"]);
+    let before = world.calls().len();
+    let answer = gate.ask(Method::GET, "/v1beta/files").send().await.unwrap();
+    let attempts = header(&answer, "x-geminate-attempts");
+    assert_eq!((answer.status().as_u16(), attempts), (504, (world.calls().len() - before).to_string()));
+}
+
+#[tokio::test]
 async fn a_creating_call_is_never_sent_twice_unless_google_says_nothing_happened() {
     let (world, gate) = with_keys(&[K1, K2, K3]).await;
     for fault in ["reset:head", "internal", "overloaded", "html_502"] {
