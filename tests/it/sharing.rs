@@ -143,6 +143,20 @@ async fn an_error_is_shared_with_those_who_wait_and_with_nobody_after_them() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_google_s_that_is_shared_is_no_fault_of_those_who_share_it() {
+    let (world, gate) = caching().await;
+    play(&world, &["fault=delay:2s,limit_zero times=1"]);
+    let (answers, ()) = tokio::join!(join_all((0..3).map(|_| asked(&gate))), under_way(&gate, 3));
+    for answer in answers {
+        assert_eq!(told(answer).await.0, 429);
+    }
+    assert_eq!(world.calls().len(), 1);
+    under_way(&gate, 0).await;
+    let outcomes = gate.monitor("/monitor/metrics").await["outcomes"].take();
+    assert_eq!((&outcomes["upstream_error"], &outcomes["caller_error"]), (&json!(3), &json!(0)), "{outcomes}");
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_an_error_for_all() {
     let (world, gate) = caching().await;
     play(&world, &["fault=delay:2s,cut:1 times=1"]);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::call::wish::X_GEMINATE_CACHE;
 use crate::meter::Meter;
-use crate::record::Remembered;
+use crate::record::{Outcome, Remembered};
 use crate::relay::Relay;
 
 /// What an entry takes beside its bytes, or so: the map's, the headers', the allocator's.
@@ -22,6 +22,8 @@ pub(super) struct Kept {
     headers: HeaderMap,
     body: Bytes,
     since: Instant,
+    /// Whose fault it is, where it is an error.
+    outcome: Option<Outcome>,
     /// Whether it may be given to whoever asks later, not only to those who wait for it now.
     lasting: bool,
 }
@@ -35,9 +37,10 @@ impl Kept {
         names.iter().for_each(|name| drop(headers.remove(name)));
         let meter = read(answer);
         let lasting = meter.as_ref().is_some_and(|meter| lasts(answer, meter, generates));
+        let outcome = answer.extensions().get::<Outcome>().copied();
         // A copy: a piece of a read buffer would hold on to the rest of it.
         let body = if lasting { Bytes::copy_from_slice(answer.body()) } else { answer.body().clone() };
-        Self { status: answer.status(), headers, body, since: Instant::now(), lasting }
+        Self { status: answer.status(), headers, body, since: Instant::now(), outcome, lasting }
     }
 
     /// Whether it may be kept.
@@ -62,6 +65,9 @@ impl Kept {
         *reply.status_mut() = self.status;
         *reply.headers_mut() = self.headers.clone();
         mark(reply.headers_mut(), how, self.age(now).as_secs());
+        if let Some(outcome) = self.outcome {
+            reply.extensions_mut().insert(outcome);
+        }
         reply
     }
 }
