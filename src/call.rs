@@ -1,5 +1,6 @@
 //! A call: one request as the layers see it, and what one attempt at it comes to.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct Call {
     pub deadline: Instant,
     /// The time until then as it was configured or asked for, to be told where it was too short.
     pub time: Duration,
+    /// Whether its answer has begun to come, and is read whole before anything of it goes on: it is in time then.
+    pub coming: AtomicBool,
 }
 
 impl Call {
@@ -77,6 +80,7 @@ impl Call {
             arrived: self.arrived,
             deadline: self.deadline,
             time: self.time,
+            coming: AtomicBool::new(false),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The intake: a request's head and body become a [`Call`], within bounds of size, time and memory.
 
 use std::mem;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -134,6 +135,7 @@ impl Intake {
             arrived,
             deadline: read + time,
             time,
+            coming: AtomicBool::new(false),
         }))
     }
 

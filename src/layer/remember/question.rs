@@ -151,6 +151,7 @@ mod tests {
             arrived: now,
             deadline: now,
             time: std::time::Duration::ZERO,
+            coming: std::sync::atomic::AtomicBool::new(false),
         }
     }
 
