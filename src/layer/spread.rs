@@ -113,7 +113,8 @@ impl Means {
             asked += 1;
             let next = self.from(current.project + 1);
             let others = self.projects(current.project + 1).take(PROJECTS_MAX - asked).count();
-            let part = Call { deadline: due(call, others, Instant::now()), ..part_of(call, list, &current, page.room()) };
+            let deadline = due(call, others, Instant::now());
+            let part = Call { deadline, ..part_of(call, list, &current, page.room()) };
             match gathered(inner.call(Arc::new(part)).await).await {
                 Part::Whole(body) => {
                     let shows = |resource: Option<&Resource>| match resource {

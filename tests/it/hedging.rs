@@ -70,7 +70,8 @@ async fn a_slow_attempt_is_overtaken_by_another_project_s_and_cut_off() {
     let page = gate.http.get(format!("http://{}/metrics", gate.admin)).bearer_auth(TOKEN).send().await.unwrap();
     let page = page.text().await.unwrap();
     assert!(page.contains("geminate_hedges_total{outcome=\"won\"} 1"));
-    let given_up = format!("geminate_attempts_total{{key=\"{}\",model=\"{MODEL}\",verdict=\"abandoned\"}} 1", id(&slow));
+    let given_up =
+        format!("geminate_attempts_total{{key=\"{}\",model=\"{MODEL}\",verdict=\"abandoned\"}} 1", id(&slow));
     assert!(page.contains(&given_up), "no {given_up} in\n{page}");
     let keys = gate.monitor("/monitor/keys").await;
     let loser = keys["keys"].as_array().unwrap().iter().find(|key| key["id"] == id(&slow)).unwrap();

@@ -91,7 +91,11 @@ async fn a_key_that_stays_silent_to_the_end_of_a_call_is_trusted_less() {
     assert!((0.75..0.95).contains(&weight), "{silent}");
     assert_eq!(silent["outcomes"]["interrupted"], 1, "{silent}");
     let error = gate.monitor("/monitor/errors").await["last"][0].take();
-    assert_eq!((&error["class"], &error["message"]), (&json!("interrupted"), &json!("no answer within 0.5 s")), "{error}");
+    assert_eq!(
+        (&error["class"], &error["message"]),
+        (&json!("interrupted"), &json!("no answer within 0.5 s")),
+        "{error}"
+    );
     assert_eq!(key(&gate, 1).await["effective_weight"], 1.0);
 }
 

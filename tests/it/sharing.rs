@@ -187,7 +187,8 @@ async fn who_has_more_time_than_the_one_it_follows_has_all_of_it() {
 #[tokio::test]
 async fn an_answer_that_has_begun_to_come_is_in_time_however_long_its_end_takes() {
     let upstream = Router::new().fallback(|| {
-        let begin = stream::once(async { Ok::<_, Infallible>(Bytes::from(format!("{{\"embedding\": [{}", "1,".repeat(100)))) });
+        let begin =
+            stream::once(async { Ok::<_, Infallible>(Bytes::from(format!("{{\"embedding\": [{}", "1,".repeat(100)))) });
         let end = stream::once(async {
             sleep(Duration::from_secs(2)).await;
             Ok(Bytes::from_static(b"2]}"))
