@@ -320,7 +320,7 @@ mod tests {
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let inner = service_fn(move |_: Arc<Call>| {
-                    calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    calls.fetch_add(1, Relaxed);
                     async {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         Ok(seven())
@@ -337,7 +337,7 @@ mod tests {
         for thread in threads {
             assert_eq!(thread.join().unwrap(), "{\"totalTokens\": 7}");
         }
-        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(calls.load(Relaxed), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -347,7 +347,7 @@ mod tests {
         let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let seen = Arc::clone(&calls);
         let inner = service_fn(move |_: Arc<Call>| {
-            let first = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            let first = seen.fetch_add(1, Relaxed) == 0;
             async move { if first { std::future::pending().await } else { Ok(seven()) } }
         });
         let service = layer(answers(&tasks)).layer(inner);
@@ -364,7 +364,7 @@ mod tests {
             told.push(asker.await.unwrap().map(|reply| reply.map(|reply| reply.status().as_u16())));
         }
         assert_eq!(told[1..], [Some(Ok(200)), Some(Ok(200)), Some(Ok(200))], "each had more time than the first");
-        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2, "one of those who followed it led anew");
+        assert_eq!(calls.load(Relaxed), 2, "one of those who followed it led anew");
         tasks.finished().await;
     }
 }
