@@ -126,8 +126,8 @@ async fn once(
     let target =
         Target { path: call.endpoint.target.clone(), egress: key.egress(), credential, key: Arc::clone(&key.id) };
     let due = means.lease.due(call);
-    let begun = timeout_at(due, begin(means, call, target, handshake, setup)).await;
-    let came = match begun.unwrap_or_else(|_| Err(means.lease.silent(call, began))) {
+    let opened = timeout_at(due, begin(means, call, target, handshake, setup)).await;
+    let came = match opened.unwrap_or_else(|_| Err(means.lease.silent(call, began))) {
         Ok((socket, first)) => {
             lease.succeed(Instant::now());
             learn_owner(&means.lease.eyes, call, lease.key());
