@@ -29,6 +29,7 @@ mod open;
 mod under_way;
 
 pub use limits::Limits;
+pub(crate) use limits::attempt_due;
 pub(crate) use open::learn_owner;
 pub(crate) use refused::{failure, verdict};
 pub(crate) use under_way::UnderWay;
@@ -61,11 +62,6 @@ impl Means {
     /// A lease for the attempt, waited for in line when all keys rest; without one, why not.
     pub(crate) async fn obtain(&self, attempt: &Attempt) -> Result<KeyLease, Box<Failure>> {
         line::obtain(&self.pool, self.eyes.affinity.prefixes(), attempt, &self.limits).await
-    }
-
-    /// By when an attempt at the call must have come to something.
-    pub(crate) fn due(&self, call: &Call) -> Instant {
-        limits::of_call(call)
     }
 
     /// The failure of an attempt that was sent at `sent` and stayed silent until its call's end.

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
-use crate::layer::lease::{UnderWay, failure, learn_owner, verdict};
+use crate::layer::lease::{UnderWay, attempt_due, failure, learn_owner, verdict};
 use crate::layer::retry::Story;
 use crate::live::books::TOKEN;
 use crate::live::close::Close;
@@ -125,8 +125,7 @@ async fn once(
     let credential = Some(key.credential(Form::ApiKey));
     let target =
         Target { path: call.endpoint.target.clone(), egress: key.egress(), credential, key: Arc::clone(&key.id) };
-    let due = means.lease.due(call);
-    let opened = timeout_at(due, begin(means, call, target, handshake, setup)).await;
+    let opened = timeout_at(attempt_due(call), begin(means, call, target, handshake, setup)).await;
     let came = match opened.unwrap_or_else(|_| Err(means.lease.silent(call, began))) {
         Ok((socket, first)) => {
             lease.succeed(Instant::now());

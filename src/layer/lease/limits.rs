@@ -52,12 +52,12 @@ impl Limits {
     /// How long an error of the call may take to come whole.
     pub(super) fn error(&self, call: &Call) -> Duration {
         let limit = self.first_byte.map_or(ERROR_TIME, |limit| limit.min(ERROR_TIME));
-        limit.min(of_call(call).saturating_duration_since(Instant::now()))
+        limit.min(attempt_due(call).saturating_duration_since(Instant::now()))
     }
 
     /// By when an attempt that was begun `then` must have come to something, if it may take no longer than `limit`.
     pub(super) fn due(call: &Call, then: Instant, limit: Option<Duration>) -> Due {
-        let (at, patience) = (of_call(call), call.time.saturating_sub(VERDICT_TIME));
+        let (at, patience) = (attempt_due(call), call.time.saturating_sub(VERDICT_TIME));
         match limit {
             Some(limit) => Due { at: at.min(then + limit), patience: patience.min(limit) },
             None => Due { at, patience },
@@ -82,8 +82,8 @@ impl Limits {
     }
 }
 
-/// By when an attempt at the call must end.
-pub(super) fn of_call(call: &Call) -> Instant {
+/// By when an attempt at the call must have come to something.
+pub(crate) fn attempt_due(call: &Call) -> Instant {
     let flows = call.payload.flow().map(|flow| flow.last() + call.time);
     flows.map_or(call.deadline, |later| later.max(call.deadline)) - VERDICT_TIME
 }
