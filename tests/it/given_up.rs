@@ -23,9 +23,7 @@ pub(crate) async fn until_counted(gate: &Gate, line: &str) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    if timeout(PATIENCE, look).await.is_err() {
-        panic!("no {line} in\n{}", metrics(gate).await);
-    }
+    assert!(timeout(PATIENCE, look).await.is_ok(), "no {line} in\n{}", metrics(gate).await);
 }
 
 /// Waits until Google sees that the first call's client is gone.
