@@ -1,6 +1,8 @@
 //! A call: one request as the layers see it, and what one attempt at it comes to.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -58,6 +60,10 @@ pub struct Call {
     pub arrived: Instant,
     /// By when the answer's first byte is due.
     pub deadline: Instant,
+    /// The time until then as it was configured or asked for, to be told where it was too short.
+    pub time: Duration,
+    /// Whether its answer has begun to come, and is read whole before anything of it goes on: it is in time then.
+    pub coming: AtomicBool,
 }
 
 impl Call {
@@ -78,6 +84,8 @@ impl Call {
             patient: self.patient,
             arrived: self.arrived,
             deadline: self.deadline,
+            time: self.time,
+            coming: AtomicBool::new(false),
         }
     }
 }

@@ -141,8 +141,8 @@ pub enum Error {
         /// Until a key could serve it, given those who wait before it.
         retry_after: Duration,
     },
-    /// The deadline passed before the first byte.
-    #[error("no answer within {} s", seconds(*.0))]
+    /// The deadline passed before the first byte: so much time as was configured or asked for.
+    #[error("no answer within {} s", .0.as_secs_f64())]
     DeadlineExceeded(Duration),
     /// The upstream cannot be reached.
     #[error("the upstream cannot be reached: {0}")]

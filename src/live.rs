@@ -61,7 +61,6 @@ impl Live {
         record: Arc<Record>,
         head: &mut Parts,
     ) -> Result<Response<Relay>, Error> {
-        let began = Instant::now();
         let handshake = handshake::read(head)?;
         // Where a credential lets clients in, a page has none that is not its own.
         if client.anonymous() && token.is_none() && handshake::from_elsewhere(&head.headers) {
@@ -71,9 +70,11 @@ impl Live {
         let (upgrade, sequel) = (head.extensions.remove::<OnUpgrade>(), head.extensions.remove::<Sequel>());
         let (Some(upgrade), Some(sequel)) = (upgrade, sequel) else { return Err(Error::UpgradeRequired) };
         admit::within_rate(&client)?;
-        let place = Arc::clone(&self.0.places).take(&record, began + self.0.limits.setup).await?;
+        let place = Arc::clone(&self.0.places).take(&record, Instant::now() + self.0.limits.setup).await?;
         let answer = switching(&handshake);
         let headers = headers::up(std::mem::take(&mut head.headers));
+        // The wait for the place is told already.
+        let began = Instant::now();
         let asked = Asked { endpoint, client, token, record, headers, handshake, began };
         self.follow(asked, upgrade, &sequel, place);
         Ok(answer)

@@ -1,6 +1,6 @@
 //! One call while it runs: what is known of it from its arrival to its last byte.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use crate::endpoint::{Action, Endpoint, Surface};
 use crate::usage::Usage;
 
 use self::cancel::Cancel;
+use self::progress::Progress;
+use self::rare::Rare;
 use self::times::{Times, micros};
-use self::tries::Tries;
 
 pub use self::cancel::Ender;
 pub use self::closed::Closed;
@@ -33,6 +34,9 @@ mod tries;
 mod cancel;
 mod trace;
 mod times;
+mod progress;
+mod cost;
+mod rare;
 #[cfg(test)]
 mod tests;
 
@@ -46,27 +50,12 @@ pub struct Record {
     model: OnceLock<Box<str>>,
     client: OnceLock<Arc<str>>,
     rare: Mutex<Rare>,
-    attempts: AtomicU32,
-    status: AtomicU16,
-    streaming: AtomicBool,
-    /// Whether [`Rare::fallback`] is there, so that nobody takes the lock for nothing.
-    fell_back: AtomicBool,
-    bytes: AtomicU64,
-    chunks: AtomicU64,
+    progress: Progress,
     seat: OnceLock<(usize, usize)>,
     remembered: OnceLock<Remembered>,
     cancel: Cancel,
     /// Of a call that is traced.
     trace: Option<Box<Trace>>,
-}
-
-/// What is written a few times a call and is no number.
-#[derive(Debug, Default)]
-struct Rare {
-    tries: Tries,
-    fallback: Option<Arc<str>>,
-    usage: Usage,
-    outcome: Option<Outcome>,
 }
 
 impl Record {
@@ -80,12 +69,7 @@ impl Record {
             model: OnceLock::new(),
             client: OnceLock::new(),
             rare: Mutex::default(),
-            attempts: AtomicU32::new(0),
-            status: AtomicU16::new(0),
-            streaming: AtomicBool::new(false),
-            fell_back: AtomicBool::new(false),
-            bytes: AtomicU64::new(0),
-            chunks: AtomicU64::new(0),
+            progress: Progress::default(),
             seat: OnceLock::new(),
             remembered: OnceLock::new(),
             cancel: Cancel::default(),
@@ -121,7 +105,7 @@ impl Record {
             rare.tries.fell_back();
             rare.fallback = model.cloned();
         }
-        self.fell_back.store(model.is_some(), Relaxed);
+        self.progress.fell_back.store(model.is_some(), Relaxed);
     }
 
     /// Who calls.
@@ -129,9 +113,10 @@ impl Record {
         let _first_stands = self.client.set(Arc::clone(id));
     }
 
-    /// Another attempt begins, on the key with this id.
+    /// Another attempt begins, on the key with this id: the time is the upstream's until [`Record::answered`].
     pub fn attempt(&self, key: &Arc<str>, now: Instant) {
-        self.attempts.fetch_add(1, Relaxed);
+        self.progress.attempts.fetch_add(1, Relaxed);
+        self.times.ask(now);
         let mut rare = self.rare();
         // What is made for others when this call is over is none of its story.
         if !self.times.is_closed() {
@@ -139,6 +124,11 @@ impl Record {
         }
         drop(rare);
         self.trace.iter().for_each(|trace| trace.began(key, self.fallback(), now));
+    }
+
+    /// An attempt has its first byte, or will have none.
+    pub fn answered(&self, now: Instant) {
+        self.times.answered(now);
     }
 
     /// An attempt is over. Where what was done about it will be found, if it failed.
@@ -167,7 +157,7 @@ impl Record {
         self.rare().tries.waited(micros(spent));
     }
 
-    /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed.
+    /// Time spent waiting for the upstream beyond an attempt's first byte, before anything goes on.
     pub fn add_upstream(&self, spent: Duration) {
         self.times.add_upstream(spent);
     }
@@ -179,8 +169,8 @@ impl Record {
 
     /// The status that goes to the client, and whether its body arrives piece by piece.
     pub fn head(&self, status: u16, streaming: bool) {
-        self.status.store(status, Relaxed);
-        self.streaming.store(streaming, Relaxed);
+        self.progress.status.store(status, Relaxed);
+        self.progress.streaming.store(streaming, Relaxed);
     }
 
     /// The first byte of the answer is there. The first call stands.
@@ -191,17 +181,18 @@ impl Record {
     /// `len` bytes of the answer's body go to the client.
     pub fn chunk(&self, len: usize, now: Instant) {
         self.times.chunk(now);
-        self.bytes.fetch_add(len as u64, Relaxed);
-        self.chunks.fetch_add(1, Relaxed);
+        self.progress.bytes.fetch_add(len as u64, Relaxed);
+        self.progress.chunks.fetch_add(1, Relaxed);
     }
 
-    /// What the answer has cost so far. Google's counts are cumulative: the last one stands, until the record is closed.
+    /// What the answer has cost so far. Google's counts are cumulative: the last one stands.
     pub fn usage(&self, usage: Usage) {
-        let mut rare = self.rare();
-        // Under the lock that closes it: what stands after the close is what was counted.
-        if !self.times.is_closed() {
-            rare.usage = usage;
-        }
+        self.rare().cost.answer(usage);
+    }
+
+    /// What an answer has cost that was put aside for another attempt's.
+    pub fn usage_aside(&self, usage: Usage) {
+        self.rare().cost.aside(usage);
     }
 
     /// Where the answer comes from, of a call that may be answered from memory. The first word stands.
@@ -226,9 +217,9 @@ impl Record {
         let mut rare = self.rare();
         let at = self.times.close(now)?;
         let outcome = *rare.outcome.get_or_insert(Outcome::of_status(self.status()));
-        self.status.store(outcome.status(self.status()), Relaxed);
+        self.progress.status.store(outcome.status(self.status()), Relaxed);
         rare.tries.close(outcome, at);
-        let (usage, of_tries) = (rare.usage, rare.tries.bytes());
+        let (usage, of_tries) = (rare.cost.close(), rare.tries.bytes());
         drop(rare);
         self.cancel.forget();
         let texts = self.id.len() + self.model_asked().map_or(0, str::len);
@@ -288,7 +279,7 @@ impl Record {
 
     /// The model that is asked in the place of the one asked for, if one is.
     pub fn fallback(&self) -> Option<Arc<str>> {
-        if self.fell_back.load(Relaxed) { self.rare().fallback.clone() } else { None }
+        if self.progress.fell_back.load(Relaxed) { self.rare().fallback.clone() } else { None }
     }
 
     /// The client's id, once it is authenticated.
@@ -313,32 +304,37 @@ impl Record {
 
     /// Attempts begun.
     pub fn attempts(&self) -> u32 {
-        self.attempts.load(Relaxed)
+        self.progress.attempts.load(Relaxed)
     }
 
     /// The status that went to the client; 0 before the head, and 499 where it did not wait for one.
     pub fn status(&self) -> u16 {
-        self.status.load(Relaxed)
+        self.progress.status.load(Relaxed)
     }
 
     /// Whether the answer arrives piece by piece.
     pub fn streaming(&self) -> bool {
-        self.streaming.load(Relaxed)
+        self.progress.streaming.load(Relaxed)
     }
 
     /// Bytes of the answer's body so far.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+        self.progress.bytes.load(Relaxed)
     }
 
     /// Pieces of the answer's body so far.
     pub fn chunks(&self) -> u64 {
-        self.chunks.load(Relaxed)
+        self.progress.chunks.load(Relaxed)
     }
 
-    /// Tokens reported so far.
+    /// Tokens reported so far, until the record was closed.
     pub fn used(&self) -> Usage {
-        self.rare().usage
+        self.rare().cost.counted()
+    }
+
+    /// Tokens reported after that.
+    pub fn used_later(&self) -> Usage {
+        self.rare().cost.uncounted()
     }
 
     /// How the call ended, when that is known.
@@ -356,7 +352,7 @@ impl Record {
         self.times.to_end()
     }
 
-    /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed.
+    /// Time spent waiting for the upstream until an attempt's first byte, or until the attempt failed or was given up.
     pub fn upstream(&self) -> Duration {
         self.times.upstream()
     }

@@ -94,11 +94,12 @@ impl Refusal {
         WORDS.iter().any(|(code, words)| of_caller(*code) && words.contains(&self.status.as_str()))
     }
 
-    /// Reads an error that arrived inside a stream: `{"error":..}`, bare, in an array, or behind `data:`.
+    /// Reads an error that arrived inside a stream, or its beginning: `{"error":..}`, bare, in an array, or behind `data:`.
     pub fn in_stream(text: &[u8]) -> Self {
         let start = memchr::memchr(b'{', text).unwrap_or(text.len());
         let first = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<Value>().next();
-        let read = first.and_then(Result::ok).map_or_else(Self::default, |json| Self::of(0, &json));
+        let json = first.and_then(Result::ok).or_else(|| cut::mended(&text[start..]));
+        let read = json.map_or_else(Self::default, |json| Self::of(0, &json));
         Self { code: if read.code == 0 { 500 } else { read.code }, ..read }
     }
 

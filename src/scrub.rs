@@ -19,6 +19,8 @@ const PREFIXES: [&str; 2] = ["AIza", "AQ."];
 const PATTERN_BYTES_MIN: usize = 24;
 /// Secrets that are known at once.
 const KNOWN_MAX: usize = 50_000;
+/// No key of Google's is longer: a longer run of its characters is none.
+const RUN_BYTES_MAX: usize = 512;
 /// A secret shorter than this is masked only where it stands alone: `k1` must not eat `task1`.
 const EMBEDDED_BYTES_MIN: usize = 8;
 
@@ -86,19 +88,7 @@ impl Scrubber {
         }
         let mut clean = Vec::new();
         let mut kept = 0;
-        for found in self.automaton.load().find_iter(text) {
-            let (start, mut end) = (found.start(), found.end());
-            if start < kept {
-                continue;
-            }
-            if found.pattern().as_usize() < PREFIXES.len() {
-                end += text[end..].iter().take_while(|b| key_byte(**b)).count();
-                if end - start < PATTERN_BYTES_MIN {
-                    continue;
-                }
-            } else if end - start < EMBEDDED_BYTES_MIN && !alone(text, start, end) {
-                continue;
-            }
+        for (start, end) in found(&self.automaton.load(), text) {
             clean.extend_from_slice(&text[kept..start]);
             put(&mut clean, end - start);
             kept = end;
@@ -108,6 +98,19 @@ impl Scrubber {
         }
         clean.extend_from_slice(&text[kept..]);
         Cow::Owned(clean)
+    }
+
+    /// How many of the first bytes can be masked by themselves, whatever comes after the last: no secret that the end may
+    /// have cut in two is among them. All but a bounded number.
+    pub fn settled(&self, text: &[u8]) -> usize {
+        let automaton = self.automaton.load();
+        let settled = text.len().saturating_sub(automaton.max_pattern_len().max(RUN_BYTES_MAX));
+        let across = found(&automaton, text).find(|(_, end)| *end > settled);
+        match across.filter(|(start, _)| *start < settled) {
+            Some((start, end)) if end - start > RUN_BYTES_MAX => end,
+            Some((start, _)) => start,
+            None => settled,
+        }
     }
 
     /// The same for text.
@@ -129,6 +132,27 @@ impl Scrubber {
     pub fn name(&self, name: Box<str>) -> Box<str> {
         if self.finds(name.as_bytes()) { self.scrub_str(&name).into() } else { name }
     }
+}
+
+/// Where secrets stand, from the first one on.
+fn found<'t>(automaton: &'t AhoCorasick, text: &'t [u8]) -> impl Iterator<Item = (usize, usize)> + 't {
+    let mut kept = 0;
+    automaton.find_iter(text).filter_map(move |found| {
+        let (start, mut end) = (found.start(), found.end());
+        if start < kept {
+            return None;
+        }
+        if found.pattern().as_usize() < PREFIXES.len() {
+            end += text[end..].iter().take_while(|b| key_byte(**b)).count();
+            if end - start < PATTERN_BYTES_MIN {
+                return None;
+            }
+        } else if end - start < EMBEDDED_BYTES_MIN && !alone(text, start, end) {
+            return None;
+        }
+        kept = end;
+        Some((start, end))
+    })
 }
 
 /// Of these secrets and of Google's patterns. URL-encoded none becomes shorter.
@@ -220,6 +244,21 @@ mod tests {
         assert_eq!((name("gemini-x"), name("gemini-3.8-flash")), ("gemini-x".into(), "gemini-3.8-flash".into()));
         assert_eq!((name("fake-key-0001"), name("models/fake-key-0001")), ("[key]".into(), "models/[key]".into()));
         assert!(scrubber.finds(b"a fake-key-0001") && !scrubber.finds(b"a fake-key-0002"));
+    }
+
+    #[test]
+    fn what_is_settled_holds_no_half_of_a_secret_wherever_the_text_is_cut() {
+        let scrubber = scrubber(&["fake-key-0001"]);
+        let google = format!("AIza{}", "x".repeat(35));
+        let text = format!("{} fake-key-0001 {google} {}", "a".repeat(700), "b ".repeat(400)).into_bytes();
+        for cut in 0..=text.len() {
+            let settled = scrubber.settled(&text[..cut]);
+            let masked = [scrubber.mask(&text[..settled]), scrubber.mask(&text[settled..])].concat();
+            assert_eq!(masked, scrubber.mask(&text).into_owned(), "cut at {cut}");
+            assert!(cut - settled <= 2 * RUN_BYTES_MAX, "{settled} of {cut}");
+        }
+        let run = format!("AIza{}", "x".repeat(4_000));
+        assert_eq!(scrubber.settled(run.as_bytes()), run.len(), "no key is so long");
     }
 
     #[test]

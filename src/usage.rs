@@ -35,6 +35,17 @@ impl Usage {
         self.prompt_tokens + self.answer_tokens + self.thought_tokens + self.tool_tokens
     }
 
+    /// What this is more than `less`.
+    pub const fn beyond(self, less: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens.saturating_sub(less.prompt_tokens),
+            cached_tokens: self.cached_tokens.saturating_sub(less.cached_tokens),
+            answer_tokens: self.answer_tokens.saturating_sub(less.answer_tokens),
+            thought_tokens: self.thought_tokens.saturating_sub(less.thought_tokens),
+            tool_tokens: self.tool_tokens.saturating_sub(less.tool_tokens),
+        }
+    }
+
     /// Whether Google reported nothing at all.
     pub fn is_zero(&self) -> bool {
         *self == Self::default()

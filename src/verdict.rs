@@ -56,7 +56,8 @@ pub enum Verdict {
     Overloaded,
     /// 502, 504 without an envelope, an HTML page that blames nobody's request, or a status that no error has: Google's edge.
     Edge,
-    /// 504 `DEADLINE_EXCEEDED`: the server's deadline on this prompt.
+    /// 504 `DEADLINE_EXCEEDED`: the server's deadline on this prompt; or the call's own, of an attempt that had too little
+    /// of its time to be judged by.
     Deadline,
     /// No connection: the request was never sent.
     Connect,

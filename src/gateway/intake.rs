@@ -1,6 +1,7 @@
 //! The intake: a request's head and body become a [`Call`], within bounds of size, time and memory.
 
 use std::mem;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ impl Intake {
         let bound = self.bind(&endpoint, &head.method, &client, &named)?;
         let lane = lane(endpoint.action, &head.method, model);
         let prefix = self.prefix(&endpoint, &lane, &payload);
-        let deadline = read + self.time(&head.headers);
+        let time = self.time(&head.headers);
         let wish = Wish::of(&head.headers);
         Ok(Arc::new(Call {
             endpoint,
@@ -132,7 +133,9 @@ impl Intake {
             prefix,
             patient: true,
             arrived,
-            deadline,
+            deadline: read + time,
+            time,
+            coming: AtomicBool::new(false),
         }))
     }
 

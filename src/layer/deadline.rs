@@ -4,6 +4,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -47,13 +48,17 @@ where
     }
 
     fn call(&mut self, call: Arc<Call>) -> Self::Future {
-        let (deadline, whole) = (call.deadline, call.deadline - call.arrived);
         let (idle, heartbeat) = (self.idle, self.heartbeat);
-        let flow = call.payload.flow().cloned();
-        let answer = self.inner.call(call);
+        let answer = self.inner.call(Arc::clone(&call));
         Box::pin(async move {
-            let answered = in_time(flow.as_ref(), deadline, whole, pin!(answer)).await;
-            let mut reply = answered.ok_or(Error::DeadlineExceeded(whole))??;
+            let mut answer = pin!(answer);
+            let answered = match in_time(call.payload.flow(), call.deadline, call.time, answer.as_mut()).await {
+                Some(answered) => answered,
+                // Whoever reads it whole waits for each part of it no longer than a client would.
+                None if call.coming.load(Relaxed) => answer.await,
+                None => Err(Error::DeadlineExceeded(call.time)),
+            };
+            let mut reply = answered?;
             reply.body_mut().keep_pace(idle, heartbeat);
             Ok(reply)
         })

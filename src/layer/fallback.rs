@@ -220,12 +220,13 @@ fn told_to_wait(mut refusal: Reply, wait: Duration) -> Reply {
     refusal
 }
 
-/// Whether what a model of the list said is the answer: it served, or something may have come of a call that must not be
-/// made twice. All else is of no interest to a client that asked for another model.
+/// Whether what a model of the list said is the answer: it served, it took all the time there was, or something may have
+/// come of a call that must not be made twice. All else is of no interest to a client that asked for another model.
 fn ends(reply: &Reply, call: &Call) -> bool {
     match reply {
         Ok(reply) if reply.status().is_success() => true,
         Ok(reply) if reply.status().is_client_error() => false,
+        Err(Error::DeadlineExceeded(time)) if *time == call.time => true,
         reply => !call.endpoint.replayable && lack(reply, call).is_none(),
     }
 }

@@ -127,11 +127,10 @@ where
     let Some(second) = of_second.leased() else { return of_first.timed(served.map(|(reply, _)| reply), times) };
     match served {
         Ok((reply, won)) => {
-            let (record, winner) = (&attempt.call.record, if won { second } else { slow });
-            record.served_by(&winner.key.id, Instant::now());
+            let winner = if won { second } else { slow };
+            attempt.call.record.served_by(&winner.key.id, Instant::now());
             if won {
                 sent.outcome = Hedged::Won;
-                record.add_wait(second.at - slow.at);
             }
             if reply.status().is_success() {
                 times.note(winner.at.elapsed());

@@ -20,16 +20,19 @@ use crate::relay::{Eyes, Relay};
 use crate::upstream::{Broken, Upstream};
 use crate::verdict::Verdict;
 
+mod words;
+mod refused;
 mod limits;
 mod homing;
 pub mod line;
-mod words;
-mod refused;
 mod open;
+mod under_way;
 
 pub use limits::Limits;
+pub(crate) use limits::attempt_due;
 pub(crate) use open::learn_owner;
 pub(crate) use refused::{failure, verdict};
+pub(crate) use under_way::UnderWay;
 
 /// The innermost service of the walk.
 #[derive(Clone, Debug)]
@@ -61,9 +64,14 @@ impl Means {
         line::obtain(&self.pool, self.eyes.affinity.prefixes(), attempt, &self.limits).await
     }
 
+    /// The failure of an attempt that was sent at `sent` and stayed silent until its call's end.
+    pub(crate) fn silent(&self, call: &Call, sent: Instant) -> Box<Failure> {
+        Limits { first_byte: None, ..self.limits }.silent(call, sent)
+    }
+
     /// Reads an error answer: the failure that it is, scrubbed.
     pub(crate) async fn judge(&self, call: &Call, answer: Response<reqwest::Body>) -> Box<Failure> {
-        refused::judge(&self.eyes, call, answer, self.limits.error()).await
+        refused::judge(&self.eyes, call, answer, self.limits.error(call)).await
     }
 
     /// Gives the verdict of a failure back to the pool, and tells it to those who count.
@@ -71,24 +79,32 @@ impl Means {
         refused::settle(&self.eyes, call, lease, failure)
     }
 
+    /// An attempt of the call begins, on the key of `lease`.
+    pub(crate) fn begin<'a>(&'a self, call: &'a Call, lease: &KeyLease, now: Instant) -> UnderWay<'a> {
+        // The pool's own word for the key: the lease goes on without this.
+        let key = &self.pool.keys()[lease.key().index];
+        UnderWay::begin(&self.eyes.telemetry, &call.record, &key.id, now)
+    }
+
     async fn run(self: Arc<Self>, attempt: Attempt) -> Result<Response<Relay>, Box<Failure>> {
         let lease = self.obtain(&attempt).await?;
         let call = &attempt.call;
         let surface = call.endpoint.surface;
         let began = Instant::now();
-        call.record.attempt(&lease.key().id, began);
+        let under_way = self.begin(call, &lease, began);
         attempt.got(lease.key());
         open::keep_together(&self.eyes, call, lease.key());
         let form = lease.key().form(surface);
-        let (lease, failure) = match self.once(&attempt, lease, form, began).await {
-            Ok(reply) => return Ok(reply),
-            Err((lease, failure)) => (lease, failure),
+        let came = match self.once(&attempt, lease, form, began).await {
+            Ok(reply) => Ok(reply),
+            Err((lease, failure)) if failure.verdict != Verdict::Unauthorized || !call.payload.is_kept() => {
+                Err(refused::settle(&self.eyes, call, lease, failure))
+            }
+            // Rare, so that it has no room in every call's future.
+            Err((lease, failure)) => Box::pin(self.in_other_form(&attempt, lease, form, failure)).await,
         };
-        if failure.verdict != Verdict::Unauthorized || !call.payload.is_kept() {
-            return Err(refused::settle(&self.eyes, call, lease, failure));
-        }
-        // Rare, so that it has no room in every call's future.
-        Box::pin(self.in_other_form(&attempt, lease, form, failure)).await
+        under_way.over();
+        came
     }
 
     /// The key may want its credential in the other form: that is asked once, and remembered.
@@ -135,14 +151,11 @@ impl Means {
             Err(failure) => return Err((lease, failure)),
         };
         let sent = call.payload.flow().map_or(began, |flow| flow.last().max(began));
-        let left = self.limits.first_byte.map(|limit| limit.saturating_sub(sent.elapsed()));
-        let opened = if answer.status().is_success() {
-            open::open(&self.eyes, call, lease, answer, left, self.limits.hold_empty).await
+        if answer.status().is_success() {
+            open::open(&self.eyes, call, lease, answer, (&self.limits, sent)).await
         } else {
-            refused::read(&self.eyes, call, lease, answer, self.limits.error()).await
-        };
-        call.record.add_upstream(began.elapsed());
-        opened
+            refused::read(&self.eyes, call, lease, answer, self.limits.error(call)).await
+        }
     }
 
     /// The head of the answer, in time.
@@ -153,23 +166,19 @@ impl Means {
         form: Form,
         began: Instant,
     ) -> Result<Response<reqwest::Body>, Box<Failure>> {
-        let (flow, first_byte) = (call.payload.flow(), self.limits.first_byte);
+        let flow = call.payload.flow();
+        let due = Limits::due(call, began, self.limits.first_byte);
         let sending = pin!(self.upstream.send(call, key, form));
-        let sent = match first_byte {
-            Some(limit) => in_time(flow, began + limit, limit, sending).await,
-            None => Some(sending.await),
+        let broken = match in_time(flow, due.at, due.patience, sending).await {
+            Some(Ok(answer)) => return Ok(answer),
+            Some(Err(broken)) => broken,
+            None => return Err(self.limits.silent(call, flow.map_or(began, |flow| flow.last().max(began)))),
         };
-        let broken = match sent.transpose() {
-            Ok(Some(answer)) => return Ok(answer),
-            late => late.err(),
-        };
-        call.record.add_upstream(began.elapsed());
         let clean = |why: String| self.eyes.scrubber.scrub_str(&why).into_owned();
         let (verdict, error) = match broken {
-            Some(Broken::Connect(why)) => (Verdict::Connect, Error::Unreachable(clean(why))),
-            Some(Broken::Interrupted(why)) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
-            Some(Broken::Body(fault)) => (Verdict::Caller, fault),
-            None => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte.unwrap_or_default())),
+            Broken::Connect(why) => (Verdict::Connect, Error::Unreachable(clean(why))),
+            Broken::Interrupted(why) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
+            Broken::Body(fault) => (Verdict::Caller, fault),
         };
         Err(failure(verdict, error))
     }

@@ -4,8 +4,8 @@
 //! which neither a kept answer nor a wait for another's could show.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, ready};
 use http::Response;
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::record::{Record, Remembered};
 use crate::relay::Relay;
 
-use self::flights::{Boarding, Flight, Landing};
+use self::flights::{Boarding, Course, Flight, Landing};
 use self::gather::Gathered;
 use self::kept::{Kept, mark};
 use self::question::Question;
@@ -31,6 +31,10 @@ mod kept;
 mod gather;
 mod flights;
 mod answers;
+
+/// A question that hangs is asked anew at most so often within the time of a call: with less left of it than this part,
+/// whoever follows one that was too late is too late as well.
+const ASKED_ANEW_MAX: u32 = 10;
 
 /// Answers from memory what can be, and shares what is being asked.
 #[derive(Clone, Debug)]
@@ -76,23 +80,25 @@ async fn ask<S>(mut inner: S, answers: Arc<Answers>, call: Arc<Call>, question: 
 where
     S: Service<Arc<Call>, Response = Response<Relay>, Error = Error, Future: Send> + Send + 'static,
 {
-    let (wish, record) = (call.wish, Arc::clone(&call.record));
-    let time = (call.deadline, call.deadline - call.arrived);
+    let wish = call.wish;
     if !wish.look {
         // What is fresh must have begun after it was asked for: another's call will not do.
-        return alone(&answers, inner.call(call), question, &record).await;
+        return alone(&answers, inner.call(Arc::clone(&call)), question, &call).await;
     }
-    match answers.flights().board(question.digest, || answers.look(&question, wish.age_max)) {
-        Boarding::Landed(kept) => Ok(from_memory(&kept, &record)),
-        Boarding::Leads(flight, landing) => {
-            lead(answers, inner.call(call), (flight, landing), question, record, time).await
+    loop {
+        match answers.flights().board(question.digest, || answers.look(&question, wish.age_max)) {
+            Boarding::Landed(kept) => return Ok(from_memory(&kept, &call.record)),
+            Boarding::Leads(flight, aboard) => {
+                return lead(answers, inner.call(Arc::clone(&call)), (flight, aboard), question, call).await;
+            }
+            Boarding::Follows(course) => match follow(course, &call).await? {
+                Followed::Shared(answer) => return Ok(answer),
+                Followed::Alone => return passed_by(inner.call(Arc::clone(&call)), &call.record).await,
+                // One of those who have followed leads now.
+                Followed::Late => {}
+            },
+            Boarding::Full => return passed_by(inner.call(Arc::clone(&call)), &call.record).await,
         }
-        Boarding::Follows(landing) => match follow(landing, &record).await? {
-            Some(answer) => Ok(answer),
-            // Too large to be shared, so each has its own.
-            None => passed_by(inner.call(call), &record).await,
-        },
-        Boarding::Full => passed_by(inner.call(call), &record).await,
     }
 }
 
@@ -108,11 +114,11 @@ async fn passed_by(call: impl Future<Output = Reply>, record: &Record) -> Reply 
 }
 
 /// A call of its own, whose answer is kept for others.
-async fn alone(answers: &Answers, call: impl Future<Output = Reply>, question: Question, record: &Record) -> Reply {
-    record.remembered(Remembered::Miss);
-    match answers.gather(call, record).await {
+async fn alone(answers: &Answers, answer: impl Future<Output = Reply>, question: Question, call: &Call) -> Reply {
+    call.record.remembered(Remembered::Miss);
+    match answers.gather(answer, call, || {}).await {
         Gathered::Whole(answer) => {
-            answers.keep(question, &Arc::new(Kept::of(&answer, question.generates)), record);
+            answers.keep(question, &Arc::new(Kept::of(&answer, question.generates)), &call.record);
             Ok(first(answer.map(Relay::from)))
         }
         Gathered::TooLarge(reply) => Ok(first(reply)),
@@ -123,37 +129,36 @@ async fn alone(answers: &Answers, call: impl Future<Output = Reply>, question: Q
 /// The first to ask: the call is made beside the request, so that it goes on for those who follow if the client leaves.
 async fn lead(
     answers: Arc<Answers>,
-    call: impl Future<Output = Reply> + Send + 'static,
-    (flight, _aboard): (Flight, watch::Receiver<Option<Landing>>),
+    answer: impl Future<Output = Reply> + Send + 'static,
+    (flight, _aboard): (Flight, watch::Receiver<Course>),
     question: Question,
-    record: Arc<Record>,
-    time: (Instant, Duration),
+    call: Arc<Call>,
 ) -> Reply {
-    record.remembered(Remembered::Miss);
+    call.record.remembered(Remembered::Miss);
     let (own, reply) = oneshot::channel();
     let tasks = answers.tasks().clone();
-    tasks.spawn(fly(answers, call, flight, question, record, time, own)).map_err(|_| Error::Busy)?;
+    tasks.spawn(fly(answers, answer, flight, question, call, own)).map_err(|_| Error::Busy)?;
     // Nothing is said when the house closes, or when the call panicked.
     reply.await.unwrap_or(Err(Error::Panicked))
 }
 
 /// Makes the one call, keeps its answer, and tells all who wait. Ends early when nobody does any more, and with a failure
-/// when the call's own time is over: those who follow one that hangs would else make it outlive each of them.
+/// when the call's own time is over before its answer begins to come: those who follow one that hangs would else make it
+/// outlive each of them.
 async fn fly(
     answers: Arc<Answers>,
-    call: impl Future<Output = Reply> + Send,
+    answer: impl Future<Output = Reply> + Send,
     flight: Flight,
     question: Question,
-    record: Arc<Record>,
-    (deadline, whole): (Instant, Duration),
+    call: Arc<Call>,
     own: oneshot::Sender<Reply>,
 ) {
+    let late = Error::DeadlineExceeded(call.time);
+    let in_time = async { timeout_at(call.deadline, answer).await.unwrap_or_else(|_| Err(late.clone())) };
     let gathered = tokio::select! {
         // What has come is kept, though the last one leaves as it comes.
         biased;
-        gathered = timeout_at(deadline, answers.gather(call, &record)) => {
-            gathered.unwrap_or(Gathered::Failed(Error::DeadlineExceeded(whole)))
-        }
+        gathered = answers.gather(in_time, &call, || flight.coming()) => gathered,
         () = flight.deserted() => return,
         () = answers.tasks().stopping() => return,
     };
@@ -161,8 +166,8 @@ async fn fly(
     let _ = match gathered {
         Gathered::Whole(answer) => {
             let kept = Arc::new(Kept::of(&answer, question.generates));
-            answers.keep(question, &kept, &record);
-            flight.land(Landing::answer(kept, &record));
+            answers.keep(question, &kept, &call.record);
+            flight.land(Landing::answer(kept, &call.record));
             own.send(Ok(first(answer.map(Relay::from))))
         }
         Gathered::TooLarge(reply) => {
@@ -170,39 +175,60 @@ async fn fly(
             own.send(Ok(first(reply)))
         }
         Gathered::Failed(error) => {
-            flight.land(Landing::Failed(error.clone()));
+            flight.land(if error == late { Landing::Late } else { Landing::Failed(error.clone()) });
             own.send(Err(error))
         }
     };
 }
 
-/// Waits for the call of another, as long as the deadline above allows. `None`: it will not be shared.
+/// What came of following another's call.
+enum Followed {
+    /// Its answer.
+    Shared(Response<Relay>),
+    /// Its answer cannot be shared.
+    Alone,
+    /// It came to nothing for want of time, of which this call has more.
+    Late,
+}
+
+/// Waits for the call of another, as long as the deadline above allows.
 ///
 /// Its error is shared as well: it answers the same question at the same moment, and so many further attempts would
 /// meet a pool or an upstream that has just refused one after all its retries. It is not kept: whoever asks next asks
-/// anew.
-async fn follow(
-    mut landing: watch::Receiver<Option<Landing>>,
-    record: &Record,
-) -> Result<Option<Response<Relay>>, Error> {
-    let began = Instant::now();
-    let landed = landing.wait_for(Option::is_some).await.map(|landed| landed.clone());
+/// anew. Only the end of another's time is not the end of this call's.
+async fn follow(mut course: watch::Receiver<Course>, call: &Call) -> Result<Followed, Error> {
+    let (began, record) = (Instant::now(), &call.record);
+    let over = async {
+        let course_now = course.wait_for(|course| !matches!(course, Course::Asked)).await.ok()?.clone();
+        if let Course::Over(landing) = course_now {
+            return Some(landing);
+        }
+        call.coming.store(true, Relaxed);
+        match course.wait_for(|course| matches!(course, Course::Over(_))).await.ok()?.clone() {
+            Course::Over(landing) => Some(landing),
+            Course::Asked | Course::Coming => None,
+        }
+    };
+    let landing = over.await;
     record.add_wait(began.elapsed());
-    match landed.ok().flatten() {
-        Some(Landing::Answer { kept, unpaid, fallback }) => {
-            record.remembered(Remembered::Shared);
+    let landing = landing.ok_or(Error::Panicked)?;
+    if matches!(landing, Landing::Late) && Instant::now() + call.time / ASKED_ANEW_MAX < call.deadline {
+        return Ok(Followed::Late);
+    }
+    if !matches!(landing, Landing::Alone) {
+        record.remembered(Remembered::Shared);
+    }
+    match landing {
+        Landing::Answer { kept, unpaid, fallback } => {
             record.fall_back(fallback.as_ref());
             if let Some(usage) = unpaid.take() {
                 record.usage(usage);
             }
-            Ok(Some(kept.reply(Remembered::Shared, Instant::now())))
+            Ok(Followed::Shared(kept.reply(Remembered::Shared, Instant::now())))
         }
-        Some(Landing::Failed(error)) => {
-            record.remembered(Remembered::Shared);
-            Err(error)
-        }
-        Some(Landing::Alone) => Ok(None),
-        None => Err(Error::Panicked),
+        Landing::Failed(error) => Err(error),
+        Landing::Late => Err(Error::DeadlineExceeded(call.time)),
+        Landing::Alone => Ok(Followed::Alone),
     }
 }
 
@@ -214,6 +240,8 @@ fn first(mut reply: Response<Relay>) -> Response<Relay> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use http::{HeaderMap, HeaderValue, Method, Uri};
     use http_body_util::BodyExt;
@@ -249,6 +277,8 @@ mod tests {
             prefix: Prefix::default(),
             arrived: now,
             deadline: now + PATIENCE,
+            time: PATIENCE,
+            coming: std::sync::atomic::AtomicBool::new(false),
         })
     }
 
@@ -290,7 +320,7 @@ mod tests {
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let inner = service_fn(move |_: Arc<Call>| {
-                    calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    calls.fetch_add(1, Relaxed);
                     async {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         Ok(seven())
@@ -307,17 +337,17 @@ mod tests {
         for thread in threads {
             assert_eq!(thread.join().unwrap(), "{\"totalTokens\": 7}");
         }
-        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(calls.load(Relaxed), 1);
     }
 
     #[tokio::test(start_paused = true)]
     #[expect(clippy::disallowed_methods, reason = "they end with the runtime of the test")]
-    async fn a_call_that_hangs_is_followed_for_its_own_time_and_no_longer() {
+    async fn a_call_that_hangs_is_followed_for_its_own_time_and_then_asked_anew() {
         let tasks = Tasks::new();
         let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let seen = Arc::clone(&calls);
         let inner = service_fn(move |_: Arc<Call>| {
-            let first = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            let first = seen.fetch_add(1, Relaxed) == 0;
             async move { if first { std::future::pending().await } else { Ok(seven()) } }
         });
         let service = layer(answers(&tasks)).layer(inner);
@@ -333,8 +363,8 @@ mod tests {
         for asker in askers {
             told.push(asker.await.unwrap().map(|reply| reply.map(|reply| reply.status().as_u16())));
         }
-        assert_eq!(told[1..], [Some(Err(Error::DeadlineExceeded(PATIENCE))), Some(Ok(200)), Some(Ok(200))]);
-        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2, "the first who asked after it led anew");
+        assert_eq!(told[1..], [Some(Ok(200)), Some(Ok(200)), Some(Ok(200))], "each had more time than the first");
+        assert_eq!(calls.load(Relaxed), 2, "one of those who followed it led anew");
         tasks.finished().await;
     }
 }

@@ -242,7 +242,7 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
         unknown_lately,
         maker_known: false,
         left: call.deadline.saturating_duration_since(now),
-        whole: call.deadline - call.arrived,
+        whole: call.time,
         dice: dice(now, call),
     }
 }

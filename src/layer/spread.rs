@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -39,6 +40,8 @@ const PARTS_MAX: usize = 32;
 /// The projects that are asked at once whether they have an entry. Where there are no more than these, each is asked for its
 /// part without that.
 const AHEAD_MAX: u32 = 8;
+/// While others are to be asked, a project has no less time than this for its part, as far as half of what is left goes.
+const PART_TIME_MIN: Duration = Duration::from_secs(2);
 /// The most bytes of one project's part of a page.
 const PART_BYTES_MAX: usize = 8 << 20;
 /// Tells how many projects could not be asked, so that what is theirs is missing.
@@ -116,7 +119,8 @@ impl Means {
             }
             parts += 1;
             let next = self.from(current.project + 1);
-            match asked(&mut inner, call, list, &current, page.room()).await {
+            let others = self.projects(current.project + 1).take(PARTS_MAX).count();
+            match asked(&mut inner, call, list, &current, page.room(), others).await {
                 Part::Whole(body) => {
                     tour.asked += 1;
                     let more = self.add(&mut page, call, list, &body).map_err(unread)?;
@@ -180,7 +184,8 @@ impl Means {
         let mut next = Some(place);
         while let Some(place) = next.take() {
             let mut page = Page::new(list);
-            match asked(&mut inner, call, list, &place, room).await {
+            // Those that are asked beside it take no time of its own, those after them do.
+            match asked(&mut inner, call, list, &place, room, 1).await {
                 Part::Whole(body) => {
                     let more = self.add(&mut page, call, list, &body).map_err(|error| Part::Failed(unread(error)))?;
                     if !page.is_empty() {
@@ -224,9 +229,13 @@ impl Means {
 
     /// The beginning of the first project from `project` on that can be asked.
     fn from(&self, project: u32) -> Option<Place> {
+        self.projects(project).next().map(|project| Place { project, token: None })
+    }
+
+    /// The projects from `project` on that can be asked.
+    fn projects(&self, project: u32) -> impl Iterator<Item = u32> {
         let homes = self.pool.homes();
-        let first = (project..self.pool.projects()).find(|next| homes.of(*next) == *next && self.has_key(*next))?;
-        Some(Place { project: first, token: None })
+        (project..self.pool.projects()).filter(|next| homes.of(*next) == *next && self.has_key(*next))
     }
 
     /// Whether a project still has a key: a configuration that was taken up may have taken its last one.
@@ -281,15 +290,27 @@ fn unread(_: serde_json::Error) -> Error {
     Error::Interrupted("a list came in a form that is not known".to_owned())
 }
 
-/// What one project says of so many entries, as long as there is time to ask.
-async fn asked<S>(inner: &mut S, call: &Call, list: &List, place: &Place, room: usize) -> Part
+/// What one project says of so many entries, as long as there is time to ask, with so many others to be asked after it.
+async fn asked<S>(inner: &mut S, call: &Call, list: &List, place: &Place, room: usize, others: usize) -> Part
 where
     S: Service<Arc<Call>, Response = Response<Relay>, Error = Error>,
 {
-    if Instant::now() >= call.deadline {
+    let now = Instant::now();
+    if now >= call.deadline {
         return Part::Failed(Error::DeadlineExceeded(call.deadline - call.arrived));
     }
-    gathered(inner.call(Arc::new(part_of(call, list, place, room))).await).await
+    let part = Call { deadline: due(call, others, now), ..part_of(call, list, place, room) };
+    gathered(inner.call(Arc::new(part)).await).await
+}
+
+/// By when one project's part is due, with so many others to be asked after it: one that stays silent takes of their time
+/// no more than is its own.
+fn due(call: &Call, others: usize, now: Instant) -> Instant {
+    let left = call.deadline.saturating_duration_since(now);
+    match u32::try_from(others) {
+        Ok(0) => call.deadline,
+        others => now + (left / (others.unwrap_or(u32::MAX - 1) + 1)).max(PART_TIME_MIN.min(left / 2)),
+    }
 }
 
 /// The question to one project.

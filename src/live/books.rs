@@ -23,6 +23,9 @@ use crate::telemetry::{AttemptSeen, clock};
 use crate::usage::Usage;
 use crate::verdict::Verdict;
 
+/// What stands in the place of a key's id where an ephemeral token is used.
+pub(super) const TOKEN: &str = "token";
+
 /// Kept while the session lasts.
 #[derive(Debug)]
 pub(super) struct Books {
@@ -173,8 +176,8 @@ impl Books {
     }
 
     fn seen(&self, verdict: Verdict, message: &str) {
-        let Some(lease) = &self.lease else { return };
-        let (record, key, now) = (&*self.record, &lease.key().id, Instant::now());
+        let id = self.lease.as_ref().map_or_else(|| TOKEN.into(), |lease| Arc::clone(&lease.key().id));
+        let (record, key, now) = (&*self.record, &id, Instant::now());
         self.eyes.telemetry.attempt(AttemptSeen { record, key, verdict, status: None, message, now });
     }
 }

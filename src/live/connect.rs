@@ -11,8 +11,9 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
-use crate::layer::lease::{failure, learn_owner, verdict};
+use crate::layer::lease::{UnderWay, attempt_due, failure, learn_owner, verdict};
 use crate::layer::retry::Story;
+use crate::live::books::TOKEN;
 use crate::live::close::Close;
 use crate::live::means::Means;
 use crate::live::socket::{self, GoogleSocket, Message};
@@ -22,9 +23,6 @@ use crate::resource::Resource;
 use crate::secret::Secret;
 use crate::upstream::{Broken, Handshake, Opened, headers};
 use crate::verdict::Verdict;
-
-/// What stands in the place of a key's id where none is used.
-const TOKEN: &str = "token";
 
 /// A session that has begun.
 #[derive(Debug)]
@@ -65,7 +63,7 @@ pub(super) async fn connect(
             }
         }
     };
-    let late = |_| Error::DeadlineExceeded(call.deadline - call.arrived);
+    let late = |_| Error::DeadlineExceeded(call.time);
     timeout_at(call.deadline, attempts).await.map_err(late)?
 }
 
@@ -81,20 +79,28 @@ pub(super) async fn connect_by_token(
     let owner = Resource::of_value(token.expose()).and_then(|token| means.lease.eyes.affinity.owner(&token));
     let key = owner.and_then(|owner| means.lease.pool.keys().get(owner.key)).cloned();
     let egress = key.as_ref().map_or(0, |key| key.egress());
-    let target = Target { path: with_token(&call.endpoint.target, token), egress, credential: None, key: TOKEN.into() };
-    let began = Instant::now();
-    call.record.attempt(&target.key, began);
-    let opened = timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await;
-    call.record.add_upstream(began.elapsed());
-    match opened {
+    let id: Arc<str> = TOKEN.into();
+    let path = with_token(&call.endpoint.target, token);
+    let target = Target { path, egress, credential: None, key: Arc::clone(&id) };
+    let under_way = UnderWay::begin(&means.lease.eyes.telemetry, &call.record, &id, Instant::now());
+    match timeout_at(call.deadline, begin(means, call, target, handshake, setup)).await {
         Ok(Ok((socket, first))) => {
+            under_way.over();
             if let Some(key) = &key {
                 learn_owner(&means.lease.eyes, call, key);
             }
             Ok(Connected { lease: None, key, socket, first })
         }
-        Ok(Err(failure)) => Err(failure.error.unwrap_or(Error::StreamBroken("it did not begin"))),
-        Err(_) => Err(Error::DeadlineExceeded(call.deadline - call.arrived)),
+        Ok(Err(failure)) => {
+            let error = failure.error.unwrap_or(Error::StreamBroken("it did not begin"));
+            under_way.came_to(failure.verdict, &error.to_string());
+            Err(error)
+        }
+        Err(_) => {
+            let error = Error::DeadlineExceeded(call.time);
+            under_way.came_to(Verdict::Interrupted, &error.to_string());
+            Err(error)
+        }
     }
 }
 
@@ -114,14 +120,13 @@ async fn once(
     let mut lease = means.lease.obtain(attempt).await?;
     let call = &attempt.call;
     let began = Instant::now();
-    call.record.attempt(&lease.key().id, began);
+    let under_way = means.lease.begin(call, &lease, began);
     let key = lease.key();
     let credential = Some(key.credential(Form::ApiKey));
     let target =
         Target { path: call.endpoint.target.clone(), egress: key.egress(), credential, key: Arc::clone(&key.id) };
-    let opened = begin(means, call, target, handshake, setup).await;
-    call.record.add_upstream(began.elapsed());
-    match opened {
+    let opened = timeout_at(attempt_due(call), begin(means, call, target, handshake, setup)).await;
+    let came = match opened.unwrap_or_else(|_| Err(means.lease.silent(call, began))) {
         Ok((socket, first)) => {
             lease.succeed(Instant::now());
             learn_owner(&means.lease.eyes, call, lease.key());
@@ -129,7 +134,9 @@ async fn once(
             Ok(Connected { lease: Some(lease), key, socket, first })
         }
         Err(failure) => Err(means.lease.settle(call, lease, failure)),
-    }
+    };
+    under_way.over();
+    came
 }
 
 /// Where an attempt goes, and by what it is let in.

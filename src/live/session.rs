@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -201,6 +202,8 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
         patient: true,
         arrived,
         deadline: arrived + means.limits.setup,
+        time: means.limits.setup,
+        coming: AtomicBool::new(false),
     };
     Ok((call, handshake))
 }

@@ -1,6 +1,6 @@
 //! The times of one call, as microseconds after its arrival.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,6 +12,9 @@ pub(crate) struct Times {
     first_byte: AtomicU64,
     last_chunk: AtomicU64,
     closed: AtomicU64,
+    /// Attempts under way, and since when there have been any.
+    asking: AtomicU32,
+    asking_since: AtomicU64,
     upstream: AtomicU64,
     waited: AtomicU64,
 }
@@ -19,12 +22,35 @@ pub(crate) struct Times {
 impl Times {
     pub(crate) fn new(opened: Instant) -> Self {
         let none = || AtomicU64::new(0);
-        Self { opened, first_byte: none(), last_chunk: none(), closed: none(), upstream: none(), waited: none() }
+        Self {
+            opened,
+            first_byte: none(),
+            last_chunk: none(),
+            closed: none(),
+            asking: AtomicU32::new(0),
+            asking_since: none(),
+            upstream: none(),
+            waited: none(),
+        }
     }
 
     /// Microseconds since arrival, never 0.
     pub(crate) fn since(&self, now: Instant) -> u64 {
         micros(now.saturating_duration_since(self.opened)).max(1)
+    }
+
+    /// An attempt begins: its time is the upstream's, and that of two at once is counted once.
+    pub(crate) fn ask(&self, now: Instant) {
+        if self.asking.fetch_add(1, Relaxed) == 0 {
+            self.asking_since.store(self.since(now), Relaxed);
+        }
+    }
+
+    /// It has its first byte, or will have none.
+    pub(crate) fn answered(&self, now: Instant) {
+        if self.asking.fetch_sub(1, Relaxed) == 1 {
+            self.upstream.fetch_add(self.since(now).saturating_sub(self.asking_since.load(Relaxed)), Relaxed);
+        }
     }
 
     pub(crate) fn add_upstream(&self, spent: Duration) {

@@ -20,7 +20,7 @@ use crate::scrub::Scrubber;
 use crate::telemetry::{AttemptSeen, Telemetry, clock};
 use crate::verdict::Verdict;
 
-/// The most of an error inside a stream that is kept back to be scrubbed whole.
+/// The most of an error inside a stream that is kept back to be scrubbed whole; what is longer passes piece by piece.
 const WITHHELD_BYTES_MAX: usize = 64 << 10;
 
 /// Who sees everything and tells no secret.
@@ -72,6 +72,8 @@ pub struct Watch {
     pub status: StatusCode,
     /// Bytes of an error inside the stream, kept back until its end.
     pub withheld: Vec<u8>,
+    /// What the error says, of one so long that its beginning had to pass.
+    pub said: Option<Box<Refusal>>,
     /// How many of the first bytes the meter has been fed already.
     pub fed: usize,
     /// Whether the verdict has been given.
@@ -119,8 +121,13 @@ impl Watch {
         if self.withheld.len() < WITHHELD_BYTES_MAX {
             return chunk.slice(..at);
         }
+        self.said.get_or_insert_with(|| Box::new(Refusal::in_stream(&self.withheld)));
+        // Whatever the cut may have halved waits for its other half.
+        let settled = self.eyes.scrubber.settled(&self.withheld);
+        let rest = self.withheld.split_off(settled);
+        let begun = std::mem::replace(&mut self.withheld, rest);
         let mut passed = chunk[..at].to_vec();
-        passed.extend_from_slice(&self.eyes.scrubber.mask(&std::mem::take(&mut self.withheld)));
+        passed.extend_from_slice(&self.eyes.scrubber.mask(&begun));
         Bytes::from(passed)
     }
 
@@ -171,7 +178,8 @@ impl Watch {
             witness.succeeded();
         }
         if self.must_finish && self.meter.error() {
-            let mut refusal = Refusal::in_stream(&self.withheld);
+            let said = self.said.take().map(|said| *said);
+            let mut refusal = said.unwrap_or_else(|| Refusal::in_stream(&self.withheld));
             refusal.scrub(&self.eyes.scrubber);
             let message = refusal.summary().to_owned();
             if refusal.is_the_caller_s() {

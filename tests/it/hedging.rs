@@ -68,7 +68,11 @@ async fn a_slow_attempt_is_overtaken_by_another_project_s_and_cut_off() {
     assert_eq!(gate.logged(|line| line["attempts"] == 2).await["key"], id(&fast));
     assert_eq!(hedges(&gate).await, json!({"won": 1, "lost": 0, "failed": 0}));
     let page = gate.http.get(format!("http://{}/metrics", gate.admin)).bearer_auth(TOKEN).send().await.unwrap();
-    assert!(page.text().await.unwrap().contains("geminate_hedges_total{outcome=\"won\"} 1"));
+    let page = page.text().await.unwrap();
+    assert!(page.contains("geminate_hedges_total{outcome=\"won\"} 1"));
+    let given_up =
+        format!("geminate_attempts_total{{key=\"{}\",model=\"{MODEL}\",verdict=\"abandoned\"}} 1", id(&slow));
+    assert!(page.contains(&given_up), "no {given_up} in\n{page}");
     let keys = gate.monitor("/monitor/keys").await;
     let loser = keys["keys"].as_array().unwrap().iter().find(|key| key["id"] == id(&slow)).unwrap();
     assert_eq!((&loser["outcomes"]["abandoned"], &loser["state"]), (&json!(1), &json!("usable")), "{loser}");

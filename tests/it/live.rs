@@ -209,3 +209,17 @@ async fn what_google_does_not_take_the_client_keeps() {
     let grown = gate.peak_kib() - before;
     assert!(held > 0 && grown < 16 << 10, "held back {held} times, grown by {grown} KiB");
 }
+
+#[tokio::test]
+async fn a_session_s_wait_for_a_place_is_counted_once() {
+    let (world, gate) = with_keys_and(&[K1], &[("MAX_CONCURRENT_REQUESTS", "1")]).await;
+    play(&world, &["fault=stall:1/2s times=1"]);
+    let before = gate.stream("hello").await;
+    let mut session = Session::begun(&gate, PATH).await;
+    before.text().await.unwrap();
+    session.0.close(None).await.unwrap();
+    let line = gate.logged(|line| line["route"] == "live").await;
+    let request = gate.monitor(&format!("/api/requests/{}", line["request_id"].as_str().unwrap())).await;
+    let time = |name: &str| request[name].as_f64().unwrap();
+    assert!(time("waited_ms") > 1_000.0 && time("waited_ms") <= time("total_ms"), "{request}");
+}

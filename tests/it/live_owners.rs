@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use crate::given_up::until_counted;
 use crate::live::{LIVE, PATH, Session, setup};
 use crate::sender::{FILES, begin, finalize, url_of};
 use crate::stage::{K1, K2, K3, calls_of, play, told};
@@ -104,6 +105,8 @@ async fn a_session_by_token_can_be_resumed_by_whoever_made_the_token_and_by_nobo
     let mut foreign = session_by(&gate, &his).await;
     foreign.say(&resume(Some(&handle))).await;
     assert_eq!((foreign.ended().await.0, world.calls().len()), (1008, before));
+    // No key went up, and yet Google was asked.
+    until_counted(&gate, r#"geminate_attempts_total{key="token""#).await;
 }
 
 #[tokio::test]

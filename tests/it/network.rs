@@ -71,8 +71,55 @@ async fn no_answer_is_waited_for_beyond_the_deadline() {
     play(&world, &["fault=delay:20s"]);
     let (status, error) = told(gate.generate("hello").await).await;
     assert_eq!((status, &error["error"]["status"]), (504, &json!("DEADLINE_EXCEEDED")));
+    assert_eq!(error["error"]["message"], "no answer within 0.5 s", "as it was configured");
     let aborted = |calls: &[geminate::mock::SeenCall]| calls.iter().all(geminate::mock::SeenCall::aborted);
     assert_eq!(world.until(PATIENCE, aborted).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_stays_silent_to_the_end_of_a_call_is_trusted_less() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("REQUEST_TIMEOUT", "500")]).await;
+    play(&world, &[&format!("key={K1} fault=delay:20s")]);
+    let mut late = 0;
+    // Its turn comes within two.
+    for _ in 0..2 {
+        late += u32::from(gate.generate("hello").await.status() == 504);
+    }
+    assert_eq!(late, 1);
+    let silent = key(&gate, 0).await;
+    let weight = silent["effective_weight"].as_f64().unwrap();
+    assert!((0.75..0.95).contains(&weight), "{silent}");
+    assert_eq!(silent["outcomes"]["interrupted"], 1, "{silent}");
+    let error = gate.monitor("/monitor/errors").await["last"][0].take();
+    assert_eq!(
+        (&error["class"], &error["message"]),
+        (&json!("interrupted"), &json!("no answer within 0.5 s")),
+        "{error}"
+    );
+    assert_eq!(key(&gate, 1).await["effective_weight"], 1.0);
+}
+
+#[tokio::test]
+async fn a_key_that_had_too_little_of_a_call_s_time_is_not_blamed_for_its_silence() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("REQUEST_TIMEOUT", "4000")]).await;
+    play(&world, &["fault=delay:2500ms,api_key_invalid times=1", "fault=delay:20s"]);
+    assert_eq!(gate.generate("hello").await.status(), 504);
+    let place = usize::from(world.calls()[1].key.as_deref() == Some(K2));
+    let silent = key(&gate, place).await;
+    assert_eq!((&silent["outcomes"]["deadline"], &silent["effective_weight"]), (&json!(1), &json!(1.0)), "{silent}");
+}
+
+#[tokio::test]
+async fn a_project_that_stays_silent_does_not_take_the_others_time() {
+    let (world, gate) = with_keys_and(&[K1, K2], &[("REQUEST_TIMEOUT", "3000")]).await;
+    play(&world, &[&format!("key={K1} fault=delay:60s")]);
+    let answer = gate.ask(Method::GET, "/v1beta/files").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-partial").as_str()), (200, "1"));
+    play(&world, &["fault=delay:60s"]);
+    let before = world.calls().len();
+    let answer = gate.ask(Method::GET, "/v1beta/files").send().await.unwrap();
+    let attempts = header(&answer, "x-geminate-attempts");
+    assert_eq!((answer.status().as_u16(), attempts), (504, (world.calls().len() - before).to_string()));
 }
 
 #[tokio::test]

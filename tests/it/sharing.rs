@@ -143,6 +143,20 @@ async fn an_error_is_shared_with_those_who_wait_and_with_nobody_after_them() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_google_s_that_is_shared_is_no_fault_of_those_who_share_it() {
+    let (world, gate) = caching().await;
+    play(&world, &["fault=delay:2s,limit_zero times=1"]);
+    let (answers, ()) = tokio::join!(join_all((0..3).map(|_| asked(&gate))), under_way(&gate, 3));
+    for answer in answers {
+        assert_eq!(told(answer).await.0, 429);
+    }
+    assert_eq!(world.calls().len(), 1);
+    under_way(&gate, 0).await;
+    let outcomes = gate.monitor("/monitor/metrics").await["outcomes"].take();
+    assert_eq!((&outcomes["upstream_error"], &outcomes["caller_error"]), (&json!(3), &json!(0)), "{outcomes}");
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_an_error_for_all() {
     let (world, gate) = caching().await;
     play(&world, &["fault=delay:2s,cut:1 times=1"]);
@@ -152,6 +166,46 @@ async fn an_answer_that_breaks_off_is_an_error_for_all() {
     }
     assert_eq!(world.calls().len(), 1);
     assert_eq!(asked(&gate).await.status(), 200);
+}
+
+#[tokio::test]
+async fn who_has_more_time_than_the_one_it_follows_has_all_of_it() {
+    let (world, gate) = with_keys_and(&[K1], &[ON, NO_RETRIES, ("REQUEST_TIMEOUT", "1500")]).await;
+    play(&world, &["fault=delay:60s times=1"]);
+    let path = format!("/v1beta/models/{MODEL}:generateContent");
+    let (body, longer) = (cold("hello"), [("x-server-timeout", "60")]);
+    let followed = async {
+        world.until(PATIENCE, |calls| calls.len() == 1).await.unwrap();
+        ask(&gate, &path, &body, &longer).await
+    };
+    let (first, followed) = tokio::join!(asked(&gate), followed);
+    let (status, error) = told(first).await;
+    assert_eq!((status, &error["error"]["message"]), (504, &json!("no answer within 1.5 s")));
+    assert_eq!((followed.status().as_u16(), source(&followed).as_str(), world.calls().len()), (200, "miss", 2));
+}
+
+#[tokio::test]
+async fn an_answer_that_has_begun_to_come_is_in_time_however_long_its_end_takes() {
+    let upstream = Router::new().fallback(|| {
+        let begin =
+            stream::once(async { Ok::<_, Infallible>(Bytes::from(format!("{{\"embedding\": [{}", "1,".repeat(100)))) });
+        let end = stream::once(async {
+            sleep(Duration::from_secs(2)).await;
+            Ok(Bytes::from_static(b"2]}"))
+        });
+        let body = Body::from_stream(begin.chain(end));
+        async { ([("content-type", "application/json")], body) }
+    });
+    let house = House::open(settings(), upstream);
+    let origin = format!("http://{}", house.data);
+    let short = ("REQUEST_TIMEOUT", "1000");
+    let gate = Gate::open(&[("GEMINI_API_KEY", K1), ("GEMINI_BASE_URL", &origin), ON, short]).await;
+    let embed = "/v1beta/models/gemini-embedding-001:embedContent";
+    for answer in join_all((0..3).map(async |_| ask(&gate, embed, &json!({}), &[]).await)).await {
+        let (status, body) = told(answer).await;
+        assert_eq!((status, body["embedding"].as_array().map(Vec::len)), (200, Some(101)));
+    }
+    assert_eq!(ask(&gate, embed, &json!({}), &[("cache-control", "no-cache")]).await.status(), 200, "alone as well");
 }
 
 #[tokio::test]

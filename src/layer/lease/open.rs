@@ -1,20 +1,23 @@
 //! A success: its first chunk is read before the head goes on, so that what fails until then can be tried again.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Response, StatusCode};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::affinity::{Answer, Bound, Witness};
 use crate::call::{Answered, Call, Failure};
 use crate::endpoint::{Action, Makes};
 use crate::error::Error;
+use crate::flow::in_time;
+use crate::layer::lease::limits::Limits;
 use crate::layer::lease::refused;
-use crate::layer::lease::words::next_chunk;
+use crate::layer::lease::words::{self, End, Words, next_chunk};
 use crate::meter::Meter;
 use crate::meter::finish::Finish;
 use crate::pool::key::Key;
@@ -76,33 +79,30 @@ pub(super) async fn open(
     call: &Arc<Call>,
     mut lease: Lease,
     answer: Response<reqwest::Body>,
-    patience: Option<Duration>,
-    hold_empty: bool,
+    (limits, sent): (&Limits, Instant),
 ) -> Result<Response<Relay>, (Lease, Box<Failure>)> {
     let (parts, mut body) = answer.into_parts();
     let head = Head::of(call, &parts.headers);
     let mut meter = Meter::default();
     let mut ahead = VecDeque::new();
     let (mut len, mut whole) = (0, false);
+    let (flow, hold_empty) = (call.payload.flow(), limits.hold_empty);
+    let left = limits.first_byte.map(|limit| limit.saturating_sub(sent.elapsed()));
     let interrupted = |error| refused::failure(Verdict::Interrupted, error);
     loop {
-        let next = next_chunk(&mut body);
-        let next = match patience {
-            Some(patience) => timeout(patience, next).await.map_err(|_| Error::DeadlineExceeded(patience)),
-            None => Ok(next.await),
-        };
-        let chunk = match next {
-            Ok(Some(Ok(chunk))) => chunk,
-            Ok(None) if head.must_finish && ahead.is_empty() => {
+        let due = Limits::due(call, Instant::now(), left);
+        let chunk = match in_time(flow, due.at, due.patience, pin!(next_chunk(&mut body))).await {
+            Some(Some(Ok(chunk))) => chunk,
+            Some(None) if head.must_finish && ahead.is_empty() => {
                 let why = "the answer ended before its first byte".to_owned();
                 return Err((lease, interrupted(Error::Interrupted(why))));
             }
-            Ok(None) => {
+            Some(None) => {
                 whole = true;
                 break;
             }
-            Ok(Some(Err(why))) => return Err((lease, interrupted(Error::Interrupted(why)))),
-            Err(late) => return Err((lease, interrupted(late))),
+            Some(Some(Err(why))) => return Err((lease, interrupted(Error::Interrupted(why)))),
+            None => return Err((lease, limits.silent(call, sent))),
         };
         if head.readable {
             meter.feed(&chunk);
@@ -110,7 +110,8 @@ pub(super) async fn open(
         len += chunk.len();
         ahead.push_back(chunk);
         if head.is_error(&meter) {
-            return Err((lease, error_inside(eyes, call, ahead, body).await));
+            let limit = limits.error(call).min(ERROR_TIME);
+            return Err((lease, error_inside(eyes, call, ahead, body, limit).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
         let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
@@ -122,6 +123,11 @@ pub(super) async fn open(
     learn_owner(eyes, call, lease.key());
     eyes.learn_signatures(&mut meter, lease.key());
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
+        // Its tokens are spent, whatever another attempt gives.
+        if let Some(usage) = meter.usage().filter(|_| spends(call)) {
+            call.record.usage_aside(usage);
+            lease.settle(usage.prompt_tokens, Instant::now());
+        }
         let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
         let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, parts.headers), body };
         let error = Some(Error::Busy);
@@ -154,6 +160,7 @@ fn watch(eyes: &Eyes, call: &Call, head: &Head, lease: Lease, meter: Meter) -> W
         spends: spends(call),
         status: StatusCode::OK,
         withheld: Vec::new(),
+        said: None,
         fed: 0,
         over: false,
     }
@@ -209,23 +216,26 @@ fn meter_is_empty(meter: &Meter) -> bool {
     !meter.has_content() && matches!(meter.finish(), Finish::Open | Finish::Stop)
 }
 
-/// A stream that began with an error is an error: its code is in its body.
-async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body: reqwest::Body) -> Box<Failure> {
-    let mut text: Vec<u8> = ahead.into_iter().flatten().collect();
-    let rest = async {
-        while text.len() < AHEAD_BYTES_MAX
-            && let Some(Ok(chunk)) = next_chunk(&mut body).await
-        {
-            text.extend_from_slice(&chunk);
-        }
-    };
-    let _cut_short = timeout(ERROR_TIME, rest).await;
+/// A stream that began with an error is an error: its code is in its body, of which all is to come within `limit`. One
+/// that is too long, or breaks off, is told anew: its cut may have left half of a key.
+async fn error_inside(
+    eyes: &Eyes,
+    call: &Call,
+    ahead: VecDeque<Bytes>,
+    body: reqwest::Body,
+    limit: Duration,
+) -> Box<Failure> {
+    let Words { bytes: text, end } = words::read(ahead.into_iter().flatten().collect(), body, limit).await;
     let refusal = Refusal::in_stream(&text);
     let status = StatusCode::from_u16(refusal.code).ok().filter(|status| !status.is_success());
     let start = memchr::memchr(b'{', &text).unwrap_or(0);
     let json = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
-    let body = json.and_then(Result::ok).map_or_else(|| text.clone(), |raw| raw.get().as_bytes().to_vec());
+    let body = match (json.and_then(Result::ok), end) {
+        (Some(json), _) => json.get().as_bytes(),
+        (None, End::Whole) => &text,
+        (None, _) => &[],
+    };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json; charset=UTF-8"));
-    refused::judged(eyes, call, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers, &body, refusal)
+    refused::judged(eyes, call, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers, body, refusal)
 }

@@ -56,7 +56,7 @@ pub(super) async fn read(
 /// what is wrong with the key; else it was never given.
 pub(super) async fn judge(eyes: &Eyes, call: &Call, answer: Response<reqwest::Body>, limit: Duration) -> Box<Failure> {
     let (parts, body) = answer.into_parts();
-    let words = words::read(body, limit).await;
+    let words = words::read(Vec::new(), body, limit).await;
     let refusal = Refusal::read(parts.status.as_u16(), &words.bytes);
     let whole = match words.end {
         End::Whole => &words.bytes[..],

@@ -29,9 +29,13 @@ pub(super) enum End {
     Broken(String),
 }
 
-/// Reads what comes within `limit`.
-pub(super) async fn read(mut body: reqwest::Body, limit: Duration) -> Words {
-    let (mut bytes, due) = (Vec::new(), Instant::now() + limit);
+/// Reads what comes within `limit`, after `bytes` that came before.
+pub(super) async fn read(mut bytes: Vec<u8>, mut body: reqwest::Body, limit: Duration) -> Words {
+    let due = Instant::now() + limit;
+    if bytes.len() > BODY_BYTES_MAX {
+        bytes.truncate(BODY_BYTES_MAX);
+        return Words { bytes, end: End::TooLong };
+    }
     let end = loop {
         match timeout_at(due, next_chunk(&mut body)).await {
             Ok(Some(Ok(chunk))) => {

@@ -1,6 +1,7 @@
 //! The answers: those that are kept, and the questions that are being asked. Made once, shared by all workers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::Response;
@@ -8,6 +9,7 @@ use moka::sync::Cache;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::call::Call;
 use crate::error::Error;
 use crate::layer::remember::flights::Flights;
 use crate::layer::remember::gather::{Gathered, PIECE, gather};
@@ -75,21 +77,25 @@ impl Answers {
         }
     }
 
-    /// Makes the call and reads its answer whole, as far as it fits. The body's time is the upstream's.
+    /// Makes the call and reads its answer whole, as far as it fits; `coming` is told when it begins to come. The body's time
+    /// is the upstream's.
     pub(super) async fn gather(
         &self,
-        call: impl Future<Output = Result<Response<Relay>, Error>>,
-        record: &Record,
+        answer: impl Future<Output = Result<Response<Relay>, Error>>,
+        call: &Call,
+        coming: impl FnOnce(),
     ) -> Gathered {
-        let mut reply = match call.await {
+        let mut reply = match answer.await {
             Ok(reply) => reply,
             Err(error) => return Gathered::Failed(error),
         };
+        call.coming.store(true, Relaxed);
+        coming();
         let began = Instant::now();
         // The layer above keeps the pace only of what goes out.
         reply.body_mut().keep_pace(self.idle, None);
         let gathered = gather(reply, self.answer_bytes_max, &self.room).await;
-        record.add_upstream(began.elapsed());
+        call.record.add_upstream(began.elapsed());
         gathered
     }
 

@@ -16,7 +16,7 @@ const FLIGHTS_MAX: usize = 1_024;
 
 /// The flights of all workers. The lock is held for a look and a change, never across a wait.
 #[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<HashMap<Digest, watch::Sender<Option<Landing>>>>);
+pub(super) struct Flights(Mutex<HashMap<Digest, watch::Sender<Course>>>);
 
 /// How a flight ended, as those learn it who follow.
 #[derive(Clone, Debug)]
@@ -34,6 +34,20 @@ pub(super) enum Landing {
     Failed(Error),
     /// With an answer too large to be shared: each must ask for itself.
     Alone,
+    /// Too late for the call that was made: whose time goes on longer may ask anew.
+    Late,
+}
+
+/// How far a flight is, as those see it who follow.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Course {
+    /// The question has been asked.
+    #[default]
+    Asked,
+    /// The answer has begun to come.
+    Coming,
+    /// It is over.
+    Over(Landing),
 }
 
 /// Tokens of an answer whose call was closed before they were known: one of those who got it counts them.
@@ -45,9 +59,9 @@ pub(super) enum Boarding {
     /// It was answered just now.
     Landed(Arc<Kept>),
     /// Nobody asks it: the caller must, and tell the others by the flight. While the receiver is held somebody waits.
-    Leads(Flight, watch::Receiver<Option<Landing>>),
+    Leads(Flight, watch::Receiver<Course>),
     /// Somebody asks it.
-    Follows(watch::Receiver<Option<Landing>>),
+    Follows(watch::Receiver<Course>),
     /// Nobody asks it, and there are too many flights.
     Full,
 }
@@ -57,14 +71,13 @@ pub(super) enum Boarding {
 pub(super) struct Flight {
     flights: Arc<Flights>,
     question: Digest,
-    landing: watch::Sender<Option<Landing>>,
+    course: watch::Sender<Course>,
 }
 
 impl Landing {
     /// With an answer of the call that `record` tells of.
     pub(super) fn answer(kept: Arc<Kept>, record: &Record) -> Self {
-        // A closed record has taken no more usage.
-        let unpaid = kept.usage().filter(|usage| record.used() != *usage);
+        let unpaid = Some(record.used_later()).filter(|usage| !usage.is_zero());
         Self::Answer { kept, unpaid: Unpaid(Arc::new(Mutex::new(unpaid))), fallback: record.fallback() }
     }
 }
@@ -80,8 +93,8 @@ impl Flights {
     /// Finds the flight of a question, or begins one. `known` looks up kept answers once more: one may have landed since.
     pub(super) fn board(self: &Arc<Self>, question: Digest, known: impl Fn() -> Option<Arc<Kept>>) -> Boarding {
         let mut all = self.all();
-        if let Some(landing) = all.get(&question) {
-            return Boarding::Follows(landing.subscribe());
+        if let Some(course) = all.get(&question) {
+            return Boarding::Follows(course.subscribe());
         }
         if let Some(kept) = known() {
             return Boarding::Landed(kept);
@@ -89,39 +102,44 @@ impl Flights {
         if all.len() >= FLIGHTS_MAX {
             return Boarding::Full;
         }
-        let (landing, aboard) = watch::channel(None);
-        all.insert(question, landing.clone());
-        Boarding::Leads(Flight { flights: Arc::clone(self), question, landing }, aboard)
+        let (course, aboard) = watch::channel(Course::Asked);
+        all.insert(question, course.clone());
+        Boarding::Leads(Flight { flights: Arc::clone(self), question, course }, aboard)
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Digest, watch::Sender<Option<Landing>>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Digest, watch::Sender<Course>>> {
         // Nothing in there can be half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Flight {
+    /// Tells all who wait that the answer has begun to come.
+    pub(super) fn coming(&self) {
+        self.course.send_replace(Course::Coming);
+    }
+
     /// Tells all who wait. Whoever asks from now on asks anew, or finds the answer among the kept ones.
     pub(super) fn land(&self, landing: Landing) {
         self.remove(&mut self.flights.all());
-        self.landing.send_replace(Some(landing));
+        self.course.send_replace(Course::Over(landing));
     }
 
     /// Ends when nobody waits any more; then nobody can join any more either.
     pub(super) async fn deserted(&self) {
         loop {
-            self.landing.closed().await;
+            self.course.closed().await;
             let mut all = self.flights.all();
             // Who joins does so under this lock.
-            if self.landing.receiver_count() == 0 {
+            if self.course.receiver_count() == 0 {
                 return self.remove(&mut all);
             }
         }
     }
 
     /// Takes this flight out, and not a later one of the same question.
-    fn remove(&self, all: &mut HashMap<Digest, watch::Sender<Option<Landing>>>) {
-        if all.get(&self.question).is_some_and(|landing| landing.same_channel(&self.landing)) {
+    fn remove(&self, all: &mut HashMap<Digest, watch::Sender<Course>>) {
+        if all.get(&self.question).is_some_and(|course| course.same_channel(&self.course)) {
             all.remove(&self.question);
         }
     }
@@ -150,7 +168,7 @@ mod tests {
         flights.board(question(n), || None)
     }
 
-    fn lead(flights: &Arc<Flights>, n: usize) -> (Flight, watch::Receiver<Option<Landing>>) {
+    fn lead(flights: &Arc<Flights>, n: usize) -> (Flight, watch::Receiver<Course>) {
         let Boarding::Leads(flight, aboard) = board(flights, n) else { panic!("somebody asks {n}") };
         (flight, aboard)
     }
@@ -159,9 +177,10 @@ mod tests {
     async fn the_first_leads_the_others_follow_and_all_learn_how_it_ended() {
         let flights = Arc::default();
         let (flight, _aboard) = lead(&flights, 1);
-        let Boarding::Follows(mut landing) = board(&flights, 1) else { panic!("it leads") };
+        let Boarding::Follows(mut course) = board(&flights, 1) else { panic!("it leads") };
         flight.land(Landing::Failed(Error::Busy));
-        assert!(matches!(*landing.wait_for(Option::is_some).await.unwrap(), Some(Landing::Failed(Error::Busy))));
+        let over = |course: &Course| matches!(course, Course::Over(Landing::Failed(Error::Busy)));
+        assert!(over(&course.wait_for(over).await.unwrap()));
         lead(&flights, 1);
     }
 
@@ -184,9 +203,9 @@ mod tests {
     async fn who_follows_a_flight_that_vanished_does_not_wait_for_ever() {
         let flights = Arc::default();
         let (flight, _aboard) = lead(&flights, 1);
-        let Boarding::Follows(mut landing) = board(&flights, 1) else { panic!("it leads") };
+        let Boarding::Follows(mut course) = board(&flights, 1) else { panic!("it leads") };
         drop(flight);
-        assert!(landing.wait_for(Option::is_some).await.is_err());
+        assert!(course.wait_for(|course| matches!(course, Course::Over(_))).await.is_err());
         assert!(flights.all().is_empty());
     }
 
@@ -210,10 +229,7 @@ mod tests {
 
     #[test]
     fn tokens_are_counted_once_by_the_call_or_by_one_of_those_who_followed() {
-        let body = r#"{"totalTokens":1,"usageMetadata":{"promptTokenCount":7}}"#;
-        let mut answer = Response::new(Bytes::from(body));
-        answer.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
-        let kept = Arc::new(Kept::of(&answer, false));
+        let kept = Arc::new(Kept::of(&Response::new(Bytes::new()), false));
         let spent = Usage { prompt_tokens: 7, ..Usage::default() };
         let unpaid = |record: &Record| {
             record.usage(spent);
@@ -222,6 +238,9 @@ mod tests {
         };
         let record = || Record::new(HeaderValue::from_static("r"), Method::POST, Instant::now());
         assert_eq!(unpaid(&record()), [None, None]);
+        let tried_twice = record();
+        tried_twice.usage_aside(spent);
+        assert_eq!(unpaid(&tried_twice), [None, None], "two answers, and both are counted");
         let closed = record();
         closed.close(Instant::now());
         assert_eq!(unpaid(&closed), [Some(spent), None]);

@@ -9,9 +9,8 @@ use tokio::time::Instant;
 
 use crate::call::wish::X_GEMINATE_CACHE;
 use crate::meter::Meter;
-use crate::record::Remembered;
+use crate::record::{Outcome, Remembered};
 use crate::relay::Relay;
-use crate::usage::Usage;
 
 /// What an entry takes beside its bytes, or so: the map's, the headers', the allocator's.
 const ENTRY_BYTES: usize = 512;
@@ -23,8 +22,8 @@ pub(super) struct Kept {
     headers: HeaderMap,
     body: Bytes,
     since: Instant,
-    /// What it cost, as it says itself.
-    usage: Option<Usage>,
+    /// Whose fault it is, where it is an error.
+    outcome: Option<Outcome>,
     /// Whether it may be given to whoever asks later, not only to those who wait for it now.
     lasting: bool,
 }
@@ -38,20 +37,15 @@ impl Kept {
         names.iter().for_each(|name| drop(headers.remove(name)));
         let meter = read(answer);
         let lasting = meter.as_ref().is_some_and(|meter| lasts(answer, meter, generates));
-        let usage = meter.and_then(|meter| meter.usage());
+        let outcome = answer.extensions().get::<Outcome>().copied();
         // A copy: a piece of a read buffer would hold on to the rest of it.
         let body = if lasting { Bytes::copy_from_slice(answer.body()) } else { answer.body().clone() };
-        Self { status: answer.status(), headers, body, since: Instant::now(), usage, lasting }
+        Self { status: answer.status(), headers, body, since: Instant::now(), outcome, lasting }
     }
 
     /// Whether it may be kept.
     pub(super) fn is_lasting(&self) -> bool {
         self.lasting
-    }
-
-    /// What it cost the one who fetched it.
-    pub(super) fn usage(&self) -> Option<Usage> {
-        self.usage
     }
 
     /// How long ago it came.
@@ -71,6 +65,9 @@ impl Kept {
         *reply.status_mut() = self.status;
         *reply.headers_mut() = self.headers.clone();
         mark(reply.headers_mut(), how, self.age(now).as_secs());
+        if let Some(outcome) = self.outcome {
+            reply.extensions_mut().insert(outcome);
+        }
         reply
     }
 }

@@ -150,6 +150,8 @@ mod tests {
             prefix: Prefix::default(),
             arrived: now,
             deadline: now,
+            time: std::time::Duration::ZERO,
+            coming: std::sync::atomic::AtomicBool::new(false),
         }
     }
 
