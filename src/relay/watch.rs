@@ -175,6 +175,7 @@ impl Watch {
             let message = refusal.summary().to_owned();
             if refusal.is_the_caller_s() {
                 self.record.outcome(Outcome::CallerError);
+                self.lease.pass(Verdict::Caller, now);
                 self.seen(Verdict::Caller, &message, now);
             } else {
                 self.record.outcome(Outcome::StreamBroken);
