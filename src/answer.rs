@@ -139,6 +139,13 @@ fn words(status: StatusCode, refusal: &Refusal, body: &[u8]) -> String {
     )
 }
 
+/// An error inside a stream of OpenAI's, of which `refusal` is read: the frame that its SDKs raise.
+pub fn error_frame(refusal: &Refusal, body: &[u8]) -> Bytes {
+    let status = StatusCode::from_u16(refusal.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let told = retold(Surface::OpenAi, status, refusal, body).unwrap_or_default();
+    Bytes::from([b"data: ", &*told, b"\n\n"].concat())
+}
+
 /// Google's own shape.
 fn envelope(status: StatusCode, refusal: &Refusal, message: &str) -> Value {
     let word = Some(refusal.status.as_str()).filter(|word| !word.is_empty()).unwrap_or_else(|| google_status(status));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::scrub::Scrubber;
 
@@ -100,6 +101,16 @@ impl Refusal {
         let first = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<Value>().next();
         let read = first.and_then(Result::ok).map_or_else(Self::default, |json| Self::of(0, &json));
         Self { code: if read.code == 0 { 500 } else { read.code }, ..read }
+    }
+
+    /// An error that arrived inside a stream, without its dress and as it was written; of one that began before `text` its
+    /// value is enough. `None`: it is not whole.
+    pub fn undressed(text: &[u8]) -> Option<Vec<u8>> {
+        let start = memchr::memchr(b'{', text)?;
+        let first = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&RawValue>().next();
+        let raw = first?.ok()?.get();
+        let is_whole = serde_json::from_str::<Value>(raw).is_ok_and(|json| json.get("error").is_some());
+        Some(if is_whole { raw.into() } else { format!("{{\"error\": {raw}}}").into() })
     }
 
     fn of(code: u16, json: &Value) -> Self {
@@ -245,7 +256,10 @@ mod tests {
         {
             let refusal = Refusal::in_stream(body.as_bytes());
             assert_eq!((refusal.code, refusal.status.as_str()), (503, "UNAVAILABLE"), "{body}");
+            assert_eq!(Refusal::undressed(body.as_bytes()).as_deref(), Some(error.as_bytes()));
         }
+        assert_eq!(Refusal::undressed(&error.as_bytes()[1..]).as_deref(), Some(error.as_bytes()));
+        assert_eq!(Refusal::undressed(&error.as_bytes()[..40]), None);
     }
 
     #[test]

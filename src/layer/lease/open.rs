@@ -20,7 +20,7 @@ use crate::meter::finish::Finish;
 use crate::pool::key::Key;
 use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
-use crate::relay::{Eyes, Relay, Watch};
+use crate::relay::{Eyes, Line, Relay, Watch};
 use crate::telemetry::clock;
 use crate::verdict::Verdict;
 
@@ -110,7 +110,9 @@ pub(super) async fn open(
         len += chunk.len();
         ahead.push_back(chunk);
         if head.is_error(&meter) {
-            return Err((lease, error_inside(eyes, call, ahead, body).await));
+            let before = len - ahead.back().map_or(0, Bytes::len);
+            let at = before + meter.error_offset().unwrap_or(0);
+            return Err((lease, error_inside(eyes, call, (ahead, at), body).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
         let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
@@ -155,6 +157,7 @@ fn watch(eyes: &Eyes, call: &Call, head: &Head, lease: Lease, meter: Meter) -> W
         status: StatusCode::OK,
         withheld: Vec::new(),
         fed: 0,
+        line: Line::default(),
         over: false,
     }
 }
@@ -200,8 +203,14 @@ fn meter_is_empty(meter: &Meter) -> bool {
     !meter.has_content() && matches!(meter.finish(), Finish::Open | Finish::Stop)
 }
 
-/// A stream that began with an error is an error: its code is in its body.
-async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body: reqwest::Body) -> Box<Failure> {
+/// A stream of which nothing was passed on before its error is an error: its code is in its body. What came is `ahead`, and
+/// the error begins in it there, or a little before.
+async fn error_inside(
+    eyes: &Eyes,
+    call: &Call,
+    (ahead, at): (VecDeque<Bytes>, usize),
+    mut body: reqwest::Body,
+) -> Box<Failure> {
     let mut text: Vec<u8> = ahead.into_iter().flatten().collect();
     let rest = async {
         while text.len() < AHEAD_BYTES_MAX
@@ -211,7 +220,8 @@ async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body
         }
     };
     let _cut_short = timeout(ERROR_TIME, rest).await;
-    let refusal = Refusal::in_stream(&text);
+    let body = Refusal::undressed(&text[at..]).unwrap_or_else(|| text.split_off(at));
+    let refusal = Refusal::in_stream(&body);
     let status = StatusCode::from_u16(refusal.code).ok().filter(|status| !status.is_success());
     let start = memchr::memchr(b'{', &text).unwrap_or(0);
     let json = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
