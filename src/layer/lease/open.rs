@@ -121,6 +121,7 @@ pub(super) async fn open(
         }
     }
     lease.succeed(Instant::now());
+    lease.key().let_in(call.endpoint.surface);
     learn_owner(eyes, call, lease.key());
     eyes.learn_signatures(&mut meter, lease.key());
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {

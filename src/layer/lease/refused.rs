@@ -123,7 +123,10 @@ pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, mut failure: Bo
     let wall = clock();
     let Failure { verdict, refusal, answered, error, .. } = &*failure;
     let summary = error.as_ref().map_or_else(|| refusal.summary().to_owned(), ToString::to_string);
-    if verdict.is_failure() {
+    let asks_once = *verdict == Verdict::Unauthorized && !call.payload.is_kept();
+    if asks_once && lease.doubt(call.endpoint.surface, now) {
+        lease.note(*verdict, summary.clone(), wall);
+    } else if verdict.is_failure() {
         let dice = f64::from((now - call.arrived).subsec_nanos() % 1_009) / 1_009.0;
         lease.fail(*verdict, refusal, Moment { now, wall, dice });
         lease.note(*verdict, summary.clone(), wall);
