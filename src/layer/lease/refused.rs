@@ -139,6 +139,13 @@ pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, mut failure: Bo
     failure
 }
 
+/// Counts an attempt after which another one is made with the same lease, and tells it to those who count.
+pub(super) fn not_the_last(eyes: &Eyes, call: &Call, lease: &Lease, failure: &Failure) {
+    lease.key().count(failure.verdict);
+    let status = failure.answered.as_ref().map(|answered| answered.status).unwrap_or_default();
+    told(eyes, call, lease, failure.verdict, status, failure.refusal.summary(), Instant::now());
+}
+
 fn told(eyes: &Eyes, call: &Call, lease: &Lease, verdict: Verdict, status: StatusCode, message: &str, now: Instant) {
     let status = Some(status.as_u16()).filter(|status| *status != 200);
     let (record, key) = (&*call.record, &lease.key().id);
