@@ -13,6 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::flow::Flow;
 use crate::pool::key::Key;
+use crate::pool::ask::Only;
 use crate::pool::lease::SharedLane;
 use crate::pool::outage::Outage;
 use crate::prefix::Prefix;
@@ -79,6 +80,15 @@ impl Call {
 
 /// A request's body.
 #[derive(Debug)]
+
+    /// The keys that alone may serve it, by what it names.
+    pub const fn only(&self) -> Option<Only> {
+        match &self.bound {
+            Bound::Free | Bound::Prefers(_) | Bound::Unknown(_) => None,
+            Bound::Project(project, _) | Bound::Part(project) => Some(Only::Project(*project)),
+            Bound::Key(index, _) => Some(Only::Key(*index)),
+        }
+    }
 pub enum Payload {
     /// In memory, to be sent as often as needed. The permit is its share of the memory set aside for that.
     Kept(Bytes, Option<OwnedSemaphorePermit>),

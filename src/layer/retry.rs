@@ -34,6 +34,8 @@ const LONG_PROMPT_BYTES: usize = 800 << 10;
 /// When to ask again where nobody knows better.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long a model that two projects do not know is not asked twice.
+/// When another key may serve what one could not.
+const SOON: Duration = Duration::from_secs(1);
 const UNKNOWN: Duration = Duration::from_mins(5);
 
 /// What the layer needs beside the service within. Made once, shared.
@@ -133,9 +135,8 @@ impl<'m> Story<'m> {
         failure: Box<Failure>,
         attempt: &mut Attempt,
     ) -> Result<Duration, Box<Result<Response<Relay>, Error>>> {
-        let owner = attempt.call.bound.resource().cloned();
         let Some((key, lane)) = failure.with.clone() else {
-            return Err(Box::new(self.end(failure, owner)));
+            return Err(Box::new(self.end(failure, &attempt.call)));
         };
         self.attempts += 1;
         let maker = self.maker(failure.verdict, attempt, &key);
@@ -150,11 +151,11 @@ impl<'m> Story<'m> {
         }
         let Next::Again { pause, elsewhere, .. } = next else {
             self.tell(&failure, &key, "no other attempt can help");
-            return Err(Box::new(self.end(failure, owner)));
+            return Err(Box::new(self.end(failure, &attempt.call)));
         };
         if !allowed {
             self.tell(&failure, &key, "the retry budget is spent");
-            return Err(Box::new(self.end(failure, owner)));
+            return Err(Box::new(self.end(failure, &attempt.call)));
         }
         self.tell(&failure, &key, &format!("next key in {:.1} s", pause.as_secs_f64()));
         attempt.tried.push(key.index);
@@ -195,7 +196,8 @@ impl<'m> Story<'m> {
     }
 
     /// How the call ends when no attempt gave an answer.
-    fn end(&mut self, failure: Box<Failure>, owner: Option<Resource>) -> Result<Response<Relay>, Error> {
+    fn end(&mut self, failure: Box<Failure>, call: &Call) -> Result<Response<Relay>, Error> {
+        let owner = call.bound.resource().cloned();
         if let Some(outage) = failure.outage {
             return match self.last.take() {
                 Some(last) if stands_alone(last.verdict, &outage) => show(last, outage.soonest),
@@ -210,18 +212,17 @@ impl<'m> Story<'m> {
             _ => false,
         });
         let failure = first.unwrap_or(failure);
-        let outage = failure.with.as_ref().map(|(_, lane)| lane.lock().outage(Avoid::default(), Instant::now()));
-        let outage = outage.filter(|outage| outage.len() >= self.means.pool.keys().len());
+        let outage = self.outage(&failure, call);
         let soonest = outage.as_ref().and_then(|outage| outage.soonest);
-        match (failure.verdict, outage) {
-            (Verdict::NotInTier, _) => show(failure, soonest),
-            (verdict, Some(outage)) if removes_its_key(verdict) || verdict == Verdict::QuotaBare => {
-                Err(exhausted(&outage, owner))
-            }
+        match (outage, Reason::of(failure.verdict)) {
+            (_, Some(Reason::NotInTier)) => show(failure, soonest),
+            (Some(outage), Some(_)) if !stands_alone(failure.verdict, &outage) => Err(exhausted(&outage, owner)),
+            (Some(outage), None) if failure.verdict == Verdict::QuotaBare => Err(exhausted(&outage, owner)),
             // A dead or spent key must not look like the client's own: others may serve its next request.
-            (verdict, None) if removes_its_key(verdict) => {
-                let reasons = vec![(verdict.name(), 1)];
-                Err(Error::Exhausted { reasons, retry_after: Some(Duration::from_secs(1)), fault: true, owner })
+            (None, Some(reason)) => {
+                let mut outage = Outage::default();
+                outage.add(reason, Some(Instant::now() + SOON));
+                Err(exhausted(&outage, owner))
             }
             _ => show(failure, soonest),
         }
@@ -242,6 +243,15 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
         unknown_lately,
         maker_known: false,
         left: call.deadline.saturating_duration_since(now),
+
+    /// Why none of the keys that may serve the call can do so now; `None`: one can.
+    fn outage(&self, failure: &Failure, call: &Call) -> Option<Outage> {
+        let avoid = Avoid { only: call.only(), ..Avoid::default() };
+        let (_, lane) = failure.with.as_ref()?;
+        let outage = lane.lock().outage(avoid, Instant::now());
+        let may_serve = self.means.pool.keys().iter().filter(|key| avoid.allows(key)).count();
+        Some(outage).filter(|outage| outage.len() >= may_serve)
+    }
         whole: call.deadline - call.arrived,
         dice: dice(now, call),
     }
