@@ -306,7 +306,8 @@ fn show(failure: Box<Failure>, soonest: Option<Instant>) -> Result<Response<Rela
 fn exhausted(outage: &Outage, owner: Option<Resource>) -> Error {
     let retry_after = outage.soonest.map(|at| at.saturating_duration_since(Instant::now()));
     let reasons = outage.reasons().map(|(reason, count)| (reason.name(), count)).collect();
-    Error::Exhausted { reasons, retry_after, fault: outage.is_fault(), owner }
+    let denied = outage.only(Reason::Forbidden);
+    Error::Exhausted { reasons, retry_after, fault: outage.is_fault(), denied, owner }
 }
 
 /// An error of Google's for the client. It says when to retry: as the pool knows it, else as Google has `told` it.

@@ -159,6 +159,25 @@ async fn a_model_that_nobody_knows_is_asked_of_two_projects_and_then_of_one() {
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn a_model_that_is_denied_to_every_key_stays_a_403_while_nobody_is_asked() {
+    let (world, gate) = with_keys(&[K1, K2, K3]).await;
+    play(&world, &[&format!("key={K3} fault=api_key_invalid"), "fault=permission_denied"]);
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(gate.generate("hello").await.status().as_u16());
+    }
+    let asked = world.calls().len();
+    let answer = gate.generate("hello").await;
+    assert!((3590..=3602).contains(&header(&answer, "retry-after").parse::<u32>().unwrap()));
+    let (status, refusal) = told(answer).await;
+    assert_eq!((statuses, status, &refusal["error"]["status"]), (vec![403; 3], 403, &json!("PERMISSION_DENIED")));
+    assert_eq!(refusal["error"]["details"][0]["metadata"], json!({"forbidden": "2", "invalid": "1"}), "{refusal}");
+    assert_eq!(world.calls().len(), asked);
+    world.clear_scripts();
+    assert_eq!(gate.post("/v1beta/models/gemini-3.5-flash:countTokens", &prompt("hi")).await.status(), 200);
+}
+
 async fn a_model_closed_to_one_project_is_asked_of_those_that_have_it() {
     let (world, gate) = with_keys_and(&[K1, K2], &[NO_RETRIES]).await;
     play(&world, &[&format!("key={K1} fault=model_retired")]);
