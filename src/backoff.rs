@@ -109,7 +109,10 @@ impl Plan {
             Verdict::Precondition | Verdict::ModelForbidden if before == 0 => elsewhere,
             Verdict::ModelUnknown if before == 0 && !facts.unknown_lately => elsewhere,
             Verdict::QuotaBare if before < BARE_MAX => again(short),
+        // An answer is at hand: the second chance that it gets is one on another key, and never a third.
+        let at_hand = self.by_verdict.contains(&Verdict::Empty) && verdict != Verdict::Empty;
             Verdict::Internal if before == 0 && !facts.long_prompt => budgeted(short),
+            verdict if at_hand && !removes_its_key(verdict) => Next::Stop,
             Verdict::Edge | Verdict::Interrupted if before == 0 => budgeted(short),
             Verdict::Deadline if before == 0 && facts.left * 2 >= facts.whole => budgeted(short),
             // One other key at once, then the next model.

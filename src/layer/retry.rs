@@ -110,6 +110,8 @@ pub(crate) struct Story<'m> {
     /// Keys whose projects did not know the model.
     strangers: Vec<(Arc<Key>, Arc<SharedLane>)>,
 }
+    /// Projects whose keys gave an answer with nothing in it.
+    empty: Vec<u32>,
 
 impl<'m> Story<'m> {
     /// Of a call that begins: it earns its share of the budget, once for all the models that are asked.
@@ -166,11 +168,19 @@ impl<'m> Story<'m> {
         attempt.only = attempt.only.or(maker);
         attempt.thrifty = failure.verdict == Verdict::Overloaded;
         let patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
-        attempt.patient = attempt.call.patient && patient;
-        // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
-        let kept =
-            |last: &Failure| matches!(last.verdict, Verdict::ForeignSignature) || last.verdict == failure.verdict;
+        attempt.patient = attempt.call.patient && patient && self.empty.is_empty();
+        // Of equal refusals the first is the one to show; a signature's, whatever its maker says; and an answer is one, even
+        // with nothing in it.
+        let kept = |last: &Failure| {
+            matches!(last.verdict, Verdict::ForeignSignature | Verdict::Empty) || last.verdict == failure.verdict
+        };
         if !self.last.as_deref().is_some_and(kept) {
+        if failure.verdict == Verdict::Empty {
+            self.empty.push(key.project());
+        } else {
+            // Whoever gave an answer is not paid for another one because others have none.
+            attempt.shunned.extend(&self.empty);
+        }
             self.last = Some(failure);
         }
         Ok(pause)

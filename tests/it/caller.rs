@@ -105,6 +105,21 @@ async fn an_empty_answer_gets_a_second_chance_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn an_empty_answer_is_the_answer_where_no_other_key_can_give_a_better_one() {
+    for fault in ["quota_day", "api_key_invalid", "internal", "overloaded"] {
+        let (world, gate) = with_keys_and(&[K1, K2], &[("EMPTY_RETRIES", "1")]).await;
+        play(&world, &["fault=empty times=1 header=x-goog-said:first", &format!("fault={fault} times=1")]);
+        let answer = gate.generate("hello").await;
+        assert_eq!((answer.status().as_u16(), header(&answer, "x-goog-said")), (200, "first".to_owned()), "{fault}");
+        assert_eq!((calls_of(&world, K1).len(), calls_of(&world, K2).len()), (1, 1), "nobody pays twice: {fault}");
+    }
+    let (world, gate) = with_keys_and(&[K1, K2, K3], &[("EMPTY_RETRIES", "1")]).await;
+    play(&world, &["fault=empty times=1", "fault=quota_day times=1"]);
+    let text = json_of(gate.generate("hello").await).await["candidates"][0]["content"]["parts"][0]["text"].take();
+    assert!(text.is_string() && world.calls().len() == 3, "a third key can");
+}
+
+#[tokio::test]
 async fn a_place_google_does_not_serve_is_the_keys_and_the_next_key_is_asked() {
     let (world, gate) = with_keys(&[K1, K2]).await;
     play(&world, &[&format!("key={K1} fault=location")]);
@@ -145,21 +160,6 @@ async fn a_403_without_a_reason_is_asked_of_one_other_key_and_the_first_answer_s
 }
 
 #[tokio::test]
-async fn a_model_that_nobody_knows_is_asked_of_two_projects_and_then_of_one() {
-    let (world, gate) = with_keys(&[K1, K2, K3]).await;
-    let ask = || gate.post("/v1beta/models/no-such-model:generateContent", &Value::Null);
-    let answer = gate.post("/v1beta/models/no-such-model:generateContent", &prompt("hello")).await;
-    let (status, error) = told(answer).await;
-    assert_eq!((status, &error["error"]["status"], world.calls().len()), (404, &json!("NOT_FOUND"), 2));
-    assert!(error["error"]["message"].as_str().unwrap().starts_with("models/no-such-model is not found"));
-    assert_eq!(gate.post("/v1beta/models/no-such-model:generateContent", &prompt("hello")).await.status(), 404);
-    assert_eq!(world.calls().len(), 3, "it is known to be unknown");
-    assert!(ask().await.status().is_client_error());
-    assert!(states(&gate).await.iter().all(|(state, _)| state == "usable"));
-}
-
-#[tokio::test]
-#[tokio::test]
 async fn a_model_that_is_denied_to_every_key_stays_a_403_while_nobody_is_asked() {
     let (world, gate) = with_keys(&[K1, K2, K3]).await;
     play(&world, &[&format!("key={K3} fault=api_key_invalid"), "fault=permission_denied"]);
@@ -178,6 +178,21 @@ async fn a_model_that_is_denied_to_every_key_stays_a_403_while_nobody_is_asked()
     assert_eq!(gate.post("/v1beta/models/gemini-3.5-flash:countTokens", &prompt("hi")).await.status(), 200);
 }
 
+#[tokio::test]
+async fn a_model_that_nobody_knows_is_asked_of_two_projects_and_then_of_one() {
+    let (world, gate) = with_keys(&[K1, K2, K3]).await;
+    let ask = || gate.post("/v1beta/models/no-such-model:generateContent", &Value::Null);
+    let answer = gate.post("/v1beta/models/no-such-model:generateContent", &prompt("hello")).await;
+    let (status, error) = told(answer).await;
+    assert_eq!((status, &error["error"]["status"], world.calls().len()), (404, &json!("NOT_FOUND"), 2));
+    assert!(error["error"]["message"].as_str().unwrap().starts_with("models/no-such-model is not found"));
+    assert_eq!(gate.post("/v1beta/models/no-such-model:generateContent", &prompt("hello")).await.status(), 404);
+    assert_eq!(world.calls().len(), 3, "it is known to be unknown");
+    assert!(ask().await.status().is_client_error());
+    assert!(states(&gate).await.iter().all(|(state, _)| state == "usable"));
+}
+
+#[tokio::test]
 async fn a_model_closed_to_one_project_is_asked_of_those_that_have_it() {
     let (world, gate) = with_keys_and(&[K1, K2], &[NO_RETRIES]).await;
     play(&world, &[&format!("key={K1} fault=model_retired")]);
