@@ -1,5 +1,6 @@
 //! A call: one request as the layers see it, and what one attempt at it comes to.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::flow::Flow;
-use crate::pool::key::Key;
 use crate::pool::ask::Only;
+use crate::pool::key::Key;
 use crate::pool::lease::SharedLane;
 use crate::pool::outage::Outage;
 use crate::prefix::Prefix;
@@ -48,6 +49,8 @@ pub struct Call {
     pub bound: Bound,
     /// How its prompt begins; empty where that does not matter.
     pub prefix: Prefix,
+    /// How many attempts that count are left to its model, where that may be asked more than once.
+    pub left: Option<Arc<AtomicU32>>,
     /// Whether it waits for its model: in line for a key, and for an overload to pass. Not while another model may serve.
     pub patient: bool,
     /// When it arrived.
@@ -71,15 +74,12 @@ impl Call {
             bound: self.bound.clone(),
             // Another model has cached nothing of it.
             prefix: Prefix::default(),
+            left: None,
             patient: self.patient,
             arrived: self.arrived,
             deadline: self.deadline,
         }
     }
-}
-
-/// A request's body.
-#[derive(Debug)]
 
     /// The keys that alone may serve it, by what it names.
     pub const fn only(&self) -> Option<Only> {
@@ -89,6 +89,10 @@ impl Call {
             Bound::Key(index, _) => Some(Only::Key(*index)),
         }
     }
+}
+
+/// A request's body.
+#[derive(Debug)]
 pub enum Payload {
     /// In memory, to be sent as often as needed. The permit is its share of the memory set aside for that.
     Kept(Bytes, Option<OwnedSemaphorePermit>),

@@ -130,6 +130,7 @@ impl Intake {
             lane,
             bound,
             prefix,
+            left: None,
             patient: true,
             arrived,
             deadline,

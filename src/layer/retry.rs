@@ -1,6 +1,7 @@
 //! Retry: another attempt where another key may succeed, until the plan says stop. Never after a byte went out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,9 +34,9 @@ use crate::verdict::Verdict;
 const LONG_PROMPT_BYTES: usize = 800 << 10;
 /// When to ask again where nobody knows better.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long a model that two projects do not know is not asked twice.
 /// When another key may serve what one could not.
 const SOON: Duration = Duration::from_secs(1);
+/// How long a model that two projects do not know is not asked twice.
 const UNKNOWN: Duration = Duration::from_mins(5);
 
 /// What the layer needs beside the service within. Made once, shared.
@@ -109,9 +110,9 @@ pub(crate) struct Story<'m> {
     last: Option<Box<Failure>>,
     /// Keys whose projects did not know the model.
     strangers: Vec<(Arc<Key>, Arc<SharedLane>)>,
-}
     /// Projects whose keys gave an answer with nothing in it.
     empty: Vec<u32>,
+}
 
 impl<'m> Story<'m> {
     /// Of a call that begins: it earns its share of the budget, once for all the models that are asked.
@@ -121,7 +122,11 @@ impl<'m> Story<'m> {
         }
         let settings = &means.settings;
         let plan = Plan::new(settings.retries, settings.empty_retries, means.pool.keys().len());
-        Self { means, plan, attempts: 0, last: None, strangers: Vec::new() }
+        let plan = match &call.left {
+            Some(left) => plan.at_most(left.load(Relaxed)),
+            None => plan,
+        };
+        Self { means, plan, attempts: 0, last: None, strangers: Vec::new(), empty: Vec::new() }
     }
 
     /// Another project served the model: those that did not know it are not asked for a while.
@@ -144,6 +149,7 @@ impl<'m> Story<'m> {
         let maker = self.maker(failure.verdict, attempt, &key);
         let facts = Facts { maker_known: maker.is_some(), ..facts(attempt, &key, &lane) };
         let next = self.plan.after(failure.verdict, &facts);
+        attempt.call.left.iter().for_each(|left| left.store(self.plan.left(), Relaxed));
         let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.withdraw();
         if failure.verdict == Verdict::ModelUnknown {
             self.strangers.push((Arc::clone(&key), Arc::clone(&lane)));
@@ -167,6 +173,12 @@ impl<'m> Story<'m> {
         }
         attempt.only = attempt.only.or(maker);
         attempt.thrifty = failure.verdict == Verdict::Overloaded;
+        if failure.verdict == Verdict::Empty {
+            self.empty.push(key.project());
+        } else {
+            // Whoever gave an answer is not paid for another one because others have none.
+            attempt.shunned.extend(&self.empty);
+        }
         let patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
         attempt.patient = attempt.call.patient && patient && self.empty.is_empty();
         // Of equal refusals the first is the one to show; a signature's, whatever its maker says; and an answer is one, even
@@ -175,12 +187,6 @@ impl<'m> Story<'m> {
             matches!(last.verdict, Verdict::ForeignSignature | Verdict::Empty) || last.verdict == failure.verdict
         };
         if !self.last.as_deref().is_some_and(kept) {
-        if failure.verdict == Verdict::Empty {
-            self.empty.push(key.project());
-        } else {
-            // Whoever gave an answer is not paid for another one because others have none.
-            attempt.shunned.extend(&self.empty);
-        }
             self.last = Some(failure);
         }
         Ok(pause)
@@ -237,6 +243,15 @@ impl<'m> Story<'m> {
             _ => show(failure, soonest),
         }
     }
+
+    /// Why none of the keys that may serve the call can do so now; `None`: one can.
+    fn outage(&self, failure: &Failure, call: &Call) -> Option<Outage> {
+        let avoid = Avoid { only: call.only(), ..Avoid::default() };
+        let (_, lane) = failure.with.as_ref()?;
+        let outage = lane.lock().outage(avoid, Instant::now());
+        let may_serve = self.means.pool.keys().iter().filter(|key| avoid.allows(key)).count();
+        Some(outage).filter(|outage| outage.len() >= may_serve)
+    }
 }
 
 fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
@@ -253,15 +268,6 @@ fn facts(attempt: &Attempt, key: &Key, lane: &SharedLane) -> Facts {
         unknown_lately,
         maker_known: false,
         left: call.deadline.saturating_duration_since(now),
-
-    /// Why none of the keys that may serve the call can do so now; `None`: one can.
-    fn outage(&self, failure: &Failure, call: &Call) -> Option<Outage> {
-        let avoid = Avoid { only: call.only(), ..Avoid::default() };
-        let (_, lane) = failure.with.as_ref()?;
-        let outage = lane.lock().outage(avoid, Instant::now());
-        let may_serve = self.means.pool.keys().iter().filter(|key| avoid.allows(key)).count();
-        Some(outage).filter(|outage| outage.len() >= may_serve)
-    }
         whole: call.deadline - call.arrived,
         dice: dice(now, call),
     }

@@ -157,8 +157,8 @@ fn watch(eyes: &Eyes, call: &Call, head: &Head, lease: Lease, meter: Meter) -> W
         spends: spends(call),
         status: StatusCode::OK,
         withheld: Vec::new(),
-        fed: 0,
         line: Line::default(),
+        fed: 0,
         over: false,
     }
 }
@@ -224,9 +224,6 @@ async fn error_inside(
     let body = Refusal::undressed(&text[at..]).unwrap_or_else(|| text.split_off(at));
     let refusal = Refusal::in_stream(&body);
     let status = StatusCode::from_u16(refusal.code).ok().filter(|status| !status.is_success());
-    let start = memchr::memchr(b'{', &text).unwrap_or(0);
-    let json = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
-    let body = json.and_then(Result::ok).map_or_else(|| text.clone(), |raw| raw.get().as_bytes().to_vec());
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json; charset=UTF-8"));
     refused::judged(eyes, call, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers, &body, refusal)
