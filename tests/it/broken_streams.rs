@@ -90,19 +90,6 @@ async fn a_chat_that_breaks_ends_with_an_error_and_never_says_done() {
 }
 
 #[tokio::test]
-async fn an_error_that_comes_together_with_the_first_frame_is_read_and_tried_elsewhere() {
-    let frame = r#"data: {"candidates":[{"content":{"parts":[{"text":"half"}]}}]}"#;
-    let error = r#"{"error": {"code": 429, "message": "Quota exceeded per day.", "status": "RESOURCE_EXHAUSTED"}}"#;
-    let (world, gate) = with_keys(&[KEY, OTHER]).await;
-    let script = "fault=status:200 header=content-type:text/event-stream";
-    play(&world, &format!("key={KEY} {script} body={frame}\r\n\r\n{error}"));
-    let (text, whole) = heard(gate.stream("hello").await).await;
-    assert!(whole && text.contains("STOP") && !text.contains("half"), "{text}");
-    let keys = gate.monitor("/monitor/keys").await;
-    assert_eq!(keys["keys"][0]["outcomes"], serde_json::json!({"quota_day": 1}), "{keys}");
-}
-
-#[tokio::test]
 async fn a_chat_that_fails_midway_ends_with_an_error_that_openai_s_sdks_raise_however_google_worded_it() {
     let half = "half an answer ".repeat(9);
     let chunk = format!(r#"data: {{"object":"chat.completion.chunk","choices":[{{"delta":{{"content":"{half}"}}}}]}}"#);

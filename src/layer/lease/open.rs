@@ -110,9 +110,7 @@ pub(super) async fn open(
         len += chunk.len();
         ahead.push_back(chunk);
         if head.is_error(&meter) {
-            let before = len - ahead.back().map_or(0, Bytes::len);
-            let at = before + meter.error_offset().unwrap_or(0);
-            return Err((lease, error_inside(eyes, call, (ahead, at), body).await));
+            return Err((lease, error_inside(eyes, call, ahead, body).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
         let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
@@ -204,14 +202,8 @@ fn meter_is_empty(meter: &Meter) -> bool {
     !meter.has_content() && matches!(meter.finish(), Finish::Open | Finish::Stop)
 }
 
-/// A stream of which nothing was passed on before its error is an error: its code is in its body. What came is `ahead`, and
-/// the error begins in it there, or a little before.
-async fn error_inside(
-    eyes: &Eyes,
-    call: &Call,
-    (ahead, at): (VecDeque<Bytes>, usize),
-    mut body: reqwest::Body,
-) -> Box<Failure> {
+/// A stream that began with an error is an error: its code is in its body.
+async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body: reqwest::Body) -> Box<Failure> {
     let mut text: Vec<u8> = ahead.into_iter().flatten().collect();
     let rest = async {
         while text.len() < AHEAD_BYTES_MAX
@@ -221,9 +213,11 @@ async fn error_inside(
         }
     };
     let _cut_short = timeout(ERROR_TIME, rest).await;
-    let body = Refusal::undressed(&text[at..]).unwrap_or_else(|| text.split_off(at));
-    let refusal = Refusal::in_stream(&body);
+    let refusal = Refusal::in_stream(&text);
     let status = StatusCode::from_u16(refusal.code).ok().filter(|status| !status.is_success());
+    let start = memchr::memchr(b'{', &text).unwrap_or(0);
+    let json = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
+    let body = json.and_then(Result::ok).map_or_else(|| text.clone(), |raw| raw.get().as_bytes().to_vec());
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json; charset=UTF-8"));
     refused::judged(eyes, call, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers, &body, refusal)
