@@ -106,7 +106,8 @@ impl Refusal {
     /// value is enough. `None`: it is not whole.
     pub fn undressed(text: &[u8]) -> Option<Vec<u8>> {
         let start = memchr::memchr(b'{', text)?;
-        let first = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
+        let first =
+            serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
         let raw = first?.ok()?.get();
         let is_whole = serde_json::from_str::<Value>(raw).is_ok_and(|json| json.get("error").is_some());
         Some(if is_whole { raw.into() } else { format!("{{\"error\": {raw}}}").into() })
