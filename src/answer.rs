@@ -139,6 +139,13 @@ fn words(status: StatusCode, refusal: &Refusal, body: &[u8]) -> String {
     )
 }
 
+/// An error inside a stream of OpenAI's, of which `refusal` is read: the frame that its SDKs raise.
+pub fn error_frame(refusal: &Refusal, body: &[u8]) -> Bytes {
+    let status = StatusCode::from_u16(refusal.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let told = retold(Surface::OpenAi, status, refusal, body).unwrap_or_default();
+    Bytes::from([b"data: ", &*told, b"\n\n"].concat())
+}
+
 /// Google's own shape.
 fn envelope(status: StatusCode, refusal: &Refusal, message: &str) -> Value {
     let word = Some(refusal.status.as_str()).filter(|word| !word.is_empty()).unwrap_or_else(|| google_status(status));
@@ -228,8 +235,13 @@ mod tests {
     #[test]
     fn an_outage_tells_which_keys_are_out_why_and_until_when() {
         let reasons = vec![("quota_day", 2), ("invalid", 1)];
-        let error =
-            Error::Exhausted { reasons, retry_after: Some(Duration::from_millis(12_300)), fault: false, owner: None };
+        let error = Error::Exhausted {
+            reasons,
+            retry_after: Some(Duration::from_millis(12_300)),
+            fault: false,
+            denied: false,
+            owner: None,
+        };
         let (answer, json) = parsed(Surface::Gemini, &error);
         assert_eq!(answer.status(), 429);
         assert_eq!(answer.headers()[RETRY_AFTER], "13");
@@ -250,7 +262,7 @@ mod tests {
             (answer.status().as_u16(), &json),
             (401, &json!({"error": {"code": "authentication", "message": "no"}}))
         );
-        let out = |reasons| Error::Exhausted { reasons, retry_after: None, fault: false, owner: None };
+        let out = |reasons| Error::Exhausted { reasons, retry_after: None, fault: false, denied: false, owner: None };
         for (error, code) in [
             (out(vec![("quota_day", 2)]), "quota_exceeded"),
             (out(vec![("quota_day", 1), ("quota_minute", 1)]), "rate_limit_exceeded"),
@@ -330,7 +342,7 @@ mod tests {
 
     #[test]
     fn refusals_by_429_and_503_say_when_to_retry() {
-        let out = |fault| Error::Exhausted { reasons: vec![], retry_after: None, fault, owner: None };
+        let out = |fault| Error::Exhausted { reasons: vec![], retry_after: None, fault, denied: false, owner: None };
         for error in [out(true), out(false), Error::Busy, Error::Draining] {
             assert!(parsed(Surface::Gemini, &error).0.headers().contains_key(RETRY_AFTER), "{error:?}");
         }

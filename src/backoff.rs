@@ -75,9 +75,20 @@ impl Plan {
         Self { limit: (retries + 1).min(twice), empty_retries, counted: 0, by_verdict: Vec::new() }
     }
 
+    /// The same for a call that had some of its attempts before: so many are left to it.
+    #[must_use]
+    pub fn at_most(self, left: u32) -> Self {
+        Self { limit: self.limit.min(left), ..self }
+    }
+
     /// How many attempts count at most.
     pub const fn limit(&self) -> u32 {
         self.limit
+    }
+
+    /// How many attempts that count are left.
+    pub const fn left(&self) -> u32 {
+        self.limit.saturating_sub(self.counted)
     }
 
     /// Decides what follows an attempt that came to `verdict`.
@@ -85,10 +96,10 @@ impl Plan {
         let before = u32::try_from(self.by_verdict.iter().filter(|v| **v == verdict).count()).unwrap_or(u32::MAX);
         self.by_verdict.push(verdict);
         let next = self.next(verdict, before, facts);
-        let Next::Again { pause, .. } = next else { return Next::Stop };
-        let repeatable = facts.kept && (facts.replayable || verdict.proves_no_effect());
         let counts = !removes_its_key(verdict) || facts.tried;
         self.counted += u32::from(counts);
+        let Next::Again { pause, .. } = next else { return Next::Stop };
+        let repeatable = facts.kept && (facts.replayable || verdict.proves_no_effect());
         let spent = counts && self.counted >= self.limit && !matches!(verdict, Verdict::Empty);
         if !repeatable || spent || pause >= facts.left { Next::Stop } else { next }
     }
@@ -98,7 +109,10 @@ impl Plan {
         let budgeted = |pause| Next::Again { pause, elsewhere: false, budgeted: true };
         let elsewhere = Next::Again { pause: Duration::ZERO, elsewhere: true, budgeted: false };
         let short = Duration::from_millis(500).mul_f64(1.0 + facts.dice);
+        // An answer is at hand: the second chance that it gets is one on another key, and never a third.
+        let at_hand = self.by_verdict.contains(&Verdict::Empty) && verdict != Verdict::Empty;
         match verdict {
+            verdict if at_hand && !removes_its_key(verdict) => Next::Stop,
             Verdict::Success | Verdict::Caller | Verdict::Broken | Verdict::Unfinished | Verdict::Abandoned => {
                 Next::Stop
             }
@@ -225,6 +239,32 @@ mod tests {
         for verdict in [Verdict::QuotaMinute, Verdict::Grounding] {
             assert_eq!(attempts(verdict, &again, 10), 4, "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn after_an_empty_answer_only_another_key_in_the_place_of_one_that_is_out_is_asked() {
+        for (verdict, goes_on) in [
+            (Verdict::QuotaDay, true),
+            (Verdict::KeyInvalid, true),
+            (Verdict::Internal, false),
+            (Verdict::Overloaded, false),
+            (Verdict::QuotaBare, false),
+            (Verdict::Empty, false),
+        ] {
+            let mut plan = Plan::new(3, 1, 10);
+            assert_ne!(plan.after(Verdict::Empty, &CALM), Next::Stop);
+            assert_eq!(plan.after(verdict, &CALM) != Next::Stop, goes_on, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_again_has_only_what_was_left() {
+        let mut plan = Plan::new(3, 0, 10);
+        assert_ne!(plan.after(Verdict::Overloaded, &CALM), Next::Stop);
+        assert_eq!(plan.after(Verdict::Overloaded, &Facts { patient: false, ..CALM }), Next::Stop);
+        let mut again = Plan::new(3, 0, 10).at_most(plan.left());
+        assert_ne!(again.after(Verdict::Overloaded, &CALM), Next::Stop);
+        assert_eq!((again.after(Verdict::Overloaded, &CALM), again.left()), (Next::Stop, 0));
     }
 
     #[test]

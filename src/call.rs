@@ -1,6 +1,6 @@
 //! A call: one request as the layers see it, and what one attempt at it comes to.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::flow::Flow;
+use crate::pool::ask::Only;
 use crate::pool::key::Key;
 use crate::pool::lease::SharedLane;
 use crate::pool::outage::Outage;
@@ -54,6 +55,8 @@ pub struct Call {
     pub bound: Bound,
     /// How its prompt begins; empty where that does not matter.
     pub prefix: Prefix,
+    /// How many attempts that count are left to its model, where that may be asked more than once.
+    pub left: Option<Arc<AtomicU32>>,
     /// Whether it waits for its model: in line for a key, and for an overload to pass. Not while another model may serve.
     pub patient: bool,
     /// When it arrived.
@@ -81,11 +84,21 @@ impl Call {
             bound: self.bound.clone(),
             // Another model has cached nothing of it.
             prefix: Prefix::default(),
+            left: None,
             patient: self.patient,
             arrived: self.arrived,
             deadline: self.deadline,
             time: self.time,
             coming: AtomicBool::new(false),
+        }
+    }
+
+    /// The keys that alone may serve it, by what it names.
+    pub const fn only(&self) -> Option<Only> {
+        match &self.bound {
+            Bound::Free | Bound::Prefers(_) | Bound::Unknown(_) => None,
+            Bound::Project(project, _) | Bound::Part(project) => Some(Only::Project(*project)),
+            Bound::Key(index, _) => Some(Only::Key(*index)),
         }
     }
 }

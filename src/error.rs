@@ -89,6 +89,8 @@ pub enum Error {
         retry_after: Option<Duration>,
         /// Whether all are out for good rather than out of quota.
         fault: bool,
+        /// Whether all that are of any use are denied the model by Google.
+        denied: bool,
         /// The resource whose project's keys alone could serve.
         owner: Option<Resource>,
     },
@@ -245,7 +247,8 @@ impl Error {
             | Self::UploadBegins
             | Self::PageToken => StatusCode::BAD_REQUEST,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            // As Google answered, when it was last asked: clients repeat a 429, to no avail for an hour.
+            Self::ForeignOrigin | Self::Exhausted { denied: true, .. } => StatusCode::FORBIDDEN,
             Self::NoRealtime => StatusCode::NOT_IMPLEMENTED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RateLimited { .. } | Self::Exhausted { fault: false, .. } | Self::LineFull { .. } => {

@@ -103,6 +103,17 @@ impl Refusal {
         Self { code: if read.code == 0 { 500 } else { read.code }, ..read }
     }
 
+    /// An error that arrived inside a stream, without its dress and as it was written; of one that began before `text` its
+    /// value is enough. `None`: it is not whole.
+    pub fn undressed(text: &[u8]) -> Option<Vec<u8>> {
+        let start = memchr::memchr(b'{', text)?;
+        let first =
+            serde_json::Deserializer::from_slice(&text[start..]).into_iter::<&serde_json::value::RawValue>().next();
+        let raw = first?.ok()?.get();
+        let is_whole = serde_json::from_str::<Value>(raw).is_ok_and(|json| json.get("error").is_some());
+        Some(if is_whole { raw.into() } else { format!("{{\"error\": {raw}}}").into() })
+    }
+
     fn of(code: u16, json: &Value) -> Self {
         let envelope = json.as_array().and_then(|list| list.first()).unwrap_or(json);
         let error = &envelope["error"];
@@ -260,6 +271,15 @@ mod tests {
             let refusal = Refusal::in_stream(body.as_bytes());
             assert_eq!((refusal.code, refusal.status.as_str()), (503, "UNAVAILABLE"), "{body}");
         }
+    }
+
+    #[test]
+    fn an_error_is_taken_out_of_its_dress_as_it_was_written() {
+        let error = r#"{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}"#;
+        for body in [error.to_owned(), format!("data: [{error}]\n\ndata: [DONE]\n\n"), error.split_at(1).1.to_owned()] {
+            assert_eq!(Refusal::undressed(body.as_bytes()).as_deref(), Some(error.as_bytes()), "{body}");
+        }
+        assert_eq!(Refusal::undressed(&error.as_bytes()[..40]), None);
     }
 
     #[test]

@@ -16,8 +16,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::error::Error;
 use crate::record::Ender;
 
+mod line;
 mod watch;
 
+pub use line::Line;
 pub use watch::{Ending, Eyes, Watch};
 
 /// An answer's body. Dropped before its end, it aborts the upstream at once. In a box, so that the layers move a pointer.

@@ -131,6 +131,7 @@ impl Intake {
             lane,
             bound,
             prefix,
+            left: None,
             patient: true,
             arrived,
             deadline: read + time,

@@ -2,11 +2,13 @@
 //!
 //! While another one is left, a model is asked without patience: no wait in line, one further try of an overload. When all
 //! of them are out, the one that the client asked for is waited for as usual, then each that was out of keys. The client
-//! hears the refusal of the model that it asked for, and to come back when the first of them returns. One that was
-//! overloaded call after call is passed over for a while.
+//! hears the refusal of the model that it asked for, and to come back when the first of them returns. However often a model
+//! is come back to, it gets no more attempts in all than one that has no list. One that was overloaded call after call is
+//! passed over for a while.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -105,7 +107,7 @@ where
     fn call(&mut self, call: Arc<Call>) -> Self::Future {
         let Some(list) = self.lists.of(&call) else { return Box::pin(self.inner.call(call)) };
         let (inner, own) = (self.inner.clone(), Arc::clone(&list.own));
-        Box::pin(Walk { inner, call, own, back: HashMap::new() }.through(list))
+        Box::pin(Walk { inner, call, own, back: HashMap::new(), left: HashMap::new() }.through(list))
     }
 }
 
@@ -118,6 +120,8 @@ struct Walk<S> {
     own: Arc<Model>,
     /// When to ask each model again that could not serve, as its last refusal says.
     back: HashMap<Arc<str>, Instant>,
+    /// How many attempts that count are left to each model that was asked.
+    left: HashMap<Arc<str>, Arc<AtomicU32>>,
 }
 
 impl<S> Walk<S>
@@ -126,11 +130,13 @@ where
 {
     /// Asks the call's model, those of the list, and the call's model again.
     async fn through(mut self, list: Arc<List>) -> Reply {
+        let mut refusal = None;
         if self.own.strain.bears(Instant::now()) {
             let reply = self.ask(&list.own, false).await;
             if lack(&reply, &self.call).is_none() {
                 return reply;
             }
+            refusal = Some(reply);
         }
         let mut out = Vec::new();
         for model in list.others.iter().filter(|model| model.strain.bears(Instant::now())) {
@@ -142,11 +148,17 @@ where
             out.extend((lack(&reply, &self.call) == Some(Lack::Exhausted)).then_some(model));
         }
         // All are out. Who cannot be served in time is told at once, so that the first that returns in time is waited for.
-        let refusal = self.ask(&list.own, true).await;
+        let refusal = match refusal {
+            Some(refusal) if self.is_spent(&list.own) => refusal,
+            _ => self.ask(&list.own, true).await,
+        };
         if lack(&refusal, &self.call).is_none() {
             return refusal;
         }
         for model in out {
+            if self.is_spent(model) {
+                continue;
+            }
             let reply = self.ask(model, true).await;
             if ends(&reply, &self.call) {
                 return reply;
@@ -160,12 +172,19 @@ where
         }
     }
 
+    /// Whether the model has had all its attempts.
+    fn is_spent(&self, model: &Model) -> bool {
+        self.left.get(&model.name).is_some_and(|left| left.load(Relaxed) == 0)
+    }
+
     /// Asks one model, and learns whether it has too much to do.
     async fn ask(&mut self, model: &Arc<Model>, patient: bool) -> Reply {
         let other = Some(&model.name).filter(|_| !Arc::ptr_eq(model, &self.own));
         self.call.record.fall_back(other);
         let began = Instant::now();
-        let reply = self.inner.call(asked(&self.call, other, patient)).await;
+        let new = || Arc::new(AtomicU32::new(u32::MAX));
+        let left = Arc::clone(self.left.entry(Arc::clone(&model.name)).or_insert_with(new));
+        let reply = self.inner.call(asked(&self.call, other, patient, left)).await;
         let lack = lack(&reply, &self.call);
         match wait(&reply).filter(|_| lack.is_some()) {
             Some(wait) => drop(self.back.insert(Arc::clone(&model.name), Instant::now() + wait)),
@@ -242,19 +261,20 @@ fn tell(from: &str, to: &str, reply: &Reply) {
 }
 
 /// The call as `model` is asked it, or its own where there is none.
-fn asked(call: &Call, model: Option<&Arc<str>>, patient: bool) -> Arc<Call> {
+fn asked(call: &Call, model: Option<&Arc<str>>, patient: bool, left: Arc<AtomicU32>) -> Arc<Call> {
+    let left = Some(left);
     let body = match &call.payload {
         Payload::Kept(body, _) => body.clone(),
         // None comes so far.
         Payload::Streamed(..) => Bytes::new(),
     };
     let Some(model) = model else {
-        return Arc::new(Call { patient, ..call.in_place(call.endpoint.clone(), Payload::Kept(body, None)) });
+        return Arc::new(Call { left, patient, ..call.in_place(call.endpoint.clone(), Payload::Kept(body, None)) });
     };
     let own = |written: &str| written.strip_prefix("models/").unwrap_or(written) == &*call.lane;
     let body = renamed(&body, |written| own(written).then(|| (&**model).into())).unwrap_or(body);
     let endpoint = call.endpoint.of_model(model).unwrap_or_else(|| call.endpoint.clone());
-    Arc::new(Call { lane: (&**model).into(), patient, ..call.in_place(endpoint, Payload::Kept(body, None)) })
+    Arc::new(Call { lane: (&**model).into(), left, patient, ..call.in_place(endpoint, Payload::Kept(body, None)) })
 }
 
 /// Whether the body names a cache, or a tuned model. Who names no resource at all has nobody looked for one.

@@ -117,7 +117,10 @@ impl Means {
     ) -> Result<Response<Relay>, Box<Failure>> {
         let call = &attempt.call;
         let other = if form == Form::ApiKey { Form::Bearer } else { Form::ApiKey };
-        match self.once(attempt, lease, other, Instant::now()).await {
+        refused::not_the_last(&self.eyes, call, &lease, &failure);
+        let began = Instant::now();
+        call.record.attempt(&lease.key().id, began);
+        match self.once(attempt, lease, other, began).await {
             Ok(reply) => {
                 self.accept(&reply, attempt, other);
                 Ok(reply)

@@ -270,6 +270,7 @@ mod tests {
             payload: Payload::Kept(Bytes::from_static(b"{}"), None),
             client: Client::new("alice", false, &ClientLimits::default()),
             wish: Wish::default(),
+            left: None,
             patient: true,
             record: Arc::new(Record::new(HeaderValue::from_static("r"), Method::POST, now)),
             lane: "m".into(),

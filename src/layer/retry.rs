@@ -1,6 +1,7 @@
 //! Retry: another attempt where another key may succeed, until the plan says stop. Never after a byte went out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ use crate::verdict::Verdict;
 const LONG_PROMPT_BYTES: u64 = 800 << 10;
 /// When to ask again where nobody knows better.
 const RETRY: Duration = Duration::from_secs(10);
+/// When another key may serve what one could not.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a model that two projects do not know is not asked twice.
 const UNKNOWN: Duration = Duration::from_mins(5);
 
@@ -107,6 +110,8 @@ pub(crate) struct Story<'m> {
     last: Option<Box<Failure>>,
     /// Keys whose projects did not know the model.
     strangers: Vec<(Arc<Key>, Arc<SharedLane>)>,
+    /// Projects whose keys gave an answer with nothing in it.
+    empty: Vec<u32>,
 }
 
 impl<'m> Story<'m> {
@@ -117,7 +122,11 @@ impl<'m> Story<'m> {
         }
         let settings = &means.settings;
         let plan = Plan::new(settings.retries, settings.empty_retries, means.pool.keys().len());
-        Self { means, plan, attempts: 0, last: None, strangers: Vec::new() }
+        let plan = match &call.left {
+            Some(left) => plan.at_most(left.load(Relaxed)),
+            None => plan,
+        };
+        Self { means, plan, attempts: 0, last: None, strangers: Vec::new(), empty: Vec::new() }
     }
 
     /// Another project served the model: those that did not know it are not asked for a while.
@@ -133,14 +142,14 @@ impl<'m> Story<'m> {
         failure: Box<Failure>,
         attempt: &mut Attempt,
     ) -> Result<Duration, Box<Result<Response<Relay>, Error>>> {
-        let owner = attempt.call.bound.resource().cloned();
         let Some((key, lane)) = failure.with.clone() else {
-            return Err(Box::new(self.end(failure, owner)));
+            return Err(Box::new(self.end(failure, &attempt.call)));
         };
         self.attempts += 1;
         let maker = self.maker(failure.verdict, attempt, &key);
         let facts = Facts { maker_known: maker.is_some(), ..facts(attempt, &key, &lane) };
         let next = self.plan.after(failure.verdict, &facts);
+        attempt.call.left.iter().for_each(|left| left.store(self.plan.left(), Relaxed));
         let allowed = !matches!(next, Next::Again { budgeted: true, .. }) || self.means.budget.withdraw();
         if failure.verdict == Verdict::ModelUnknown {
             self.strangers.push((Arc::clone(&key), Arc::clone(&lane)));
@@ -150,11 +159,11 @@ impl<'m> Story<'m> {
         }
         let Next::Again { pause, elsewhere, .. } = next else {
             self.tell(&failure, &key, "no other attempt can help");
-            return Err(Box::new(self.end(failure, owner)));
+            return Err(Box::new(self.end(failure, &attempt.call)));
         };
         if !allowed {
             self.tell(&failure, &key, "the retry budget is spent");
-            return Err(Box::new(self.end(failure, owner)));
+            return Err(Box::new(self.end(failure, &attempt.call)));
         }
         self.tell(&failure, &key, &format!("next key in {:.1} s", pause.as_secs_f64()));
         attempt.tried.push(key.index);
@@ -164,11 +173,19 @@ impl<'m> Story<'m> {
         }
         attempt.only = attempt.only.or(maker);
         attempt.thrifty = failure.verdict == Verdict::Overloaded;
+        if failure.verdict == Verdict::Empty {
+            self.empty.push(key.project());
+        } else {
+            // Whoever gave an answer is not paid for another one because others have none.
+            attempt.shunned.extend(&self.empty);
+        }
         let patient = attempt.only.is_none() && (!elsewhere || removes_its_key(failure.verdict));
-        attempt.patient = attempt.call.patient && patient;
-        // Of equal refusals the first is the one to show; of a signature's, whatever its maker says.
-        let kept =
-            |last: &Failure| matches!(last.verdict, Verdict::ForeignSignature) || last.verdict == failure.verdict;
+        attempt.patient = attempt.call.patient && patient && self.empty.is_empty();
+        // Of equal refusals the first is the one to show; a signature's, whatever its maker says; and an answer is one, even
+        // with nothing in it.
+        let kept = |last: &Failure| {
+            matches!(last.verdict, Verdict::ForeignSignature | Verdict::Empty) || last.verdict == failure.verdict
+        };
         if !self.last.as_deref().is_some_and(kept) {
             self.last = Some(failure);
         }
@@ -195,7 +212,8 @@ impl<'m> Story<'m> {
     }
 
     /// How the call ends when no attempt gave an answer.
-    fn end(&mut self, failure: Box<Failure>, owner: Option<Resource>) -> Result<Response<Relay>, Error> {
+    fn end(&mut self, failure: Box<Failure>, call: &Call) -> Result<Response<Relay>, Error> {
+        let owner = call.bound.resource().cloned();
         if let Some(outage) = failure.outage {
             return match self.last.take() {
                 Some(last) if stands_alone(last.verdict, &outage) => show(last, outage.soonest),
@@ -210,21 +228,29 @@ impl<'m> Story<'m> {
             _ => false,
         });
         let failure = first.unwrap_or(failure);
-        let outage = failure.with.as_ref().map(|(_, lane)| lane.lock().outage(Avoid::default(), Instant::now()));
-        let outage = outage.filter(|outage| outage.len() >= self.means.pool.keys().len());
+        let outage = self.outage(&failure, call);
         let soonest = outage.as_ref().and_then(|outage| outage.soonest);
-        match (failure.verdict, outage) {
-            (Verdict::NotInTier, _) => show(failure, soonest),
-            (verdict, Some(outage)) if removes_its_key(verdict) || verdict == Verdict::QuotaBare => {
-                Err(exhausted(&outage, owner))
-            }
+        match (outage, Reason::of(failure.verdict)) {
+            (_, Some(Reason::NotInTier)) => show(failure, soonest),
+            (Some(outage), Some(_)) if !stands_alone(failure.verdict, &outage) => Err(exhausted(&outage, owner)),
+            (Some(outage), None) if failure.verdict == Verdict::QuotaBare => Err(exhausted(&outage, owner)),
             // A dead or spent key must not look like the client's own: others may serve its next request.
-            (verdict, None) if removes_its_key(verdict) => {
-                let reasons = vec![(verdict.name(), 1)];
-                Err(Error::Exhausted { reasons, retry_after: Some(Duration::from_secs(1)), fault: true, owner })
+            (None, Some(reason)) => {
+                let mut outage = Outage::default();
+                outage.add(reason, Some(Instant::now() + SOON));
+                Err(exhausted(&outage, owner))
             }
             _ => show(failure, soonest),
         }
+    }
+
+    /// Why none of the keys that may serve the call can do so now; `None`: one can.
+    fn outage(&self, failure: &Failure, call: &Call) -> Option<Outage> {
+        let avoid = Avoid { only: call.only(), ..Avoid::default() };
+        let (_, lane) = failure.with.as_ref()?;
+        let outage = lane.lock().outage(avoid, Instant::now());
+        let may_serve = self.means.pool.keys().iter().filter(|key| avoid.allows(key)).count();
+        Some(outage).filter(|outage| outage.len() >= may_serve)
     }
 }
 
@@ -296,7 +322,8 @@ fn show(failure: Box<Failure>, soonest: Option<Instant>) -> Result<Response<Rela
 fn exhausted(outage: &Outage, owner: Option<Resource>) -> Error {
     let retry_after = outage.soonest.map(|at| at.saturating_duration_since(Instant::now()));
     let reasons = outage.reasons().map(|(reason, count)| (reason.name(), count)).collect();
-    Error::Exhausted { reasons, retry_after, fault: outage.is_fault(), owner }
+    let denied = outage.only(Reason::Forbidden);
+    Error::Exhausted { reasons, retry_after, fault: outage.is_fault(), denied, owner }
 }
 
 /// An error of Google's for the client. It says when to retry: as the pool knows it, else as Google has `told` it.

@@ -169,6 +169,7 @@ mod tests {
             reasons: vec![("quota_day", 2), ("invalid", 1)],
             retry_after: Some(Duration::from_secs(12)),
             fault: false,
+            denied: false,
             owner: None,
         };
         let close = Close::of(&out);

@@ -199,6 +199,7 @@ fn call(means: &Means, asked: Asked, setup: &Message) -> Result<(Call, Handshake
         bound,
         prefix: Prefix::default(),
         wish: Wish::default(),
+        left: None,
         patient: true,
         arrived,
         deadline: arrived + means.limits.setup,

@@ -9,8 +9,10 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::endpoint::Surface;
+use crate::pool::health::Strikes;
 use crate::pool::homes::Homes;
 use crate::quota::{LIMIT_MAX, Lesson, Unit, Window};
 use crate::secret::{Digest, Secret};
@@ -89,6 +91,10 @@ pub struct Key {
     bearer: HeaderValue,
     /// For Google's own routes and for its compatible endpoint, whether the other form of credential was seen to work where the usual one was refused.
     swapped: [AtomicBool; 2],
+    /// For the same two, the forms that were refused to calls that could not be sent again, since the last success.
+    doubts: Mutex<[Strikes; 2]>,
+    /// Whether there is a doubt, so that a success takes no lock in good times.
+    doubted: AtomicBool,
     pub(crate) traffic: Traffic,
     /// Set while the key's life is anything but alive, so that a success looks there only then.
     pub(crate) ailing: AtomicBool,
@@ -144,6 +150,8 @@ impl Key {
             header,
             bearer,
             swapped: Default::default(),
+            doubts: Mutex::default(),
+            doubted: AtomicBool::new(false),
             traffic: Traffic { in_flight: AtomicU32::new(0), counts: std::array::from_fn(|_| AtomicU64::new(0)) },
             ailing: AtomicBool::new(false),
             last_error: Mutex::new(None),
@@ -186,14 +194,44 @@ impl Key {
     /// The form that `surface` wants: Google's own routes the header, its compatible endpoint Bearer, unless the key
     /// was seen to need the other.
     pub fn form(&self, surface: Surface) -> Form {
-        let swapped = self.swapped[usize::from(surface == Surface::OpenAi)].load(Relaxed);
+        let swapped = self.swapped[side(surface)].load(Relaxed);
         if (surface == Surface::OpenAi) == swapped { Form::ApiKey } else { Form::Bearer }
     }
 
     /// Remembers that `form` is what `surface` accepts of this key.
     pub fn accept(&self, surface: Surface, form: Form) {
         let usual = if surface == Surface::OpenAi { Form::Bearer } else { Form::ApiKey };
-        self.swapped[usize::from(surface == Surface::OpenAi)].store(form != usual, Relaxed);
+        self.swapped[side(surface)].store(form != usual, Relaxed);
+        self.let_in(surface);
+    }
+
+    /// `surface` refused the form of a call that began then and cannot be sent again: the next one has the other form.
+    /// `false`: that one was refused as well, and no call was let in since.
+    pub fn doubt(&self, surface: Surface, began: Instant, now: Instant) -> bool {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubt = &mut doubts[side(surface)];
+        match doubt.strike(began, now) {
+            None => {}
+            Some(1) => {
+                self.swapped[side(surface)].fetch_xor(true, Relaxed);
+                self.doubted.store(true, Relaxed);
+            }
+            Some(_) => {
+                doubt.clear();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// `surface` let a call in: there is no doubt of the form any more.
+    #[inline]
+    pub fn let_in(&self, surface: Surface) {
+        if self.doubted.load(Relaxed) {
+            let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+            doubts[side(surface)].clear();
+            self.doubted.store(doubts.iter().any(|doubt| doubt.count() > 0), Relaxed);
+        }
     }
 
     /// The same key in another place knows what `former` found.
@@ -242,12 +280,18 @@ impl Key {
     }
 }
 
+/// Google's own routes, or its compatible endpoint.
+fn side(surface: Surface) -> usize {
+    usize::from(surface == Surface::OpenAi)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn each_surface_gets_its_form_until_a_key_shows_otherwise() {
+    fn key() -> Key {
         let spec = KeySpec {
             id: "1".into(),
             secret: Secret::new("fake-key-0001".into()),
@@ -257,12 +301,31 @@ mod tests {
             ceilings: Ceilings::default(),
             enabled: true,
         };
-        let key = Key::new(&spec, 0, 0, &Arc::new(Homes::new(1))).unwrap();
+        Key::new(&spec, 0, 0, &Arc::new(Homes::new(1))).unwrap()
+    }
+
+    #[test]
+    fn each_surface_gets_its_form_until_a_key_shows_otherwise() {
+        let key = key();
         assert_eq!((key.form(Surface::Gemini), key.form(Surface::OpenAi)), (Form::ApiKey, Form::Bearer));
         key.accept(Surface::OpenAi, Form::ApiKey);
         assert_eq!((key.form(Surface::Gemini), key.form(Surface::OpenAi)), (Form::ApiKey, Form::ApiKey));
         let (_, value) = key.credential(Form::Bearer);
         assert!(value.is_sensitive());
         assert!(!format!("{key:?}").contains("fake-key-0001"));
+    }
+
+    #[test]
+    fn a_form_is_in_doubt_until_a_call_is_let_in_or_the_other_one_is_refused_too() {
+        let (key, start, second) = (key(), Instant::now(), Duration::from_secs(1));
+        let form = || key.form(Surface::OpenAi);
+        assert!(key.doubt(Surface::OpenAi, start, start + second));
+        assert!(key.doubt(Surface::OpenAi, start, start + second * 2), "it was sent in the form that is in doubt");
+        assert_eq!((form(), key.form(Surface::Gemini)), (Form::ApiKey, Form::ApiKey));
+        key.let_in(Surface::OpenAi);
+        assert!(key.doubt(Surface::OpenAi, start + second * 3, start + second * 4), "begins anew");
+        assert_eq!(form(), Form::Bearer);
+        key.let_in(Surface::Gemini);
+        assert!(!key.doubt(Surface::OpenAi, start + second * 5, start + second * 6), "both forms were refused");
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::endpoint::Surface;
 use crate::pool::ask::Avoid;
 use crate::pool::ask::Taken;
 use crate::pool::first_bytes::FirstBytes;
@@ -189,6 +190,13 @@ impl Lease {
     pub fn pass(&mut self, verdict: Verdict, now: Instant) {
         self.succeed(now);
         self.verdict = verdict;
+    }
+
+    /// The credential's form was refused to a call that cannot be sent again. Nothing is held against the key, as the next
+    /// call has the other form; `false`, where that was refused as well: it is for [`Lease::fail`] then.
+    pub fn doubt(&mut self, surface: Surface, now: Instant) -> bool {
+        self.verdict = Verdict::Unauthorized;
+        self.key().doubt(surface, self.began, now)
     }
 
     /// The client went away, before or after the first byte.

@@ -1,5 +1,7 @@
 //! Why a key cannot serve, in one word each.
 
+use crate::verdict::Verdict;
+
 /// The reasons for which a key rests or is dead; their names stand in refusals, metrics and `/monitor/keys`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +99,22 @@ impl Reason {
         }
     }
 
+    /// Why a key that came to this verdict is out for the call at once; `None`: it is not.
+    pub const fn of(verdict: Verdict) -> Option<Self> {
+        Some(match verdict {
+            Verdict::KeyInvalid | Verdict::Unauthorized => Self::Invalid,
+            Verdict::Banned => Self::Banned,
+            Verdict::KeyBlocked => Self::Blocked,
+            Verdict::Billing => Self::Billing,
+            Verdict::QuotaDay => Self::QuotaDay,
+            Verdict::QuotaMinute => Self::QuotaMinute,
+            Verdict::NotInTier => Self::NotInTier,
+            Verdict::Spend => Self::Spend,
+            Verdict::Grounding => Self::Grounding,
+            _ => return None,
+        })
+    }
+
     /// Whether the key is of no use to anyone until somebody mends it, rather than out of quota for a while.
     pub const fn is_fault(self) -> bool {
         matches!(self, Self::Invalid | Self::Banned | Self::Blocked | Self::Precondition | Self::Disabled)
@@ -111,6 +129,15 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backoff::removes_its_key;
+    use crate::verdict;
+
+    #[test]
+    fn a_verdict_that_removes_its_key_has_a_reason_and_no_other_has() {
+        for verdict in verdict::ALL {
+            assert_eq!(Reason::of(verdict).is_some(), removes_its_key(verdict), "{verdict:?}");
+        }
+    }
 
     #[test]
     fn every_reason_stands_at_its_number_under_its_name() {

@@ -7,7 +7,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::affinity::{Affinity, Witness};
-use crate::answer::last_frame;
+use crate::answer::{error_frame, last_frame};
 use crate::endpoint::Surface;
 use crate::error::Error;
 use crate::meter::Meter;
@@ -16,6 +16,7 @@ use crate::pool::lease::Lease;
 use crate::pool::scene::Moment;
 use crate::record::{Ender, Outcome, Record};
 use crate::refusal::Refusal;
+use crate::relay::line::Line;
 use crate::scrub::Scrubber;
 use crate::telemetry::{AttemptSeen, Telemetry, clock};
 use crate::verdict::Verdict;
@@ -74,6 +75,8 @@ pub struct Watch {
     pub withheld: Vec<u8>,
     /// What the error says, of one so long that its beginning had to pass.
     pub said: Option<Box<Refusal>>,
+    /// What the client has of the line under way, where an error is told anew.
+    pub line: Line,
     /// How many of the first bytes the meter has been fed already.
     pub fed: usize,
     /// Whether the verdict has been given.
@@ -109,10 +112,43 @@ impl Watch {
         } else {
             self.fed -= 1;
         }
-        match self.meter.error_offset().filter(|_| self.fed == 0) {
+        let passed = match self.meter.error_offset().filter(|_| self.fed == 0) {
             None => chunk,
+            Some(at) if self.tells_anew() => self.keep(&chunk, at),
             Some(at) => self.withhold(&chunk, at),
+        };
+        if self.tells_anew() {
+            self.line.pass(&passed);
         }
+        passed
+    }
+
+    /// Whether an error is told in a frame of OpenAI's: what Google sends, bare or in a list, its SDKs pass over without a
+    /// word, and half an answer looks whole (openai-python 3.57, 2026-11).
+    fn tells_anew(&self) -> bool {
+        self.events && self.readable && self.surface == Surface::OpenAi
+    }
+
+    /// Keeps the chunk back from the line on in which `at` is; gives back what may pass.
+    fn keep(&mut self, chunk: &Bytes, at: usize) -> Bytes {
+        let begins = memchr::memrchr(b'\n', &chunk[..at]).map_or(0, |end| end + 1);
+        let room = WITHHELD_BYTES_MAX - self.withheld.len();
+        self.withheld.extend(chunk[begins..].iter().take(room));
+        chunk.slice(..begins)
+    }
+
+    /// The error that was kept back, as OpenAI's SDKs read one; `instead`, where it did not come whole.
+    fn told_anew(&mut self, instead: &Error) -> Bytes {
+        let withheld = std::mem::take(&mut self.withheld);
+        let frame = match Refusal::undressed(&withheld) {
+            Some(json) => {
+                let mut refusal = Refusal::in_stream(&json);
+                refusal.scrub(&self.eyes.scrubber);
+                error_frame(&refusal, &self.eyes.scrubber.scrub(&json))
+            }
+            None => last_frame(self.surface, instead),
+        };
+        Bytes::from(self.line.followed_by(&frame))
     }
 
     /// Keeps the chunk back from `at` on; gives back what may pass.
@@ -164,6 +200,9 @@ impl Watch {
             // A client must not take the half for the whole: the connection breaks here too.
             return Err(error);
         }
+        if self.tells_anew() && self.meter.error() {
+            return Ok(self.told_anew(&error));
+        }
         let mut rest = self.eyes.scrubber.mask(&std::mem::take(&mut self.withheld)).into_owned();
         if !self.meter.at_boundary() {
             rest.extend_from_slice(self.meter.newline_style().empty_event().as_bytes());
@@ -184,6 +223,7 @@ impl Watch {
             let message = refusal.summary().to_owned();
             if refusal.is_the_caller_s() {
                 self.record.outcome(Outcome::CallerError);
+                self.lease.pass(Verdict::Caller, now);
                 self.seen(Verdict::Caller, &message, now);
             } else {
                 self.record.outcome(Outcome::StreamBroken);
@@ -195,6 +235,9 @@ impl Watch {
         } else {
             self.record.outcome(Outcome::Ok);
             self.seen(Verdict::Success, "", now);
+        }
+        if self.tells_anew() && self.meter.error() {
+            return self.told_anew(&Error::StreamBroken("the upstream's error came not whole"));
         }
         Bytes::from(self.eyes.scrubber.mask(&std::mem::take(&mut self.withheld)).into_owned())
     }

@@ -1,6 +1,6 @@
 //! Which headers pass, up and down: an allow-list by class. What is on no list stays here.
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::record::{Record, TRACEPARENT, TRACESTATE};
@@ -80,8 +80,12 @@ pub fn trace(headers: &mut HeaderMap, record: &Record, key: &str) {
     }
 }
 
-/// The headers of an answer that go down.
-pub fn down(headers: HeaderMap) -> HeaderMap {
+/// The headers of an answer that go down. What came in chunks has no other length than theirs, whatever it says beside
+/// them (RFC 9112, 6.3): a client would take the length's word.
+pub fn down(mut headers: HeaderMap) -> HeaderMap {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     only(headers, comes_down)
 }
 
@@ -135,6 +139,13 @@ mod tests {
         let mut names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-type", "x-goog-api-client"]);
+    }
+
+    #[test]
+    fn a_length_that_chunks_overrule_does_not_come_down() {
+        let both = [("content-length", "5"), ("transfer-encoding", "chunked"), ("etag", "a")];
+        assert_eq!(down(map(&both)).keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["etag"]);
+        assert_eq!(down(map(&both[..1]))["content-length"], "5");
     }
 
     #[test]

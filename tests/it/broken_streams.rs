@@ -90,6 +90,40 @@ async fn a_chat_that_breaks_ends_with_an_error_and_never_says_done() {
 }
 
 #[tokio::test]
+async fn a_chat_that_fails_midway_ends_with_an_error_that_openai_s_sdks_raise_however_google_worded_it() {
+    let half = "half an answer ".repeat(9);
+    let chunk = format!(r#"data: {{"object":"chat.completion.chunk","choices":[{{"delta":{{"content":"{half}"}}}}]}}"#);
+    let error = r#"{"code": 503, "message": "The model is overloaded, fake-key-0001.", "status": "UNAVAILABLE"}"#;
+    for dress in [
+        format!("{{\n  \"error\": {error}\n}}\n"),
+        format!("[{{\n  \"error\": {error}\n}}\n]"),
+        format!("data: [{{\"error\": {error}}}]\n\ndata: [DONE]\n\n"),
+        format!("data: {{\"error\": {error}}}\n\n"),
+    ] {
+        for passed in [0, 3, 9, 13] {
+            let split = format!(",split:{}/200ms", chunk.len() + 2 + passed);
+            let (world, gate) = with_keys(&[KEY, OTHER]).await;
+            let body = format!("{chunk}\n\n{dress}");
+            play(&world, &format!("fault=status:200{split} header=content-type:text/event-stream body={body}"));
+            let (text, whole) = heard(gate.post(CHAT, &question()).await).await;
+            assert!(whole && text.starts_with(&format!("{chunk}\n\n")) && text.ends_with("\n\n"), "{text:?}");
+            assert!(!text.contains("[DONE]") && !text.contains(KEY), "{text:?}");
+            let last = text.trim_end().rsplit("\n\n").next().unwrap().lines().last().unwrap();
+            let Some(Ok(told)) = last.strip_prefix("data: ").map(serde_json::from_str::<Value>) else {
+                panic!("{dress} {passed}: {text:?}")
+            };
+            assert_eq!(
+                (&told["error"]["code"], &told["error"]["type"]),
+                (&"UNAVAILABLE".into(), &"server_error".into())
+            );
+            assert_eq!(told["error"]["message"], "The model is overloaded, [key].");
+            gate.logged(|line| line["outcome"] == "stream_broken").await;
+            assert_eq!(world.calls().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_array_or_a_whole_answer_that_breaks_is_seen_to_be_broken() {
     for path in [ARRAY, "/v1beta/models/gemini-3.8-flash:generateContent"] {
         let (world, gate) = with_keys(&[KEY, OTHER]).await;

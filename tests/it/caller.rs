@@ -105,6 +105,21 @@ async fn an_empty_answer_gets_a_second_chance_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn an_empty_answer_is_the_answer_where_no_other_key_can_give_a_better_one() {
+    for fault in ["quota_day", "api_key_invalid", "internal", "overloaded"] {
+        let (world, gate) = with_keys_and(&[K1, K2], &[("EMPTY_RETRIES", "1")]).await;
+        play(&world, &["fault=empty times=1 header=x-goog-said:first", &format!("fault={fault} times=1")]);
+        let answer = gate.generate("hello").await;
+        assert_eq!((answer.status().as_u16(), header(&answer, "x-goog-said")), (200, "first".to_owned()), "{fault}");
+        assert_eq!((calls_of(&world, K1).len(), calls_of(&world, K2).len()), (1, 1), "nobody pays twice: {fault}");
+    }
+    let (world, gate) = with_keys_and(&[K1, K2, K3], &[("EMPTY_RETRIES", "1")]).await;
+    play(&world, &["fault=empty times=1", "fault=quota_day times=1"]);
+    let text = json_of(gate.generate("hello").await).await["candidates"][0]["content"]["parts"][0]["text"].take();
+    assert!(text.is_string() && world.calls().len() == 3, "a third key can");
+}
+
+#[tokio::test]
 async fn a_place_google_does_not_serve_is_the_keys_and_the_next_key_is_asked() {
     let (world, gate) = with_keys(&[K1, K2]).await;
     play(&world, &[&format!("key={K1} fault=location")]);
@@ -142,6 +157,25 @@ async fn a_403_without_a_reason_is_asked_of_one_other_key_and_the_first_answer_s
     gate.generate("hello").await;
     assert_eq!(states(&gate).await[0], ("cooling".to_owned(), "forbidden".to_owned()), "twice in a row is");
     assert!((3590.0..=3602.0).contains(&returns_in(&key(&gate, 0).await)));
+}
+
+#[tokio::test]
+async fn a_model_that_is_denied_to_every_key_stays_a_403_while_nobody_is_asked() {
+    let (world, gate) = with_keys(&[K1, K2, K3]).await;
+    play(&world, &[&format!("key={K3} fault=api_key_invalid"), "fault=permission_denied"]);
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(gate.generate("hello").await.status().as_u16());
+    }
+    let asked = world.calls().len();
+    let answer = gate.generate("hello").await;
+    assert!((3590..=3602).contains(&header(&answer, "retry-after").parse::<u32>().unwrap()));
+    let (status, refusal) = told(answer).await;
+    assert_eq!((statuses, status, &refusal["error"]["status"]), (vec![403; 3], 403, &json!("PERMISSION_DENIED")));
+    assert_eq!(refusal["error"]["details"][0]["metadata"], json!({"forbidden": "2", "invalid": "1"}), "{refusal}");
+    assert_eq!(world.calls().len(), asked);
+    world.clear_scripts();
+    assert_eq!(gate.post("/v1beta/models/gemini-3.5-flash:countTokens", &prompt("hi")).await.status(), 200);
 }
 
 #[tokio::test]

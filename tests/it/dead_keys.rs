@@ -7,7 +7,9 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::house::PATIENCE;
-use crate::stage::{AT_ONCE, K1, K2, K3, K4, calls_of, key, play, reasons, returns_in, states, told};
+use crate::stage::{
+    AT_ONCE, K1, K2, K3, K4, NO_RETRIES, calls_of, counted, key, play, reasons, returns_in, states, told,
+};
 use crate::world::{Gate, MODEL, header, prompt, with_keys, with_keys_and};
 
 /// Dead keys are asked again after ten milliseconds.
@@ -155,6 +157,55 @@ async fn a_key_refused_in_one_form_is_offered_once_in_the_other_which_is_remembe
     assert_eq!(forms_after_401(&gate, &world).await[2..], [Form::GoogleHeader]);
     assert_eq!(gate.generate("hello").await.status(), 200);
     assert_eq!(calls_of(&world, K1).last().unwrap().credentials.len(), 1);
+}
+
+#[tokio::test]
+async fn each_form_that_a_key_is_asked_in_is_a_request_that_is_counted_everywhere() {
+    for (then, verdicts) in [
+        (None, json!({"success": 1, "unauthorized": 1})),
+        (Some("fault=unauthenticated"), json!({"unauthorized": 2})),
+        (Some("fault=overloaded"), json!({"overloaded": 1, "unauthorized": 1})),
+    ] {
+        let (world, gate) = with_keys_and(&[K1], &[NO_RETRIES, AT_ONCE]).await;
+        play(&world, &["fault=unauthenticated times=1"]);
+        play(&world, then.as_slice());
+        let answer = gate.post("/v1/chat/completions", &chat()).await;
+        assert_eq!((header(&answer, "x-geminate-attempts").as_str(), world.calls().len()), ("2", 2), "{then:?}");
+        answer.bytes().await.unwrap();
+        assert_eq!(gate.logged(|line| line["message"] == "served").await["attempts"], 2);
+        let key = key(&gate, 0).await;
+        assert_eq!((&key["outcomes"], &key["attempts"]), (&verdicts, &json!(2)), "{then:?}");
+        for (verdict, count) in verdicts.as_object().unwrap() {
+            assert_eq!(json!(counted(&gate, verdict).await), *count, "{then:?} {verdict}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_streams_through_kills_no_key_by_its_form() {
+    let (world, gate) = with_keys_and(&[K1], &[("GEMINATE__RETRY__REPLAY_BYTES_MAX", "1000")]).await;
+    play(&world, &["path=/openai/ fault=unauthenticated times=1"]);
+    let mut large = chat();
+    large["messages"][0]["content"] = "long ".repeat(1000).into();
+    let (status, refusal) = told(gate.post("/v1/chat/completions", &large).await).await;
+    assert_eq!((status, &refusal["error"]["code"]), (503, &json!("no_usable_key")));
+    assert_eq!(states(&gate).await[0].0, "usable");
+    assert_eq!(gate.generate("hello").await.status(), 200, "Google's own routes let it in");
+    assert_eq!(gate.post("/v1/chat/completions", &large).await.status(), 200);
+    let forms = calls_of(&world, K1).into_iter().map(|call| call.credentials[0].form);
+    assert_eq!(forms.collect::<Vec<_>>(), [Form::Authorization, Form::GoogleHeader, Form::GoogleHeader]);
+}
+
+#[tokio::test]
+async fn a_key_that_streamed_bodies_were_refused_with_in_both_forms_is_dead() {
+    let (world, gate) = with_keys_and(&[K1], &[("GEMINATE__RETRY__REPLAY_BYTES_MAX", "1000")]).await;
+    play(&world, &["fault=unauthenticated"]);
+    for state in ["usable", "dead"] {
+        assert_eq!(gate.generate(&"long ".repeat(1000)).await.status(), 503);
+        assert_eq!(states(&gate).await[0].0, state);
+    }
+    let forms: Vec<_> = calls_of(&world, K1).iter().map(|call| call.credentials[0].form).collect();
+    assert_eq!(forms, [Form::GoogleHeader, Form::Authorization]);
 }
 
 #[tokio::test]

@@ -146,6 +146,19 @@ async fn a_model_that_is_overloaded_time_after_time_is_passed_over_for_a_while()
 }
 
 #[tokio::test]
+async fn a_model_that_is_come_back_to_has_no_more_attempts_than_one_without_a_list() {
+    for (keys, again) in [(&[K1, K2][..], 2), (&[K1], 0)] {
+        let (world, gate) = with_lists(keys, &[]).await;
+        play(&world, &["fault=overloaded"]);
+        let answer = gate.generate("hello").await;
+        assert_eq!((answer.status().as_u16(), served_by(&answer)), (503, String::new()));
+        let mut each = vec![MODEL, MODEL, SECOND, SECOND, THIRD, THIRD];
+        each.extend(vec![MODEL; again]);
+        assert_eq!(asked(&world), each);
+    }
+}
+
+#[tokio::test]
 async fn nobody_waits_in_line_while_another_model_is_left() {
     let (world, gate) = with_lists(&[K1], &[]).await;
     play(&world, &[&format!("model={MODEL} fault=quota_minute:2s times=1")]);

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stage::{AT_ONCE, K1, K2, K3, play, told};
+use crate::stage::{AT_ONCE, K1, K2, K3, counted, play, told};
 use crate::streams::heard;
 use crate::world::{Gate, MODEL, header, json_of, with_keys, with_keys_and};
 
@@ -213,4 +213,18 @@ async fn a_caller_s_own_error_comes_back_as_google_worded_it() {
     let missing = gate.ask(Method::DELETE, &format!("{PATH}/v1_nothing")).send().await.unwrap();
     assert_eq!(missing.status(), 404);
     assert_eq!(world.calls()[0].body, json!({"model": MODEL, "contents": []}).to_string());
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_by_a_word_of_the_caller_s_is_counted_alike_in_every_list() {
+    let (world, gate) = with_keys(&[K1]).await;
+    let event = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["event_type"].as_str().unwrap());
+    let begun = event(&json!({"event_type": "interaction.start", "interaction": {"id": "v1_a"}}));
+    let ended = event(&json!({"event_type": "error", "error": {"code": "safety", "message": "no"}}));
+    play(&world, &[&format!("fault=status:200 header=content-type:text/event-stream body={begun}{ended}")]);
+    let (text, whole) = heard(gate.post(PATH, &streamed()).await).await;
+    assert!(whole && text.ends_with(ended.trim_end()), "{text}");
+    assert_eq!(served(&gate).await["outcome"], "caller_error");
+    assert_eq!((counted(&gate, "caller").await, counted(&gate, "success").await), (1, 0));
+    assert_eq!(gate.monitor("/monitor/keys").await["keys"][0]["outcomes"], json!({"caller": 1}));
 }

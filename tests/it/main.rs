@@ -19,6 +19,7 @@ mod admission;
 mod affinity;
 mod separation;
 mod aliases;
+mod bound;
 mod broken_streams;
 mod cache;
 mod caller;

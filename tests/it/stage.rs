@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::world::{Gate, google, json_of};
+use crate::world::{Gate, TOKEN, google, json_of};
 
 pub(crate) const K1: &str = "fake-key-0001";
 pub(crate) const K2: &str = "fake-key-0002";
@@ -51,6 +51,15 @@ pub(crate) async fn states(gate: &Gate) -> Vec<(String, String)> {
     let keys = gate.monitor("/monitor/keys").await;
     let word = |value: &Value| value.as_str().unwrap_or("").to_owned();
     keys["keys"].as_array().unwrap().iter().map(|key| (word(&key["state"]), word(&key["reason"]))).collect()
+}
+
+/// How many attempts Prometheus is told came to this, whatever their models.
+pub(crate) async fn counted(gate: &Gate, verdict: &str) -> u64 {
+    let page = gate.http.get(format!("http://{}/metrics", gate.admin)).bearer_auth(TOKEN).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    let lines = page.lines().filter(|line| line.starts_with("geminate_attempts_total{"));
+    let lines = lines.filter(|line| line.contains(&format!("verdict=\"{verdict}\"")));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 /// In how many seconds a key returns.

@@ -63,7 +63,7 @@ pub(super) async fn obtain(
         };
     }
     let shunned = shunned(pool, attempt, began);
-    let only = attempt.only.map(Only::Project).or_else(|| only(&call.bound));
+    let only = attempt.only.map(Only::Project).or_else(|| call.only());
     // Who comes while others wait goes to its place in the line, not around it.
     let bytes = call.payload.weight();
     let avoid = Avoid { keys: &attempt.tried, projects: &shunned, only, thrifty: attempt.thrifty, bytes };
@@ -256,15 +256,6 @@ fn unspent(pool: &KeyPool, attempt: &Attempt, lane: &Arc<SharedLane>, shunned: &
     match pool.select(Arc::clone(lane), Avoid { projects: &projects, ..Avoid::default() }, now) {
         Choice::Lease(lease) => Some(lease),
         Choice::Out(_) => None,
-    }
-}
-
-/// The owner of what the call names.
-fn only(bound: &Bound) -> Option<Only> {
-    match bound {
-        Bound::Free | Bound::Prefers(_) | Bound::Unknown(_) => None,
-        Bound::Project(project, _) | Bound::Part(project) => Some(Only::Project(*project)),
-        Bound::Key(index, _) => Some(Only::Key(*index)),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::meter::finish::Finish;
 use crate::pool::key::Key;
 use crate::pool::lease::Lease;
 use crate::refusal::Refusal;
-use crate::relay::{Eyes, Relay, Watch};
+use crate::relay::{Eyes, Line, Relay, Watch};
 use crate::telemetry::clock;
 use crate::verdict::Verdict;
 
@@ -120,6 +120,7 @@ pub(super) async fn open(
         }
     }
     lease.succeed(Instant::now());
+    lease.key().let_in(call.endpoint.surface);
     learn_owner(eyes, call, lease.key());
     eyes.learn_signatures(&mut meter, lease.key());
     if hold_empty && head.generation && whole && head.readable && meter_is_empty(&meter) {
@@ -161,6 +162,7 @@ fn watch(eyes: &Eyes, call: &Call, head: &Head, lease: Lease, meter: Meter) -> W
         status: StatusCode::OK,
         withheld: Vec::new(),
         said: None,
+        line: Line::default(),
         fed: 0,
         over: false,
     }

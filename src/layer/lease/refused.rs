@@ -123,7 +123,10 @@ pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, mut failure: Bo
     let wall = clock();
     let Failure { verdict, refusal, answered, error, .. } = &*failure;
     let summary = error.as_ref().map_or_else(|| refusal.summary().to_owned(), ToString::to_string);
-    if verdict.is_failure() {
+    let asks_once = *verdict == Verdict::Unauthorized && !call.payload.is_kept();
+    if asks_once && lease.doubt(call.endpoint.surface, now) {
+        lease.note(*verdict, summary.clone(), wall);
+    } else if verdict.is_failure() {
         let dice = f64::from((now - call.arrived).subsec_nanos() % 1_009) / 1_009.0;
         lease.fail(*verdict, refusal, Moment { now, wall, dice });
         lease.note(*verdict, summary.clone(), wall);
@@ -137,6 +140,13 @@ pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, mut failure: Bo
     told(eyes, call, &lease, *verdict, status.unwrap_or_default(), &summary, now);
     failure.with = Some((Arc::clone(lease.key()), Arc::clone(lease.lane())));
     failure
+}
+
+/// Counts an attempt after which another one is made with the same lease, and tells it to those who count.
+pub(super) fn not_the_last(eyes: &Eyes, call: &Call, lease: &Lease, failure: &Failure) {
+    lease.key().count(failure.verdict);
+    let status = failure.answered.as_ref().map(|answered| answered.status).unwrap_or_default();
+    told(eyes, call, lease, failure.verdict, status, failure.refusal.summary(), Instant::now());
 }
 
 fn told(eyes: &Eyes, call: &Call, lease: &Lease, verdict: Verdict, status: StatusCode, message: &str, now: Instant) {

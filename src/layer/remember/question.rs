@@ -144,6 +144,7 @@ mod tests {
             payload: Payload::Kept(Bytes::from_static(body.as_bytes()), None),
             client: client("alice", false),
             wish: Wish::default(),
+            left: None,
             patient: true,
             lane: "m".into(),
             bound: Bound::Free,
