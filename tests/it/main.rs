@@ -36,6 +36,7 @@ mod jwt;
 mod keys_check;
 mod keys_explain;
 mod leaks;
+mod lengths;
 mod line;
 mod load;
 mod live;
