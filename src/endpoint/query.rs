@@ -1,7 +1,10 @@
 //! The query of a target: its parameters as they stand, and which of them are credentials.
 
-/// Parameters by which Google knows a caller: none of a client's own goes up beside the pool's key.
-const CREDENTIALS: [&str; 3] = ["key", "access_token", "oauth_token"];
+/// Parameters by which Google knows a caller, or whom it counts the call to: none of a client's own goes up beside the
+/// pool's key. `$httpHeaders` holds whole headers, of which no list could say what passes (Google's system parameters,
+/// 2026-11).
+const CREDENTIALS: [&str; 7] =
+    ["key", "access_token", "oauth_token", "$key", "$httpHeaders", "userProject", "$userProject"];
 
 /// The query's parameters as they stand.
 pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
@@ -10,7 +13,8 @@ pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
 
 /// Whether Google would know a caller by it.
 pub(crate) fn is_credential(parameter: &str) -> bool {
-    CREDENTIALS.iter().any(|known| value(parameter, known).is_some())
+    let (name, _) = split(parameter);
+    CREDENTIALS.iter().any(|known| is_named(name, known))
 }
 
 /// The `upload_id`, decoded. Of several it cannot be said which one Google would take: then it is empty.
@@ -32,10 +36,18 @@ pub(crate) fn asks_for_media(query: Option<&str>) -> bool {
 
 /// The value of the parameter as it stands, where it is called `known`.
 fn value<'p>(parameter: &'p str, known: &str) -> Option<&'p str> {
-    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-    // A name may be written percent-encoded.
-    let encoded = || name.contains('%') && percent_encoding::percent_decode_str(name).eq(known.bytes());
-    (name == known || encoded()).then_some(value)
+    let (name, value) = split(parameter);
+    is_named(name, known).then_some(value)
+}
+
+/// A parameter's name and value as they stand.
+fn split(parameter: &str) -> (&str, &str) {
+    parameter.split_once('=').unwrap_or((parameter, ""))
+}
+
+/// Whether `name` is `known`: a name may be written percent-encoded.
+fn is_named(name: &str, known: &str) -> bool {
+    name == known || name.contains('%') && percent_encoding::percent_decode_str(name).eq(known.bytes())
 }
 
 #[cfg(test)]
@@ -57,5 +69,28 @@ mod tests {
             assert_eq!(upload_id(Some(query)).as_deref(), id, "{query}");
         }
         assert_eq!(upload_id(None), None);
+    }
+
+    #[test]
+    fn what_speaks_for_somebody_is_a_credential_however_it_is_written() {
+        for parameter in [
+            "key=a",
+            "key",
+            "%6Bey=a",
+            "$key=a",
+            "%24key=a",
+            "access_token=a",
+            "oauth_token=a",
+            "$httpHeaders=x-goog-user-project%3Aa",
+            "%24httpHeaders=a",
+            "%24http%48eaders=a",
+            "userProject=a",
+            "%24userProject=a",
+        ] {
+            assert!(is_credential(parameter), "{parameter}");
+        }
+        for parameter in ["keys=a", "a=key", "$alt=json", "httpHeaders=a", "$httpheaders=a", "$.xgafv=2", "%zz=key"] {
+            assert!(!is_credential(parameter), "{parameter}");
+        }
     }
 }

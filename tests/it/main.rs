@@ -48,6 +48,7 @@ mod monitor;
 mod network;
 mod openai;
 mod overload;
+mod overrides;
 mod prefix;
 mod quota;
 mod refusals;
