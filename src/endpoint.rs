@@ -53,6 +53,9 @@ pub enum Unroutable {
     /// A path that could be read in two ways.
     #[error("the path is ambiguous: dot segments, empty segments, backslashes and encoded slashes are refused")]
     Ambiguous,
+    /// A query that names another method than the request's own.
+    #[error("$httpMethod names another method: send the request by that method itself")]
+    OtherMethod,
     /// Longer than 8 KiB of path and query.
     #[error("the path and query are longer than 8192 bytes")]
     TooLong,
@@ -78,6 +81,9 @@ impl Endpoint {
         };
         if !below {
             return Err(Unroutable::Unknown);
+        }
+        if query::overrides(asked.query(), method) {
+            return Err(Unroutable::OtherMethod);
         }
         let (action, model) = match surface {
             Surface::Gemini | Surface::Interactions => gemini(method, head, rest, asked.query()),

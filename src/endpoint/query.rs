@@ -1,4 +1,6 @@
-//! The query of a target: its parameters as they stand, and which of them are credentials.
+//! The query of a target: its parameters as they stand, which of them are credentials, and which are not served.
+
+use http::Method;
 
 /// Parameters by which Google knows a caller, or whom it counts the call to: none of a client's own goes up beside the
 /// pool's key. `$httpHeaders` holds whole headers, of which no list could say what passes (Google's system parameters,
@@ -15,6 +17,17 @@ pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
 pub(crate) fn is_credential(parameter: &str) -> bool {
     let (name, _) = split(parameter);
     CREDENTIALS.iter().any(|known| is_named(name, known))
+}
+
+/// Whether it names another method than the request's own, which Google would take in its place.
+pub(crate) fn overrides(query: Option<&str>, method: &Method) -> bool {
+    // Most queries have no such sign.
+    let query = query.filter(|query| memchr::memchr2(b'$', b'%', query.as_bytes()).is_some());
+    parameters(query).filter_map(|parameter| value(parameter, "$httpMethod")).any(|named| {
+        !percent_encoding::percent_decode_str(named)
+            .collect::<Vec<_>>()
+            .eq_ignore_ascii_case(method.as_str().as_bytes())
+    })
 }
 
 /// The `upload_id`, decoded. Of several it cannot be said which one Google would take: then it is empty.
@@ -92,5 +105,21 @@ mod tests {
         for parameter in ["keys=a", "a=key", "$alt=json", "httpHeaders=a", "$httpheaders=a", "$.xgafv=2", "%zz=key"] {
             assert!(!is_credential(parameter), "{parameter}");
         }
+    }
+
+    #[test]
+    fn another_method_in_the_query_is_seen() {
+        for (query, seen) in [
+            ("$httpMethod=DELETE", true),
+            ("%24httpMethod=GET", true),
+            ("$httpMethod=POST&$httpMethod=PATCH", true),
+            ("$httpMethod", true),
+            ("$httpMethod=POST", false),
+            ("$httpMethod=p%6Fst", false),
+            ("httpMethod=DELETE", false),
+        ] {
+            assert_eq!(overrides(Some(query), &Method::POST), seen, "{query}");
+        }
+        assert!(!overrides(None, &Method::POST));
     }
 }
