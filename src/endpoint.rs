@@ -53,6 +53,12 @@ pub enum Unroutable {
     /// A path that could be read in two ways.
     #[error("the path is ambiguous: dot segments, empty segments, backslashes and encoded slashes are refused")]
     Ambiguous,
+    /// A query that asks for answers and errors in a form that cannot be read in passing.
+    #[error(
+        "alt=proto and callback are not served: an answer comes as JSON, as events (alt=sse) or as a file's content \
+         (alt=media)"
+    )]
+    Unread,
     /// A query that names another method than the request's own.
     #[error("$httpMethod names another method: send the request by that method itself")]
     OtherMethod,
@@ -81,6 +87,9 @@ impl Endpoint {
         };
         if !below {
             return Err(Unroutable::Unknown);
+        }
+        if query::is_unread(asked.query()) {
+            return Err(Unroutable::Unread);
         }
         if query::overrides(asked.query(), method) {
             return Err(Unroutable::OtherMethod);

@@ -222,7 +222,7 @@ impl Error {
                 StatusCode::NOT_FOUND
             }
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
-            Self::Unroutable(Unroutable::Ambiguous | Unroutable::OtherMethod)
+            Self::Unroutable(Unroutable::Ambiguous | Unroutable::Unread | Unroutable::OtherMethod)
             | Self::Framing(_)
             | Self::BodyBroken
             | Self::Handshake(_)

@@ -19,6 +19,15 @@ pub(crate) fn is_credential(parameter: &str) -> bool {
     CREDENTIALS.iter().any(|known| is_named(name, known))
 }
 
+/// Whether the answer would be in a form that nobody here reads, its errors too: a dead key would look like a living one.
+pub(crate) fn is_unread(query: Option<&str>) -> bool {
+    parameters(query).any(|parameter| {
+        let (name, value) = split(parameter);
+        let is = |known: [&str; 2]| known.iter().any(|known| is_named(name, known));
+        is(["alt", "$alt"]) && is_proto(value) || is(["callback", "$callback"])
+    })
+}
+
 /// Whether it names another method than the request's own, which Google would take in its place.
 pub(crate) fn overrides(query: Option<&str>, method: &Method) -> bool {
     // Most queries have no such sign.
@@ -63,6 +72,12 @@ fn is_named(name: &str, known: &str) -> bool {
     name == known || name.contains('%') && percent_encoding::percent_decode_str(name).eq(known.bytes())
 }
 
+/// Whether a kind of answer is protobuf, whatever is said of it behind the `;`.
+fn is_proto(kind: &str) -> bool {
+    let kind: Vec<u8> = percent_encoding::percent_decode_str(kind).take_while(|byte| *byte != b';').collect();
+    kind.trim_ascii().eq_ignore_ascii_case(b"proto")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +120,27 @@ mod tests {
         for parameter in ["keys=a", "a=key", "$alt=json", "httpHeaders=a", "$httpheaders=a", "$.xgafv=2", "%zz=key"] {
             assert!(!is_credential(parameter), "{parameter}");
         }
+    }
+
+    #[test]
+    fn answers_that_nobody_could_read_are_known_by_their_parameter() {
+        for query in [
+            "alt=proto",
+            "a=1&$alt=proto",
+            "%24alt=PROTO",
+            "alt=json&alt=pro%74o",
+            "alt=proto;x=y",
+            "callback=f",
+            "$callback",
+        ] {
+            assert!(is_unread(Some(query)), "{query}");
+        }
+        for query in
+            ["alt=sse", "alt=json", "alt=media", "$alt=json;enum-encoding=int", "alt=", "alto=proto", "a=callback"]
+        {
+            assert!(!is_unread(Some(query)), "{query}");
+        }
+        assert!(!is_unread(None));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! What would have Google read a request otherwise than it stands never goes up: headers in a query, another method.
+//! What would have Google read a request otherwise than it stands never goes up: headers in a query, another method,
+//! another form of answers.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::stage::{K1, told};
-use crate::world::{Gate, MODEL, TOKEN, prompt, with_keys};
+use crate::world::{Gate, MODEL, TOKEN, json_of, prompt, with_keys};
 
 fn generate(query: &str) -> String {
     format!("/v1beta/models/{MODEL}:generateContent?a=1&{query}&b=%20")
@@ -75,4 +76,22 @@ async fn another_method_in_a_header_or_a_query_is_refused_and_none_is_taken_for_
     assert_eq!(own.status(), 200);
     let call = world.calls().pop().unwrap();
     assert!(call.method == Method::POST && !call.headers.contains_key("x-http-method-override"));
+}
+
+#[tokio::test]
+async fn answers_that_hide_a_dead_key_are_refused_by_name_and_the_others_served() {
+    let (world, gate) = with_keys(&[K1]).await;
+    for query in ["alt=proto", "%24alt=proto", "alt=json&alt=PRO%54O", "callback=f"] {
+        let said = message("gemini", told(gate.post(&generate(query), &prompt("hi")).await).await);
+        assert!(said.contains("alt=proto") && said.contains("alt=sse") && said.contains("alt=media"), "{said}");
+    }
+    let chat = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]});
+    message("openai", told(gate.post("/v1/chat/completions?alt=proto", &chat).await).await);
+    assert_eq!(world.calls().len(), 0, "no key was asked");
+    for query in ["alt=json", "$alt=json;enum-encoding=int"] {
+        let answer = gate.post(&generate(query), &prompt("hi")).await;
+        assert_eq!(answer.status(), 200, "{query}");
+        assert!(json_of(answer).await["candidates"].is_array());
+    }
+    assert_eq!(gate.stream("hi").await.status(), 200);
 }
