@@ -74,8 +74,8 @@ fn is_named(name: &str, known: &str) -> bool {
 
 /// Whether a kind of answer is protobuf, whatever is said of it behind the `;`.
 fn is_proto(kind: &str) -> bool {
-    let kind: Vec<u8> = percent_encoding::percent_decode_str(kind).take_while(|byte| *byte != b';').collect();
-    kind.trim_ascii().eq_ignore_ascii_case(b"proto")
+    let kind = percent_encoding::percent_decode_str(kind).take_while(|byte| *byte != b';');
+    kind.map(|byte| byte.to_ascii_lowercase()).eq(*b"proto")
 }
 
 #[cfg(test)]
