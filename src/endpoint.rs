@@ -15,7 +15,7 @@ mod surface;
 
 pub use action::Action;
 use path::{ambiguous, split};
-pub use query::parameters;
+pub use query::{key, parameters};
 pub use surface::Surface;
 use target::{bare, retargeted, target};
 

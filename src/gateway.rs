@@ -39,6 +39,7 @@ use crate::upstream::Upstream;
 mod framing;
 mod naming;
 mod intake;
+mod onward;
 
 use intake::Intake;
 
@@ -238,8 +239,11 @@ async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<R
         Ok(reply) => decorate(reply),
         Err(error) => answer::refuse(surface, &error),
     };
-    let served = answer.status().is_success();
+    let (served, leads_on) = (answer.status().is_success(), answer.status().is_redirection());
     let headers = answer.headers_mut();
+    if leads_on {
+        onward::from_here(&parts.uri, headers);
+    }
     headers.insert(ATTEMPTS, number(record.attempts()));
     if let Some(model) = record.fallback().filter(|_| served).and_then(|model| HeaderValue::from_str(&model).ok()) {
         headers.insert(MODEL, model);

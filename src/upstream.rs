@@ -26,6 +26,7 @@ mod lanes;
 mod targets;
 mod egress;
 mod sockets;
+mod onward;
 
 use lanes::Lanes;
 use targets::Targets;
@@ -176,7 +177,10 @@ impl Upstream {
             ways.http.get(key.egress() as usize).unwrap_or(&ways.http[0]).take()
         };
         match client.execute(request).await {
-            Ok(answer) => Ok(lanes::hold(answer.into(), place)),
+            Ok(mut answer) => {
+                onward::lead(&mut answer);
+                Ok(lanes::hold(answer.into(), place))
+            }
             Err(error) => Err(broken(&error)),
         }
     }

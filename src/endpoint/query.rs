@@ -13,6 +13,11 @@ pub fn parameters(query: Option<&str>) -> impl Iterator<Item = &str> {
     query.unwrap_or("").split('&').filter(|p| !p.is_empty())
 }
 
+/// The parameter by which a client says who it is, as it stands: `key=T`.
+pub fn key(query: Option<&str>) -> Option<&str> {
+    parameters(query).find(|parameter| value(parameter, "key").is_some_and(|value| !value.is_empty()))
+}
+
 /// Whether Google would know a caller by it.
 pub(crate) fn is_credential(parameter: &str) -> bool {
     let (name, _) = split(parameter);

@@ -51,6 +51,7 @@ mod overload;
 mod overrides;
 mod prefix;
 mod quota;
+mod redirections;
 mod refusals;
 mod reload;
 mod report;
