@@ -26,7 +26,7 @@ use crate::call::Call;
 use crate::client::{Caller, Client, Clients, Denied};
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::error::Error;
-use crate::layer::{admit, authenticate, deadline, fallback, hedge, lease, record, remember, retry, spread};
+use crate::layer::{admit, authenticate, cors, deadline, fallback, hedge, lease, record, remember, retry, spread};
 use crate::live::{self, Live};
 use crate::pool::KeyPool;
 use crate::record::Record;
@@ -169,6 +169,19 @@ impl<S> Path for S where
 
 /// An answer's body on its way to the client.
 pub type Answer = record::RecordedBody<UnsyncBoxBody<Bytes, BoxError>>;
+
+/// The data plane of one worker as its listener serves it: to web pages as well, where the operator lets them.
+pub fn open_stack(
+    shared: &Shared,
+    upstream: Upstream,
+) -> impl Service<Request<Body>, Response = Response<Answer>, Error = Infallible, Future: Send> + Clone + Send + Sync + use<>
+{
+    ServiceBuilder::new()
+        // A browser's question is no call of a client's: it has no credential and is not counted. Of what is asked then,
+        // refusals can be read as well.
+        .option_layer(cors::layer(&shared.settings.server.cors_origins))
+        .service(stack(shared, upstream))
+}
 
 /// The data plane of one worker: every path that is not the house's own.
 pub fn stack(

@@ -24,6 +24,7 @@ mod cache;
 mod caller;
 mod configuration;
 mod connections;
+mod cors;
 mod dead_keys;
 mod drain;
 mod edges;
