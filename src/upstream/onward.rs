@@ -49,7 +49,7 @@ mod tests {
             ),
             ("/download/v1beta/files/f:download?alt=media", "/download/v1beta/files/f:download?alt=media"),
             ("//127.0.0.1:1/v1beta/files/g", "/v1beta/files/g"),
-            ("g:download", "/v1beta/files/g:download"),
+            ("./g:download", "/v1beta/files/g:download"),
             ("?alt=json", "/v1beta/files/f:download?alt=json"),
             ("https://generativelanguage.googleapis.com/download/v1beta/files/f", "/download/v1beta/files/f"),
             ("http://user:pass@127.0.0.1:1/v1beta/files/g#part", "/v1beta/files/g"),
