@@ -74,7 +74,7 @@ fn onward(head: &Parts) -> Option<Answer> {
     if target.starts_with("download/") {
         return None;
     }
-    let host = head.uri.authority().map(|authority| authority.as_str());
+    let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| head.headers.get(header::HOST)?.to_str().ok())?;
     let location = format!("http://{host}/download/{target}");
     let page = format!(
