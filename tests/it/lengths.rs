@@ -46,8 +46,8 @@ async fn a_body_of_no_bytes_is_none_however_it_came() {
     for rest in ["\r\n", "content-length: 0\r\n\r\n", "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"] {
         let mut wire = Wire::to(gate.data).await;
         wire.say(&format!("{head}{rest}")).await;
-        let heard = wire.hear_out().await;
-        assert!(heard.starts_with("HTTP/1.1 200"), "{rest:?} {heard}");
+        let answer = wire.hear_out().await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{rest:?} {answer}");
     }
     let empty = || reqwest::Body::wrap_stream(futures_util::stream::empty::<Result<bytes::Bytes, std::io::Error>>());
     let url = format!("http://{}{STORES}", gate.data);
