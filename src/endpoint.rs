@@ -10,13 +10,14 @@ use crate::resource::Resource;
 mod action;
 mod query;
 mod path;
+mod target;
 mod surface;
 
 pub use action::{Action, Makes};
 use path::{ambiguous, split};
-use query::is_credential;
-pub use query::parameters;
+pub use query::{key, parameters};
 pub use surface::Surface;
+use target::{bare, retargeted, target};
 
 /// The API's versions; whatever path follows one is Google's to know.
 const VERSIONS: [&str; 3] = ["v1", "v1beta", "v1alpha"];
@@ -53,6 +54,15 @@ pub enum Unroutable {
     /// A path that could be read in two ways.
     #[error("the path is ambiguous: dot segments, empty segments, backslashes and encoded slashes are refused")]
     Ambiguous,
+    /// A query that asks for answers and errors in a form that cannot be read in passing.
+    #[error(
+        "alt=proto and callback are not served: an answer comes as JSON, as events (alt=sse) or as a file's content \
+         (alt=media)"
+    )]
+    Unread,
+    /// A query that names another method than the request's own.
+    #[error("$httpMethod names another method: send the request by that method itself")]
+    OtherMethod,
     /// Longer than 8 KiB of path and query.
     #[error("the path and query are longer than 8192 bytes")]
     TooLong,
@@ -78,6 +88,12 @@ impl Endpoint {
         };
         if !below {
             return Err(Unroutable::Unknown);
+        }
+        if query::is_unread(asked.query()) {
+            return Err(Unroutable::Unread);
+        }
+        if query::overrides(asked.query(), method) {
+            return Err(Unroutable::OtherMethod);
         }
         let (action, model) = match surface {
             Surface::Gemini | Surface::Interactions => gemini(method, head, rest, asked.query()),
@@ -203,16 +219,6 @@ fn makes_nothing(rest: &str) -> bool {
         || CALLS.contains(&rest.strip_prefix("openai/").unwrap_or(rest))
 }
 
-/// The target of another model: `real` in the place of `model`.
-fn retargeted(target: &PathAndQuery, model: &str, real: &str) -> Option<PathAndQuery> {
-    const MODELS: &str = "/models/";
-    let text = target.as_str();
-    let after = &text[text.find(MODELS)? + MODELS.len()..];
-    let tail = bare(after);
-    let rest = tail.strip_prefix(model)?;
-    PathAndQuery::try_from([&text[..text.len() - tail.len()], real, rest].concat()).ok()
-}
-
 /// What a Gemini path names, `head` being its first segment.
 fn gemini<'p>(method: &Method, head: &str, rest: &'p str, query: Option<&str>) -> (Action, Option<&'p str>) {
     match head {
@@ -261,31 +267,6 @@ fn openai<'p>(method: &Method, rest: &'p str) -> (Action, Option<&'p str>) {
         },
         _ => (Action::Other, None),
     }
-}
-
-/// A model's name in OpenAI's path, without `models/`, whose slash may be encoded.
-fn bare(model: &str) -> &str {
-    let prefixes = ["models/", "models%2F", "models%2f"];
-    prefixes.iter().find_map(|prefix| model.strip_prefix(prefix)).unwrap_or(model)
-}
-
-/// The target without the client's credential, below Google's compatible endpoint when `compat` says so.
-fn target(asked: &PathAndQuery, path: &str, compat: bool) -> PathAndQuery {
-    let has_key = parameters(asked.query()).any(is_credential);
-    if !has_key && !compat && path.len() == asked.path().len() {
-        return asked.clone();
-    }
-    let mut text = String::with_capacity(asked.as_str().len() + 16);
-    match path.strip_prefix("/v1/") {
-        Some(rest) if compat => text.extend(["/v1beta/openai/", rest]),
-        _ => text.push_str(path),
-    }
-    for (n, parameter) in parameters(asked.query()).filter(|p| !is_credential(p)).enumerate() {
-        text.push(if n == 0 { '?' } else { '&' });
-        text.push_str(parameter);
-    }
-    // Made of pieces of a valid target, so it is one.
-    PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/"))
 }
 
 #[cfg(test)]

@@ -234,7 +234,7 @@ impl Error {
                 StatusCode::NOT_FOUND
             }
             Self::Unroutable(Unroutable::TooLong) => StatusCode::URI_TOO_LONG,
-            Self::Unroutable(Unroutable::Ambiguous)
+            Self::Unroutable(Unroutable::Ambiguous | Unroutable::Unread | Unroutable::OtherMethod)
             | Self::Malformed
             | Self::Framing(_)
             | Self::BodyBroken

@@ -26,7 +26,7 @@ use crate::call::Call;
 use crate::client::{Caller, Client, Clients, Denied};
 use crate::endpoint::{Action, Endpoint, Surface};
 use crate::error::Error;
-use crate::layer::{admit, authenticate, deadline, fallback, hedge, lease, record, remember, retry, spread};
+use crate::layer::{admit, authenticate, cors, deadline, fallback, hedge, lease, record, remember, retry, spread};
 use crate::live::{self, Live};
 use crate::pool::KeyPool;
 use crate::record::{Ender, Record};
@@ -39,6 +39,7 @@ use crate::upstream::Upstream;
 mod framing;
 mod naming;
 mod intake;
+mod onward;
 
 use intake::Intake;
 
@@ -169,6 +170,19 @@ impl<S> Path for S where
 /// An answer's body on its way to the client.
 pub type Answer = record::RecordedBody<UnsyncBoxBody<Bytes, BoxError>>;
 
+/// The data plane of one worker as its listener serves it: to web pages as well, where the operator lets them.
+pub fn open_stack(
+    shared: &Shared,
+    upstream: Upstream,
+) -> impl Service<Request<Body>, Response = Response<Answer>, Error = Infallible, Future: Send> + Clone + Send + Sync + use<>
+{
+    ServiceBuilder::new()
+        // A browser's question is no call of a client's: it has no credential and is not counted. Of what is asked then,
+        // refusals can be read as well.
+        .option_layer(cors::layer(&shared.settings.server.cors_origins))
+        .service(stack(shared, upstream))
+}
+
 /// The data plane of one worker: every path that is not the house's own.
 pub fn stack(
     shared: &Shared,
@@ -248,8 +262,11 @@ fn handle<P: Path>(
             Ok(reply) => decorate(reply),
             Err(error) => answer::refuse(surface, &error),
         };
-        let served = answer.status().is_success();
+        let (served, leads_on) = (answer.status().is_success(), answer.status().is_redirection());
         let headers = answer.headers_mut();
+        if leads_on {
+            onward::from_here(&parts.uri, headers);
+        }
         headers.insert(ATTEMPTS, number(record.attempts()));
         if let Some(model) = record.fallback().filter(|_| served).and_then(|model| HeaderValue::from_str(&model).ok()) {
             headers.insert(MODEL, model);

@@ -1,5 +1,6 @@
 //! The layers of the walk, one tower layer a file, in the order in which a request meets them.
 
+pub mod cors;
 pub mod record;
 pub mod authenticate;
 pub mod admit;

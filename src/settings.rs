@@ -14,6 +14,7 @@ mod section;
 mod text;
 mod choice;
 mod place;
+mod web_origin;
 mod key;
 mod traces;
 
@@ -21,6 +22,7 @@ pub use choice::{Algorithm, Format, Protocol};
 pub use key::{Key, KeyTable};
 pub use place::{Network, Origin, PublicUrl};
 pub use traces::{Batch, Sampler, Traces};
+pub use web_origin::WebOrigin;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -133,6 +135,9 @@ section! {
         public_url: Option<PublicUrl> = None;
         /// Proxies in front of it, whose `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-For` are believed.
         trusted_proxies: Vec<Network> = Vec::new();
+        /// The web pages, by their origins, that may call the API from a browser, or `*` for all (`CORS_ORIGINS`); none
+        /// may by default.
+        cors_origins: Vec<WebOrigin> = Vec::new();
         /// Serves beyond loopback although nothing is there to authenticate by (`ALLOW_ANONYMOUS`).
         allow_anonymous: bool = false;
         /// Worker threads; 0 is one a core.

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Body, Proxy, Request, Url};
@@ -26,6 +27,7 @@ mod authorities;
 mod targets;
 mod egress;
 mod sockets;
+mod onward;
 
 use lanes::Lanes;
 use targets::Targets;
@@ -114,16 +116,19 @@ impl Upstream {
         request.headers_mut().insert(name, value);
         headers::trace(request.headers_mut(), &call.record, &key.id);
         *request.body_mut() = match &call.payload {
-            Payload::Kept(bytes, _) if bytes.is_empty() && call.method == http::Method::GET => None,
+            Payload::Kept(bytes, _) if bytes.is_empty() && call.method == Method::GET => None,
             Payload::Kept(bytes, _) => Some(Body::from(bytes.clone())),
-            Payload::Streamed(..) => call.payload.take().map(|body| Body::wrap(Lone(Mutex::new(body)))),
+            Payload::Streamed(..) => call.payload.take().map(|body| Body::wrap(Lone::new(body))),
         };
+        if tells_length(&call.method) && matches!(&call.payload, Payload::Kept(bytes, _) if bytes.is_empty()) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         self.execute(key, request).await
     }
 
     /// Asks for the list of models: proves that a key lives and spends no quota.
     pub async fn probe(&self, key: &Key, limit: Duration) -> Result<Response<Body>, Broken> {
-        let mut request = Request::new(http::Method::GET, self.0.load().targets.url(&PathAndQuery::from_static(PROBE)));
+        let mut request = Request::new(Method::GET, self.0.load().targets.url(&PathAndQuery::from_static(PROBE)));
         let (name, value) = key.credential(Form::ApiKey);
         request.headers_mut().insert(name, value);
         *request.timeout_mut() = Some(limit);
@@ -142,7 +147,7 @@ impl Upstream {
         let token = page.map(|page| format!("&pageToken={}", utf8_percent_encode(page, NON_ALPHANUMERIC)));
         let target = format!("{MODELS}{}", token.unwrap_or_default()).parse();
         let target = target.map_err(|_| Broken::Interrupted("the next page has no address".to_owned()))?;
-        let mut request = Request::new(http::Method::GET, self.0.load().targets.fresh(&target));
+        let mut request = Request::new(Method::GET, self.0.load().targets.fresh(&target));
         let (name, value) = key.credential(form);
         request.headers_mut().insert(name, value);
         *request.timeout_mut() = Some(limit);
@@ -174,7 +179,10 @@ impl Upstream {
             ways.http.get(key.egress() as usize).unwrap_or(&ways.http[0]).take()
         };
         match client.execute(request).await {
-            Ok(answer) => Ok(lanes::hold(answer.into(), place)),
+            Ok(mut answer) => {
+                onward::lead(&mut answer);
+                Ok(lanes::hold(answer.into(), place))
+            }
             Err(error) => Err(broken(&error)),
         }
     }
@@ -200,24 +208,41 @@ fn ways(
     Ok(ways.into())
 }
 
+/// Whether a request of this method says that it has no body (RFC 9110, 8.6): Google's edge answers 411 to one that does
+/// not, and hyper tells no length of a body that is over.
+const fn tells_length(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
 /// A streamed body. reqwest asks for one that threads could share; nobody does, so nobody ever waits for the lock.
-struct Lone(Mutex<axum::body::Body>);
+struct Lone {
+    body: Mutex<axum::body::Body>,
+    begun: bool,
+}
+
+impl Lone {
+    fn new(body: axum::body::Body) -> Self {
+        Self { body: Mutex::new(body), begun: false }
+    }
+}
 
 impl HttpBody for Lone {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let body = self.get_mut().0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(body).poll_frame(cx)
+        let this = self.get_mut();
+        this.begun = true;
+        Pin::new(this.body.get_mut().unwrap_or_else(PoisonError::into_inner)).poll_frame(cx)
     }
 
+    /// Not before it was asked for anything: what is over by then without a byte is told by its length, or in chunks.
     fn is_end_stream(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+        self.begun && self.body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
     }
 }
 

@@ -13,7 +13,7 @@ const DRAWERS: [&str; 7] = ["utils", "util", "common", "helpers", "helper", "man
 const MACHINE: [&str; 3] = ["work", "root", "home"];
 
 /// One foreign system, one place: the modules (with all below them) that may name a crate.
-const PLACES: [(&str, &[&str]); 29] = [
+const PLACES: [(&str, &[&str]); 30] = [
     ("aho_corasick", &["scrub"]),
     ("async_trait", &["telemetry::traces"]),
     ("boxcar", &["pool"]),
@@ -42,6 +42,7 @@ const PLACES: [(&str, &[&str]); 29] = [
     ("sd_notify", &["server", "tasks"]),
     ("tokio_tungstenite", &["live", "mock"]),
     ("toml_edit", &["config"]),
+    ("tower_http", &["layer::cors", "gateway", "admin"]),
     ("tracing_subscriber", &["telemetry"]),
     ("webpki_root_certs", &["upstream"]),
 ];

@@ -139,7 +139,7 @@ impl House {
         let stack = move |shared: &Shared, monitor: &Arc<Monitor>| {
             let loopback = shared.settings.server.host.is_loopback();
             let pages = monitor::router(Arc::clone(monitor), Listener::Data, loopback);
-            monitor::Front::new(pages, gateway::stack(shared, upstream.clone()))
+            monitor::Front::new(pages, gateway::open_stack(shared, upstream.clone()))
         };
         Ok(self.renewed(&mut rooms, stack))
     }

@@ -9,9 +9,16 @@ use crate::settings::{Server, Settings};
 /// Puts what runs in the place of what cannot be changed while it does, and names the fields that would have changed.
 pub(super) fn keep(settings: &mut Settings, running: &Settings) -> Vec<String> {
     let asked = settings.clone();
-    let Server { public_url, allow_anonymous, body_bytes_max, body_read_timeout_ms, .. } = asked.server.clone();
-    settings.server =
-        Server { public_url, allow_anonymous, body_bytes_max, body_read_timeout_ms, ..running.server.clone() };
+    let Server { public_url, cors_origins, allow_anonymous, body_bytes_max, body_read_timeout_ms, .. } =
+        asked.server.clone();
+    settings.server = Server {
+        public_url,
+        cors_origins,
+        allow_anonymous,
+        body_bytes_max,
+        body_read_timeout_ms,
+        ..running.server.clone()
+    };
     settings.data_dir.clone_from(&running.data_dir);
     settings.affinity = running.affinity.clone();
     settings.pool.prefix_affinity = running.pool.prefix_affinity;
@@ -42,6 +49,7 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::WebOrigin;
 
     #[test]
     fn a_listener_stays_where_it_is_and_what_can_change_does() {
@@ -50,5 +58,7 @@ mod tests {
         (settings.server.port, settings.retry.retries, settings.affinity.isolate_clients) = (1234, 7, true);
         assert_eq!(keep(&mut settings, &running), ["affinity.isolate_clients", "server.port"]);
         assert_eq!((settings.server.port, settings.retry.retries), (8080, 7));
+        settings.server.cors_origins = vec![WebOrigin::Any];
+        assert!(keep(&mut settings, &running).is_empty() && settings.server.cors_origins == [WebOrigin::Any]);
     }
 }

@@ -11,12 +11,13 @@ use crate::config::otel;
 use crate::config::shape::{self, Shape};
 
 /// The well-known variables and the field each one sets.
-const FLAT: [(&str, &str); 21] = [
+const FLAT: [(&str, &str); 22] = [
     ("ADMIN_HOST", "server.admin_host"),
     ("ADMIN_PORT", "server.admin_port"),
     ("ADMIN_TOKEN", "auth.admin_token"),
     ("ALLOW_ANONYMOUS", "server.allow_anonymous"),
     ("AUTH_TOKEN", "auth.tokens"),
+    ("CORS_ORIGINS", "server.cors_origins"),
     ("DATA_DIR", "data_dir"),
     ("EMPTY_RETRIES", "retry.empty_retries"),
     ("ENABLE_CACHING", "cache.enabled"),

@@ -8,7 +8,7 @@ use crate::client::Clients;
 use crate::config::fault::Fault;
 use crate::config::keys::Source;
 use crate::config::leaf::{self, Leaf};
-use crate::settings::{Algorithm, Jwt, Key, Server, Settings, Upstream};
+use crate::settings::{Algorithm, Jwt, Key, Server, Settings, Upstream, WebOrigin};
 use crate::upstream::Authorities;
 
 /// Bytes of an HS256 secret at least: as many as its digest has.
@@ -124,7 +124,7 @@ pub(super) fn fallback(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fa
     }
 }
 
-/// Nothing listens beyond loopback with nothing to authenticate by, unless that was said.
+/// Nothing listens beyond loopback, or to every web page, with nothing to authenticate by, unless that was said.
 pub(super) fn exposure(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fault>) {
     let (server, auth) = (&settings.server, &settings.auth);
     // A setting that could not be read was told already; what would follow from its default is not worth a line.
@@ -140,6 +140,12 @@ pub(super) fn exposure(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fa
     }
     let jwt = auth.jwt.secret.is_some() || auth.jwt.public_key_file.is_some() || auth.jwt.jwks_file.is_some();
     let open = auth.tokens.is_empty();
+    if open && !jwt && server.cors_origins.contains(&WebOrigin::Any) {
+        let what = "with `*` every web page that is opened where this can be reached could use the keys, as there is \
+                    nothing to authenticate by: name the pages' origins, set AUTH_TOKEN or JWT_SECRET, or \
+                    ALLOW_ANONYMOUS=true if that is what you want";
+        faults.push(Fault::new(&leaf::origin(leaves, "server.cors_origins"), what));
+    }
     let mut refuse = |path, address: IpAddr, set| {
         let what = format!(
             "{address} can be reached from other machines and there is nothing to authenticate by: \

@@ -1,13 +1,20 @@
-//! Framing: a request that another server on its way may read otherwise is served by none. Looks at two headers.
+//! Framing: a request that another server on its way may read otherwise is served by none. Looks at three headers.
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Version};
+use http::{HeaderName, HeaderValue, Version};
 
 use crate::error::Error;
 
+/// Google does what it names in place of the request's own method (Google's system parameters, 2026-11).
+const OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+
 /// Whether the head has one meaning only. HTTP/2 names its host and its length elsewhere, HTTP/1.0 needs no host.
 pub(super) fn judge(head: &Parts) -> Result<(), Error> {
+    let own = |named: &HeaderValue| named.as_bytes().eq_ignore_ascii_case(head.method.as_str().as_bytes());
+    if !head.headers.get_all(OVERRIDE).iter().all(own) {
+        return Err(Error::Framing("its X-HTTP-Method-Override names another method: send it by that method itself"));
+    }
     if !matches!(head.version, Version::HTTP_10 | Version::HTTP_11) {
         return Ok(());
     }
@@ -80,5 +87,18 @@ mod tests {
         }
         assert_eq!((told(Version::HTTP_10, &[]), told(Version::HTTP_2, &[])), (Ok(()), Ok(())));
         assert!(told(Version::HTTP_10, &[("host", "a"), ("host", "b")]).is_err());
+    }
+
+    #[test]
+    fn a_method_beside_the_requests_own_is_refused_in_every_version() {
+        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+            for (named, fine) in
+                [(&["POST"][..], true), (&["post"], true), (&["PATCH"], false), (&["POST", "DELETE"], false)]
+            {
+                let all: Vec<_> = named.iter().map(|named| ("x-http-method-override", *named)).collect();
+                let told = told(version, &[&[("host", "a")], &all[..]].concat());
+                assert_eq!(told.is_ok(), fine, "{version:?} {named:?}");
+            }
+        }
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -47,6 +48,10 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
         route.action = upload::action(&head).to_owned();
     }
     let call = world.journal().enter(seen(&head, &line, &route));
+    if lacks_length(&head) {
+        let refused = Refused { status: 411, body: Page::Html(pages::LENGTH_REQUIRED) };
+        return Ok(delivery::at_once(&reply::refusal(refused, false), line, call));
+    }
     if route.call == Call::Upload {
         return upload::answer(&world, &route, &head, body, line, call).await;
     }
@@ -83,6 +88,14 @@ pub(crate) async fn answer(world: Arc<World>, line: Arc<Line>, request: Request<
     let question = Question { head: &head, route: &route, body, json };
     let (answer, script) = decide(&world, &call, &question);
     delivery::deliver(&world, &head, answer, script, in_array, line, call).await
+}
+
+/// Whether the edge cannot know where the request ends, as it sees it: a `POST` without a body says so.
+fn lacks_length(head: &Parts) -> bool {
+    matches!(head.method, Method::POST | Method::PUT | Method::PATCH)
+        && matches!(head.version, Version::HTTP_10 | Version::HTTP_11)
+        && !head.headers.contains_key(CONTENT_LENGTH)
+        && !head.headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// A call as its head tells it.

@@ -15,6 +15,11 @@ pub(crate) const AUTOMATED_QUERIES: &str = "<html><head>\
     <body><h1>We're sorry...</h1><p>... but your computer or network may be sending automated queries. \
     To protect our users, we can't process your request right now.</p></body></html>";
 
+/// A request that does not say how long it is.
+pub(crate) const LENGTH_REQUIRED: &str = "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n  \
+    <title>Error 411 (Length Required)!!1</title>\n  <p><b>411.</b> <ins>That\u{2019}s an error.</ins>\n  \
+    <p>POST requests require a <code>Content-length</code> header.  <ins>That\u{2019}s all we know.</ins>\n";
+
 /// A path that belongs to no API.
 pub(crate) const NOT_FOUND: &str = "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n  \
     <title>Error 404 (Not Found)!!1</title>\n  <p><b>404.</b> <ins>That\u{2019}s an error.</ins>\n  \

@@ -199,6 +199,7 @@ async fn a_film_is_an_operation_that_ends_in_a_file() {
     let path = uri.trim_start_matches("https://generativelanguage.googleapis.com");
     let film = trial.client.get(trial.url(path)).header("x-goog-api-key", "k1").send().await.unwrap();
     assert_eq!(film.headers()["content-type"], "video/mp4");
+    assert_eq!(film.url().as_str(), trial.url(&format!("/download{path}")), "it lies elsewhere");
 }
 
 #[tokio::test]

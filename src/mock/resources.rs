@@ -1,6 +1,7 @@
 //! What projects do with their resources: make, look, list, change, take away.
 
-use http::{HeaderValue, header};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -59,12 +60,31 @@ pub(crate) fn answer(world: &World, question: &Question<'_>, asked: &Asked) -> A
         Verb::Patch => desk.patch().map(|value| whole(&value)),
         Verb::Delete => desk.delete().map(|value| whole(&value)),
         Verb::Cancel => desk.cancel().map(|value| whole(&value)),
-        Verb::Download => desk.download(),
+        Verb::Download => desk.download(question.head),
         Verb::Register => Ok(whole(&desk.register())),
         Verb::Import => desk.import().map(|value| whole(&value)),
         Verb::Custom => desk.custom(question.route.action.as_str()).map(|value| whole(&value)),
     };
     done.unwrap_or_else(|refused| refusal(refused, question.route.errors_in_array()))
+}
+
+/// Where a film lies, for who did not ask for it there: Google leads on to `/download/` (its guide to Veo, 2026-11).
+fn onward(head: &Parts) -> Option<Answer> {
+    let target = head.uri.path_and_query().map(|target| target.as_str().trim_start_matches('/'))?;
+    if target.starts_with("download/") {
+        return None;
+    }
+    let host = head.uri.authority().map(http::uri::Authority::as_str);
+    let host = host.or_else(|| head.headers.get(header::HOST)?.to_str().ok())?;
+    let location = format!("http://{host}/download/{target}");
+    let page = format!(
+        "<HTML><HEAD><TITLE>Moved Temporarily</TITLE></HEAD><BODY><H1>Moved Temporarily</H1>\
+         The document has moved <A HREF=\"{location}\">here</A>.</BODY></HTML>\n"
+    );
+    let mut answer = Answer { status: StatusCode::FOUND, frames: vec![page.into()], ..bare() };
+    answer.headers.insert(header::LOCATION, HeaderValue::from_str(&location).ok()?);
+    answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
+    Some(answer)
 }
 
 impl Desk<'_> {
@@ -241,11 +261,15 @@ impl Desk<'_> {
         Ok(json!({}))
     }
 
-    fn download(&self) -> Result<Answer, Refused> {
+    fn download(&self, head: &Parts) -> Result<Answer, Refused> {
         let thing = self.find(self.name)?;
         let Some(content) = thing.content.as_ref().filter(|_| auth::asks_for(self.query, "media")) else {
             return Err(bodies::plain(400, "Download needs alt=media and a file."));
         };
+        let is_film = thing.value["source"] == "GENERATED" && thing.value["mimeType"] == "video/mp4";
+        if let Some(answer) = onward(head).filter(|_| is_film) {
+            return Ok(answer);
+        }
         let mut answer = Answer { frames: content.pieces(), ..bare() };
         let mime = HeaderValue::from_str(thing.value["mimeType"].as_str().unwrap_or(""));
         answer

@@ -58,11 +58,9 @@ impl Trial {
     pub(crate) async fn call(&self, key: &str, line: &str, body: &Value) -> (u16, Value) {
         let (method, path) = line.split_once(' ').unwrap();
         let method: Method = method.parse().unwrap();
-        let mut request = self.client.request(method, self.url(path)).header("x-goog-api-key", key);
-        if !body.is_null() {
-            request = request.body(body.to_string());
-        }
-        let answer = request.send().await.unwrap();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = self.client.request(method, self.url(path)).header("x-goog-api-key", key);
+        let answer = request.header("content-length", body.len()).body(body).send().await.unwrap();
         let status = answer.status().as_u16();
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default())
     }

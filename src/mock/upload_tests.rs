@@ -32,7 +32,8 @@ async fn begun(trial: &Trial, path: &str, length: usize) -> String {
 /// A later call: without a key, and with one only where the URL carries it.
 async fn command(trial: &Trial, method: Method, url: &str, command: &str, offset: usize, body: &str) -> Response {
     let call = trial.client.request(method, url).header("x-goog-upload-command", command);
-    call.header("x-goog-upload-offset", offset).body(body.to_owned()).send().await.unwrap()
+    let call = call.header("x-goog-upload-offset", offset).header("content-length", body.len());
+    call.body(body.to_owned()).send().await.unwrap()
 }
 
 fn said(answer: &Response) -> (u16, &str) {
@@ -94,7 +95,8 @@ async fn what_does_not_fit_is_refused_and_the_upload_goes_on() {
     let url = begun(&trial, FILES, 4).await;
     assert_eq!(said(&command(&trial, Method::POST, &url, "cancel", 0, "").await), (200, "cancelled"));
     assert_eq!(said(&command(&trial, Method::POST, &url, "upload", 0, "abcd").await), (400, "cancelled"));
-    let stranger = trial.client.post(trial.url(FILES)).header("x-goog-upload-protocol", "resumable");
+    let stranger = trial.client.post(trial.url(FILES)).header("content-length", 0);
+    let stranger = stranger.header("x-goog-upload-protocol", "resumable");
     assert_eq!(said(&stranger.header("x-goog-upload-command", "start").send().await.unwrap()), (403, "final"));
     let wrong = start(&trial, FILES, 3 << 30).send().await.unwrap();
     assert_eq!(said(&wrong), (400, "final"));

@@ -39,7 +39,8 @@ fn goes_up(name: &str) -> bool {
     }
 }
 
-/// What of an answer comes down: content, validity, and Google's own.
+/// What of an answer comes down: content, validity, and Google's own. `location` is by now what of it leads on here
+/// (`onward`).
 fn comes_down(name: &str) -> bool {
     match name {
         "content-disposition"
@@ -56,6 +57,7 @@ fn comes_down(name: &str) -> bool {
         | "etag"
         | "expires"
         | "last-modified"
+        | "location"
         | "vary"
         | "server-timing" => true,
         _ => prefixed(name, &["x-goog-", "x-gemini-", "x-ratelimit-", "openai-"]),
@@ -157,7 +159,6 @@ mod tests {
             ("set-cookie", "a=b"),
             ("alt-svc", "h3"),
             ("transfer-encoding", "chunked"),
-            ("location", "https://elsewhere.example"),
             ("connection", "close, x-goog-hop"),
             ("x-goog-hop", "1"),
         ]));

@@ -1,6 +1,6 @@
 //! WebSockets: the handshake goes up as plain HTTP; what comes of it is a stream of bytes, or Google's answer.
 
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{CONNECTION, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use reqwest::{Body, Client, Request, Upgraded, Url};
 
@@ -38,8 +38,10 @@ pub(super) async fn open(
     sent.insert(UPGRADE, HeaderValue::from_static("websocket"));
     sent.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     sent.insert(SEC_WEBSOCKET_KEY, handshake.key.clone());
-    let answer = client.execute(request).await?;
+    let mut answer = client.execute(request).await?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // A session is led nowhere.
+        answer.headers_mut().remove(LOCATION);
         return Ok(Opened::Refused(answer.into()));
     }
     if answer.headers().get(SEC_WEBSOCKET_ACCEPT) != Some(&handshake.accept) {

@@ -36,7 +36,7 @@ async fn what_speaks_for_somebody_else_or_for_one_hop_never_goes_up() {
         "via: 1.1 proxy",
         "x-goog-user-project: somebody-elses",
         "x-goog-iam-authorization-token: other",
-        "x-http-method-override: DELETE",
+        "x-http-method-override: GET",
         "connection: x-goog-hop, keep-alive",
         "x-goog-hop: 1",
         "keep-alive: timeout=5",

@@ -70,6 +70,7 @@ fn the_example_environment_holds_every_variable_at_its_default() {
         "HOST",
         "PORT",
         "PUBLIC_URL",
+        "CORS_ORIGINS",
         "ADMIN_HOST",
         "ADMIN_PORT",
         "AUTH_TOKEN",
@@ -104,8 +105,16 @@ fn the_example_environment_holds_every_variable_at_its_default() {
         assert!(full.iter().any(|(shown, _)| shown == name), "{name}");
     }
     // Those with a default show it.
-    let without =
-        ["GEMINI_API_KEY_FILE", "PUBLIC_URL", "AUTH_TOKEN", "ADMIN_TOKEN", "JWT_SECRET", "LOG_FORMAT", "SSL_CERT_FILE"];
+    let without = [
+        "GEMINI_API_KEY_FILE",
+        "PUBLIC_URL",
+        "CORS_ORIGINS",
+        "AUTH_TOKEN",
+        "ADMIN_TOKEN",
+        "JWT_SECRET",
+        "LOG_FORMAT",
+        "SSL_CERT_FILE",
+    ];
     let shown = full.iter().filter(|(name, _)| !without.contains(&name.as_str()));
     let settings = Sources::new(shown.map(|(name, value)| (name.as_str(), value.as_str())), None).settings().unwrap();
     assert_eq!(plain(&settings), plain(&Settings::default()));

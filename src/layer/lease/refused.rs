@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
@@ -57,7 +57,10 @@ pub(super) async fn read(
 pub(super) async fn judge(eyes: &Eyes, call: &Call, answer: Response<reqwest::Body>, limit: Duration) -> Box<Failure> {
     let (parts, body) = answer.into_parts();
     let words = words::read(Vec::new(), body, limit).await;
-    let refusal = Refusal::read(parts.status.as_u16(), &words.bytes);
+    let mut refusal = Refusal::read(parts.status.as_u16(), &words.bytes);
+    // A page beside a redirection that leads on is there to be clicked on. One that leads elsewhere is the edge's own, as
+    // to an address that sent too much.
+    refusal.html &= !(parts.status.is_redirection() && parts.headers.contains_key(LOCATION));
     let whole = match words.end {
         End::Whole => &words.bytes[..],
         // What was read of it is told instead.

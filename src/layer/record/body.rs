@@ -42,6 +42,13 @@ impl<B: Body> RecordedBody<B> {
     }
 }
 
+/// No body, and nothing that is counted: of an answer to what is no call.
+impl<B: Body + Default> Default for RecordedBody<B> {
+    fn default() -> Self {
+        Self { inner: B::default(), open: None, left: None, ahead: None }
+    }
+}
+
 type PollFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
 impl<B: Body> Body for RecordedBody<B> {
