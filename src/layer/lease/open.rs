@@ -109,8 +109,8 @@ pub(super) async fn open(
         }
         len += chunk.len();
         ahead.push_back(chunk);
-        if head.is_error(&meter) {
-            return Err((lease, error_inside(eyes, call, ahead, body).await));
+        if let Some(at) = meter.error_document().filter(|_| head.is_error(&meter)) {
+            return Err((lease, error_inside(eyes, call, ahead, at, body).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
         let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
@@ -200,9 +200,16 @@ fn meter_is_empty(meter: &Meter) -> bool {
     !meter.has_content() && matches!(meter.finish(), Finish::Open | Finish::Stop)
 }
 
-/// A stream that began with an error is an error: its code is in its body.
-async fn error_inside(eyes: &Eyes, call: &Call, ahead: VecDeque<Bytes>, mut body: reqwest::Body) -> Box<Failure> {
-    let mut text: Vec<u8> = ahead.into_iter().flatten().collect();
+/// A stream of which nothing went on before its error is that error, whose document begins `at` there: its code is in it.
+/// What came before is not told, as another attempt may answer in its place.
+async fn error_inside(
+    eyes: &Eyes,
+    call: &Call,
+    ahead: VecDeque<Bytes>,
+    at: usize,
+    mut body: reqwest::Body,
+) -> Box<Failure> {
+    let mut text: Vec<u8> = ahead.into_iter().flatten().skip(at).collect();
     let rest = async {
         while text.len() < AHEAD_BYTES_MAX
             && let Some(Ok(chunk)) = next_chunk(&mut body).await
