@@ -31,6 +31,7 @@ mod egress;
 mod examples;
 mod fallback;
 mod hedging;
+mod intake;
 mod interactions;
 mod jwt;
 mod keys_check;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::Error;
@@ -16,6 +17,8 @@ use crate::flow::Flow;
 pub(super) struct Passage {
     /// Read already.
     ahead: Bytes,
+    /// The memory for that, until it goes on.
+    held: Option<OwnedSemaphorePermit>,
     body: Body,
     /// Bytes that may still come.
     left: u64,
@@ -37,9 +40,14 @@ pub(super) struct Limits {
 }
 
 impl Passage {
-    /// Of `body`, of which `ahead` was read.
-    pub(super) fn new(ahead: Bytes, body: Body, limits: Limits, flow: Flow) -> Self {
-        Self { ahead, body, left: limits.max, limits, quiet: None, alarm: None, flow }
+    /// Of `body`, of which `ahead` was read and holds memory.
+    pub(super) fn new(
+        (ahead, held): (Bytes, Option<OwnedSemaphorePermit>),
+        body: Body,
+        limits: Limits,
+        flow: Flow,
+    ) -> Self {
+        Self { ahead, held, body, left: limits.max, limits, quiet: None, alarm: None, flow }
     }
 
     fn give(&mut self, data: Bytes) -> Result<Frame<Bytes>, Error> {
@@ -71,6 +79,7 @@ impl HttpBody for Passage {
         let this = self.get_mut();
         if !this.ahead.is_empty() {
             let ahead = std::mem::take(&mut this.ahead);
+            this.held = None;
             return Poll::Ready(Some(this.give(ahead)));
         }
         loop {
@@ -123,7 +132,8 @@ mod tests {
             Ok::<_, std::io::Error>(Bytes::from(text))
         });
         let limits = Limits { max: 10, patience: Duration::from_mins(1) };
-        Passage::new(Bytes::from_static(b"ab"), Body::from_stream(pieces), limits, Flow::new(Instant::now()))
+        let ahead = (Bytes::from_static(b"ab"), None);
+        Passage::new(ahead, Body::from_stream(pieces), limits, Flow::new(Instant::now()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,7 +159,7 @@ mod tests {
     #[test]
     fn a_length_that_was_told_is_told_on() {
         let told = Passage::new(
-            Bytes::from_static(b"ab"),
+            (Bytes::from_static(b"ab"), None),
             Body::from("cdef"),
             Limits { max: 10, patience: Duration::ZERO },
             Flow::new(Instant::now()),
