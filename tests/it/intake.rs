@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use crate::house::{PATIENCE, Wire};
@@ -72,4 +73,41 @@ async fn large_bodies_that_fill_the_memory_leave_room_for_the_small() {
     for _ in 0..3 {
         assert_eq!(attempts(&"x".repeat(200 << 10)).await, "2");
     }
+}
+
+#[tokio::test]
+async fn who_sends_all_before_it_reads_hears_why_it_is_refused() {
+    let (_world, gate) = with_keys_and(&[K1], &[("GEMINATE__SERVER__BODY_BYTES_MAX", "16777216")]).await;
+    let gone = format!(
+        "POST /upload/v1beta/files?upload_id=gone HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
+        8 * MIB
+    );
+    for (head, length, status) in [
+        (head(8 * MIB, "fake-token-wrong"), 8 * MIB, 401),
+        (head(24 * MIB, TOKEN), 24 * MIB, 413),
+        (gone, 8 * MIB, 404),
+    ] {
+        let mut wire = Wire::to(gate.data).await;
+        wire.say(&head).await;
+        // The answer is there long before all was sent.
+        for piece in vec![b'x'; length].chunks(MIB) {
+            timeout(PATIENCE, wire.0.write_all(piece)).await.expect("nobody reads it").expect("it was cut");
+        }
+        if status == 404 {
+            wire.say("\r\n0\r\n\r\n").await;
+        }
+        let mut heard = Vec::new();
+        let end = timeout(PATIENCE, wire.0.read_to_end(&mut heard)).await.expect("it was not closed");
+        let heard = String::from_utf8(heard).unwrap();
+        assert!(heard.starts_with(&format!("HTTP/1.1 {status}")) && heard.ends_with('}'), "{end:?} {heard}");
+        end.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_stops_sending_after_a_refusal_is_let_go_of() {
+    let (_world, gate) = with_keys_and(&[K1], &[]).await;
+    let mut wire = Wire::to(gate.data).await;
+    wire.say(&(head(8 * MIB, "fake-token-wrong") + "beginning")).await;
+    assert!(wire.hear_out().await.starts_with("HTTP/1.1 401"));
 }
