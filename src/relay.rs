@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::Error;
+use crate::upstream::{CUT_SHORT, causes, cut_short};
 
 mod watch;
 
@@ -99,7 +100,8 @@ impl Parts {
                     // Trailers: Google sends none that a client reads.
                     Err(_) => {}
                 },
-                Some(Err(error)) => return Poll::Ready(Some(Err(crate::upstream::causes(&error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(causes(&error)))),
+                None if cut_short(upstream) => return Poll::Ready(Some(Err(CUT_SHORT.to_owned()))),
                 None => return Poll::Ready(None),
             }
         }

@@ -30,6 +30,7 @@ mod edges;
 mod egress;
 mod examples;
 mod fallback;
+mod frames;
 mod hedging;
 mod intake;
 mod interactions;
