@@ -213,8 +213,11 @@ impl Intake {
         let whole = told.and_then(|told| usize::try_from(told).ok()).unwrap_or(0);
         while !http_body::Body::is_end_stream(&body) {
             let frame = timeout(self.patience, body.frame()).await.map_err(|_| Error::BodyTimeout(self.patience))?;
-            let Some(frame) = frame else { break };
-            let Ok(data) = frame.map_err(|_| Error::BodyBroken)?.into_data() else { continue };
+            let Some(frame) = frame else {
+                passage::whole(&body)?;
+                break;
+            };
+            let Ok(data) = frame.map_err(|error| passage::fault(&error))?.into_data() else { continue };
             if let Some(finder) = finder {
                 finder.feed(&data);
             }

@@ -167,7 +167,7 @@ impl Means {
         let (verdict, error) = match broken {
             Some(Broken::Connect(why)) => (Verdict::Connect, Error::Unreachable(clean(why))),
             Some(Broken::Interrupted(why)) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
-            Some(Broken::Body(fault)) => (Verdict::Caller, fault),
+            Some(Broken::Body(fault)) => (Verdict::Abandoned, fault),
             None => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte.unwrap_or_default())),
         };
         Err(failure(verdict, error))

@@ -111,3 +111,43 @@ async fn who_stops_sending_after_a_refusal_is_let_go_of() {
     wire.say(&(head(8 * MIB, "fake-token-wrong") + "beginning")).await;
     assert!(wire.hear_out().await.starts_with("HTTP/1.1 401"));
 }
+
+/// Bodies of which little is kept, so that most are passed on as they come.
+const STREAMED: (&str, &str) = ("GEMINATE__RETRY__REPLAY_BYTES_MAX", "10");
+
+#[tokio::test]
+async fn a_client_that_leaves_in_its_body_is_gone_and_was_not_refused() {
+    for streamed in [&[][..], &[STREAMED]] {
+        let (_world, gate) = with_keys_and(&[K1], streamed).await;
+        for reset in [false, true] {
+            let mut wire = Wire::to(gate.data).await;
+            wire.say(&(head(MIB, TOKEN) + &"x".repeat(1_000))).await;
+            under_way(&gate, 1).await;
+            if reset {
+                wire.0.set_zero_linger().unwrap();
+            }
+            drop(wire);
+            under_way(&gate, 0).await;
+        }
+        let metrics = gate.http.get(format!("http://{}/metrics", gate.admin)).bearer_auth(TOKEN).send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let gone = metrics.lines().filter(|line| line.starts_with("geminate_requests_total"));
+        let gone: Vec<_> = gone.filter(|line| line.contains("generate")).collect();
+        assert!(gone.len() == 1 && gone[0].contains("client_gone") && gone[0].ends_with(" 2"), "{gone:?}");
+        gate.logged(|line| line["outcome"] == "client_gone" && line["status"] == 499).await;
+        let keys = gate.monitor("/monitor/keys").await;
+        assert_eq!((&keys["keys"][0]["state"], keys["keys"][0]["last_error"].is_null()), (&json!("usable"), true));
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_that_are_none_is_refused() {
+    for streamed in [&[][..], &[STREAMED]] {
+        let (_world, gate) = with_keys_and(&[K1], streamed).await;
+        let mut wire = Wire::to(gate.data).await;
+        let head = head(0, TOKEN).replace("content-length: 0", "transfer-encoding: chunked");
+        wire.say(&format!("{head}14\r\n{}\r\nno chunk\r\n", "x".repeat(20))).await;
+        let heard = wire.hear_out().await;
+        assert!(heard.starts_with("HTTP/1.1 400") && heard.contains("BODY_BROKEN"), "{heard}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The passage of a body that is not kept: each piece goes on as it comes, within the bounds of size and time.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -71,6 +73,25 @@ impl Passage {
     }
 }
 
+/// Whether a body that has ended came whole: over HTTP/2 a client may let go of its stream without calling it a fault.
+pub(super) fn whole(body: &Body) -> Result<(), Error> {
+    if body.size_hint().lower() > 0 { Err(Error::ClientGone) } else { Ok(()) }
+}
+
+/// What it means that a body fails: its client is gone, be it with its connection or with its HTTP/2 stream, unless it wrote
+/// what is no body.
+pub(super) fn fault(error: &axum::Error) -> Error {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)) {
+            return Error::BodyBroken;
+        }
+        cause = inner.source();
+    }
+    Error::ClientGone
+}
+
 impl HttpBody for Passage {
     type Data = Bytes;
     type Error = Error;
@@ -95,10 +116,10 @@ impl HttpBody for Passage {
                         return Poll::Ready(Some(this.give(data)));
                     }
                 }
-                Some(Err(_)) => return Poll::Ready(Some(Err(Error::BodyBroken))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(fault(&error)))),
                 None => {
                     this.flow.passed(Instant::now());
-                    return Poll::Ready(None);
+                    return Poll::Ready(whole(&this.body).err().map(Err));
                 }
             }
         }
@@ -129,7 +150,7 @@ mod tests {
     fn passage(pieces: Vec<(u64, &'static str)>) -> Passage {
         let pieces = stream::iter(pieces).then(|(after_s, text)| async move {
             sleep(Duration::from_secs(after_s)).await;
-            Ok::<_, std::io::Error>(Bytes::from(text))
+            Ok::<_, io::Error>(Bytes::from(text))
         });
         let limits = Limits { max: 10, patience: Duration::from_mins(1) };
         let ahead = (Bytes::from_static(b"ab"), None);

@@ -127,6 +127,9 @@ pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, mut failure: Bo
         let dice = f64::from((now - call.arrived).subsec_nanos() % 1_009) / 1_009.0;
         lease.fail(*verdict, refusal, Moment { now, wall, dice });
         lease.note(*verdict, summary.clone(), wall);
+    } else if *verdict == Verdict::Abandoned {
+        // Of the key it says nothing.
+        lease.abandon();
     } else {
         lease.pass(*verdict, now);
     }
