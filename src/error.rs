@@ -69,7 +69,7 @@ pub enum Error {
         max: u64,
     },
     /// The request body stopped coming.
-    #[error("no byte of the request body came for {} s (server.body_read_timeout_ms)", seconds(*.0))]
+    #[error("no byte of the request body came for {} s", seconds(*.0))]
     BodyTimeout(Duration),
     /// The request body is framed wrong.
     #[error("the request body is not framed as it says")]

@@ -53,7 +53,11 @@ where
         let answer = self.inner.call(call);
         Box::pin(async move {
             let answered = in_time(flow.as_ref(), deadline, whole, pin!(answer)).await;
-            let mut reply = answered.ok_or(Error::DeadlineExceeded(whole))??;
+            let mut reply = answered.ok_or_else(|| match &flow {
+                // What did not come in time is the request itself.
+                Some(flow) if flow.waits() => Error::BodyTimeout(whole),
+                _ => Error::DeadlineExceeded(whole),
+            })??;
             reply.body_mut().keep_pace(idle, heartbeat);
             Ok(reply)
         })

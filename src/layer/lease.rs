@@ -12,7 +12,7 @@ use tower::Service;
 
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
-use crate::flow::in_time;
+use crate::flow::{Flow, in_time};
 use crate::pool::KeyPool;
 use crate::pool::key::{Form, Key};
 use crate::pool::lease::Lease as KeyLease;
@@ -168,6 +168,9 @@ impl Means {
             Some(Broken::Connect(why)) => (Verdict::Connect, Error::Unreachable(clean(why))),
             Some(Broken::Interrupted(why)) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
             Some(Broken::Body(fault)) => (Verdict::Abandoned, fault),
+            None if flow.is_some_and(Flow::waits) => {
+                (Verdict::Abandoned, Error::BodyTimeout(first_byte.unwrap_or_default()))
+            }
             None => (Verdict::Interrupted, Error::DeadlineExceeded(first_byte.unwrap_or_default())),
         };
         Err(failure(verdict, error))

@@ -151,3 +151,18 @@ async fn a_body_in_chunks_that_are_none_is_refused() {
         assert!(heard.starts_with("HTTP/1.1 400") && heard.contains("BODY_BROKEN"), "{heard}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_stalls_is_told_that_it_was_late_itself() {
+    for limit in ["REQUEST_TIMEOUT", "GEMINATE__UPSTREAM__FIRST_BYTE_TIMEOUT_MS"] {
+        let (_world, gate) = with_keys_and(&[K1], &[(limit, "300"), STREAMED]).await;
+        let mut wire = Wire::to(gate.data).await;
+        wire.say(&(head(MIB, TOKEN) + &"x".repeat(1_000))).await;
+        let heard = wire.hear_out().await;
+        assert!(heard.starts_with("HTTP/1.1 408") && heard.contains("BODY_TIMEOUT"), "{limit}: {heard}");
+        let line = gate.logged(|line| line["message"] == "served").await;
+        assert_eq!((&line["outcome"], &line["reason"]), (&json!("refused"), &json!("body_timeout")), "{line}");
+        let keys = gate.monitor("/monitor/keys").await;
+        assert!(keys["keys"][0]["last_error"].is_null(), "{keys}");
+    }
+}

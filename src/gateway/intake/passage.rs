@@ -105,6 +105,7 @@ impl HttpBody for Passage {
         }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                this.flow.lacks();
                 ready!(this.poll_quiet(cx));
                 return Poll::Ready(Some(Err(Error::BodyTimeout(this.limits.patience))));
             };
