@@ -122,10 +122,14 @@ mod tests {
     fn endless(pause: Duration) -> (impl Rest, Arc<AtomicU64>) {
         let read = Arc::new(AtomicU64::new(0));
         let of_body = Arc::clone(&read);
-        let pieces = stream::unfold(of_body, move |read| async move {
-            sleep(pause).await;
-            read.fetch_add(PIECE, Relaxed);
-            Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; PIECE as usize]))), read))
+        let piece = Bytes::from(vec![0; 1 << 20]);
+        let pieces = stream::unfold(of_body, move |read| {
+            let piece = piece.clone();
+            async move {
+                sleep(pause).await;
+                read.fetch_add(piece.len() as u64, Relaxed);
+                Some((Ok::<_, Infallible>(Frame::data(piece)), read))
+            }
         });
         (StreamBody::new(Box::pin(pieces)), read)
     }
@@ -138,10 +142,10 @@ mod tests {
         if begun {
             assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
         }
-        let (before, began) = (read.load(Relaxed), Instant::now());
+        let (before, from) = (read.load(Relaxed), Instant::now());
         drop(body);
         tasks.finished().await;
-        (read.load(Relaxed) - before, began.elapsed().as_secs())
+        (read.load(Relaxed) - before, from.elapsed().as_secs())
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,8 @@ const SETTINGS: u8 = 4;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// What an answer promises.
-const WHOLE: &str = r#"{"candidates":[{"content":{"parts":[{"text":"long enough to be told from an error"}]},"finishReason":"STOP"}]}"#;
+const WHOLE: &str =
+    r#"{"candidates":[{"content":{"parts":[{"text":"long enough to be told from an error"}]},"finishReason":"STOP"}]}"#;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

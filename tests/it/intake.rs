@@ -145,8 +145,8 @@ async fn a_body_in_chunks_that_are_none_is_refused() {
     for streamed in [&[][..], &[STREAMED]] {
         let (_world, gate) = with_keys_and(&[K1], streamed).await;
         let mut wire = Wire::to(gate.data).await;
-        let head = head(0, TOKEN).replace("content-length: 0", "transfer-encoding: chunked");
-        wire.say(&format!("{head}14\r\n{}\r\nno chunk\r\n", "x".repeat(20))).await;
+        let chunked = head(0, TOKEN).replace("content-length: 0", "transfer-encoding: chunked");
+        wire.say(&format!("{chunked}14\r\n{}\r\nno chunk\r\n", "x".repeat(20))).await;
         let heard = wire.hear_out().await;
         assert!(heard.starts_with("HTTP/1.1 400") && heard.contains("BODY_BROKEN"), "{heard}");
     }
