@@ -7,10 +7,9 @@ RUN apt-get update \
  && rustup target add "$(uname -m)-unknown-linux-musl"
 WORKDIR /build
 COPY . .
-# Frame pointers cost nothing measurable, and without them nobody can profile a musl binary.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
     target="$(uname -m)-unknown-linux-musl" \
- && RUSTFLAGS="-C force-frame-pointers=yes" cargo build --locked --profile dist --bin geminate --target "$target" \
+ && cargo build --locked --profile dist --bin geminate --target "$target" \
  && install -D "target/$target/dist/geminate" /image/geminate \
  && install -d -o 65532 -g 65532 /image/data
 

@@ -186,7 +186,10 @@ pub fn stack(
         // Who asks is known before anything is read of what they ask.
         .layer(authenticate::layer(Arc::clone(&shared.clients), Arc::clone(&shared.eyes.affinity), denied))
         // In a box, so that the layers and the connection move a pointer.
-        .service(service_fn(move |request| Box::pin(handle(Arc::clone(&walk), request))))
+        .service(service_fn(move |request: Request<Body>| {
+            let (parts, body) = request.into_parts();
+            Box::pin(handle(Arc::clone(&walk), parts, body))
+        }))
 }
 
 /// What a worker's requests are walked by: counted by them alone, so that no two threads write one count.
@@ -201,53 +204,61 @@ struct Rooms {
     uploads: Arc<Uploads>,
 }
 
-/// Reads the request, walks it down the path, and answers.
-async fn handle<P: Path>(walk: Arc<Walk<P>>, request: Request<Body>) -> Result<Response<Relay>, Infallible> {
-    let (mut parts, body) = request.into_parts();
-    let (Some(caller), Some(record)) = (parts.extensions.get::<Caller>(), parts.extensions.get::<Arc<Record>>()) else {
-        // Both layers stand above this handler.
-        return Ok(answer::refuse(Surface::Gemini, &Error::Panicked));
-    };
-    let Caller { client, surface, token } = caller.clone();
-    let record = Arc::clone(record);
-    record.client(client.id());
-    let operator = client.operator();
-    let named = || Ok(Endpoint::named(&parts.method, &parts.uri, surface, walk.rooms.intake.aliases())?);
-    let reply = match framing::judge(&parts).and_then(|()| named()) {
-        Ok(endpoint) => {
-            let mut endpoint = endpoint.with_headers(&parts.headers);
-            endpoint.model = endpoint.model.map(|model| walk.rooms.intake.shown(model));
-            record.endpoint(&endpoint);
-            match endpoint.action {
-                // A session has a walk of its own: see `live`. Rare, so that it has no room in every request's future.
-                Action::Live => {
-                    let opened = Box::pin(walk.live.open(endpoint, client, token, record, &mut parts)).await;
-                    return Ok(opened.unwrap_or_else(|error| answer::refuse(surface, &error)));
+/// Reads the request, walks it down the path, and answers. A block, since it keeps what it is given once: an `async fn`
+/// has room for its arguments and for what becomes of them.
+#[expect(clippy::manual_async_fn, reason = "said above")]
+fn handle<P: Path>(
+    walk: Arc<Walk<P>>,
+    mut parts: Parts,
+    body: Body,
+) -> impl Future<Output = Result<Response<Relay>, Infallible>> {
+    async move {
+        let (Some(caller), Some(record)) = (parts.extensions.get::<Caller>(), parts.extensions.get::<Arc<Record>>())
+        else {
+            // Both layers stand above this handler.
+            return Ok(answer::refuse(Surface::Gemini, &Error::Panicked));
+        };
+        let Caller { client, surface, token } = caller.clone();
+        let record = Arc::clone(record);
+        record.client(client.id());
+        let operator = client.operator();
+        let named = || Ok(Endpoint::named(&parts.method, &parts.uri, surface, walk.rooms.intake.aliases())?);
+        let reply = match framing::judge(&parts).and_then(|()| named()) {
+            Ok(endpoint) => {
+                let mut endpoint = endpoint.with_headers(&parts.headers);
+                endpoint.model = endpoint.model.map(|model| walk.rooms.intake.shown(model));
+                record.endpoint(&endpoint);
+                match endpoint.action {
+                    // A session has a walk of its own: see `live`. Rare, so that it has no room in every request's future.
+                    Action::Live => {
+                        let opened = Box::pin(walk.live.open(endpoint, client, token, record, &mut parts)).await;
+                        return Ok(opened.unwrap_or_else(|error| answer::refuse(surface, &error)));
+                    }
+                    Action::Realtime => return Ok(answer::refuse(surface, &Error::NoRealtime)),
+                    _ => {}
                 }
-                Action::Realtime => return Ok(answer::refuse(surface, &Error::NoRealtime)),
-                _ => {}
+                send(&walk, (endpoint, client, Arc::clone(&record)), &mut parts, body).await
             }
-            send(&walk, (endpoint, client, Arc::clone(&record)), &mut parts, body).await
+            Err(error) => {
+                record.asks(surface, Action::Other);
+                Err(error)
+            }
+        };
+        let mut answer = match reply {
+            Ok(reply) => decorate(reply),
+            Err(error) => answer::refuse(surface, &error),
+        };
+        let served = answer.status().is_success();
+        let headers = answer.headers_mut();
+        headers.insert(ATTEMPTS, number(record.attempts()));
+        if let Some(model) = record.fallback().filter(|_| served).and_then(|model| HeaderValue::from_str(&model).ok()) {
+            headers.insert(MODEL, model);
         }
-        Err(error) => {
-            record.asks(surface, Action::Other);
-            Err(error)
+        if let Some(key) = record.key().filter(|_| operator).and_then(|id| HeaderValue::from_str(&id).ok()) {
+            headers.insert(KEY, key);
         }
-    };
-    let mut answer = match reply {
-        Ok(reply) => decorate(reply),
-        Err(error) => answer::refuse(surface, &error),
-    };
-    let served = answer.status().is_success();
-    let headers = answer.headers_mut();
-    headers.insert(ATTEMPTS, number(record.attempts()));
-    if let Some(model) = record.fallback().filter(|_| served).and_then(|model| HeaderValue::from_str(&model).ok()) {
-        headers.insert(MODEL, model);
+        Ok(answer)
     }
-    if let Some(key) = record.key().filter(|_| operator).and_then(|id| HeaderValue::from_str(&id).ok()) {
-        headers.insert(KEY, key);
-    }
-    Ok(answer)
 }
 
 /// The way of all but sessions.

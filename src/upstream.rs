@@ -22,6 +22,7 @@ use crate::settings::{self, Protocol};
 
 pub mod headers;
 mod lanes;
+mod authorities;
 mod targets;
 mod egress;
 mod sockets;
@@ -29,7 +30,8 @@ mod sockets;
 use lanes::Lanes;
 use targets::Targets;
 
-pub use egress::{Unusable, authorities};
+pub use authorities::Authorities;
+pub use egress::Unusable;
 pub use reqwest::{Certificate, Upgraded};
 pub use sockets::{Handshake, Opened};
 

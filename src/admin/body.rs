@@ -1,10 +1,11 @@
-//! What a request says: a body of JSON of a known shape, within its bounds; the name in its path; or the problem with it.
+//! What a request says: a body of JSON of a known shape, within its bounds; the name in its path; its query; or the
+//! problem with it.
 
 use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -51,6 +52,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
         let path = Path::<String>::from_request_parts(head, state).await;
         path.map(|Path(name)| Self(name))
             .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "the name in this path is no text"))
+    }
+}
+
+/// What a query said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Said<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::from_request_parts(head, state).await;
+        query.map(|Query(said)| Self(said)).map_err(|rejection| {
+            let cause = rejection.source().map_or_else(String::new, ToString::to_string);
+            // `field: what is wrong`, where it is one field.
+            match cause.split_once(": ") {
+                Some((field, what)) if !field.contains(' ') => Problem::field(field, what),
+                _ => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the query is not as this route wants it"),
+            }
+        })
     }
 }
 

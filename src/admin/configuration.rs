@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::admin::body::Read;
+use crate::admin::body::{Read, Said};
 use crate::admin::problem::Problem;
 use crate::admin::room::Room;
 use crate::config::book::{Edit, Refused, Sheet, Taken, Wish};
@@ -78,7 +78,7 @@ pub(crate) async fn look(State(room): State<Arc<Room>>) -> impl IntoResponse {
 )]
 pub(crate) async fn put(
     State(room): State<Arc<Room>>,
-    Query(ask): Query<Ask>,
+    Said(ask): Said<Ask>,
     headers: HeaderMap,
     Read(Text { toml, comment }): Read<Text>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -95,16 +95,18 @@ pub(crate) async fn history(State(room): State<Arc<Room>>) -> Json<History> {
 /// Goes back to an earlier version, as a change of its own.
 #[utoipa::path(
     post, path = "/api/config/rollback", tag = "configuration", request_body = Back,
-    params(("if-match" = String, Header, description = "The version that was looked at")),
+    params(("dry_run" = Option<bool>, Query, description = "Change nothing"), ("if-match" = String, Header, description = "The version that was looked at")),
     responses(
         (status = 200, body = Taken),
         (status = 404, description = "It is not kept", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "Somebody else was first", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "It is wrong by now, by line and field", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "`If-Match` is missing", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn rollback(
     State(room): State<Arc<Room>>,
-    Query(ask): Query<Ask>,
+    Said(ask): Said<Ask>,
     headers: HeaderMap,
     Read(Back { version, comment }): Read<Back>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -123,7 +125,7 @@ pub(crate) async fn rollback(
 )]
 pub(crate) async fn reload(
     State(room): State<Arc<Room>>,
-    Query(ask): Query<Ask>,
+    Said(ask): Said<Ask>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     answered(bring(&room, &headers, Edit::Reread, None, ask.dry_run).await)

@@ -170,6 +170,7 @@ pub(crate) async fn add(
 /// Changes a key.
 #[utoipa::path(
     patch, path = "/api/keys/{id}", tag = "keys", request_body = Altered,
+    params(("id" = String, Path, description = "The key's id")),
     responses(
         (status = 200, body = Row),
         (status = 404, description = "No key has this id", body = Problem, content_type = "application/problem+json"),
@@ -224,6 +225,7 @@ pub(crate) async fn weigh(
 /// Removes a key from the file. It finishes what it carries.
 #[utoipa::path(
     delete, path = "/api/keys/{id}", tag = "keys",
+    params(("id" = String, Path, description = "The key's id")),
     responses(
         (status = 204, description = "It is gone"),
         (status = 404, description = "No key has this id", body = Problem, content_type = "application/problem+json"),
@@ -243,6 +245,7 @@ pub(crate) async fn remove(
 /// Ends a key's rests, its project's for the models asked, and its death: the next request may try it.
 #[utoipa::path(
     post, path = "/api/keys/{id}/reset", tag = "keys",
+    params(("id" = String, Path, description = "The key's id")),
     responses((status = 200, body = Row), (status = 404, description = "No key has this id", body = Problem, content_type = "application/problem+json"))
 )]
 pub(crate) async fn reset(State(room): State<Arc<Room>>, Name(id): Name) -> Result<Json<Row>, Problem> {
@@ -255,6 +258,7 @@ pub(crate) async fn reset(State(room): State<Arc<Room>>, Name(id): Name) -> Resu
 /// Asks a key for its models, which spends no quota. A dead one that answers serves again.
 #[utoipa::path(
     post, path = "/api/keys/{id}/test", tag = "keys",
+    params(("id" = String, Path, description = "The key's id")),
     responses((status = 200, body = Tested), (status = 404, description = "No key has this id", body = Problem, content_type = "application/problem+json"))
 )]
 pub(crate) async fn test(State(room): State<Arc<Room>>, Name(id): Name) -> Result<Json<Tested>, Problem> {

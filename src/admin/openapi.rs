@@ -1,10 +1,15 @@
 //! `/api/openapi.json`: the API described, made from its own code.
 
 use axum::Json;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{Content, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
 
 use crate::admin::problem::Problem;
+use crate::admin::profiles::Written;
 use crate::admin::room::COOKIE_NAME;
 use crate::admin::rows::Row;
 use crate::admin::{configuration, events, history, keys, playground, process, profiles, requests, session, streams};
@@ -18,8 +23,8 @@ use crate::admin::{configuration, events, history, keys, playground, process, pr
         license(name = "MIT", identifier = "MIT")
     ),
     security(("token" = []), ("header" = []), ("session" = [])),
-    components(schemas(Problem, Row)),
-    modifiers(&Credentials),
+    components(schemas(Problem, Row, Written)),
+    modifiers(&Credentials, &Common),
     paths(
         self::document,
         session::look,
@@ -68,6 +73,64 @@ impl Modify for Credentials {
             .add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE_NAME))));
     }
 }
+
+/// What is true of all operations: a name of their own, a description of what they answer, and how they refuse.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut openapi.paths.paths {
+            let group = path.trim_start_matches("/api").split(['/', '.']).nth(1).unwrap_or_default().replace('-', "_");
+            let operations = [
+                (false, &mut item.get),
+                (true, &mut item.put),
+                (true, &mut item.post),
+                (true, &mut item.patch),
+                (true, &mut item.delete),
+            ];
+            for (changes, operation) in operations {
+                if let Some(operation) = operation {
+                    operation.operation_id = operation.operation_id.as_ref().map(|id| format!("{group}_{id}"));
+                    complete(operation, changes);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the refusals that it does not name itself, and says of each answer what it is.
+fn complete(operation: &mut Operation, changes: bool) {
+    let open = operation.security.as_ref().is_some_and(|needed| needed.contains(&SecurityRequirement::default()));
+    let responses = &mut operation.responses.responses;
+    for refusal in REFUSALS.iter().filter(|refusal| if refusal.of_changes { changes } else { !open }) {
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        let told = Response::builder().description(refusal.when).content("application/problem+json", problem).build();
+        responses.entry(refusal.status.to_owned()).or_insert_with(|| told.into());
+    }
+    for response in responses.values_mut() {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = operation.summary.clone().unwrap_or_default();
+        }
+    }
+}
+
+/// A refusal that many operations share.
+struct Refusal {
+    status: &'static str,
+    /// Only of those that change something; else of all that need a credential.
+    of_changes: bool,
+    when: &'static str,
+}
+
+const REFUSALS: [Refusal; 5] = [
+    Refusal { status: "401", of_changes: false, when: "No token and no session, or a wrong one" },
+    Refusal { status: "429", of_changes: false, when: "Too many wrong tokens came from this address" },
+    Refusal { status: "403", of_changes: true, when: "It was sent by a page of another origin" },
+    Refusal { status: "413", of_changes: true, when: "The body is too large" },
+    Refusal { status: "415", of_changes: true, when: "The body is not said to be JSON" },
+];
 
 /// This document.
 #[utoipa::path(

@@ -31,7 +31,7 @@ use crate::state::StateFile;
 use crate::tasks::Tasks;
 use crate::telemetry::traces::Traces;
 use crate::telemetry::{Telemetry, clock, log, profile};
-use crate::upstream::{Certificate, Egresses, Upstream, authorities};
+use crate::upstream::{Authorities, Certificate, Egresses, Upstream};
 
 mod upkeep;
 
@@ -56,7 +56,7 @@ pub(super) struct House {
 /// What is to be renewed.
 pub(super) struct Rooms {
     pub(super) egresses: Egresses,
-    pub(super) authorities: Arc<Vec<Certificate>>,
+    pub(super) authorities: Arc<Authorities>,
     /// Everybody's connections.
     pub(super) upstreams: Vec<Upstream>,
     /// Puts another stack in the place of a worker's, or of the admin listener's.
@@ -96,7 +96,7 @@ impl House {
         readiness: Arc<Readiness>,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
-        let Configuration { settings, keys, clients, traces, .. } = configuration;
+        let Configuration { settings, keys, clients, authorities, traces, .. } = configuration;
         let clocks = Clocks { now: Instant::now(), wall: clock() };
         let (pool, egresses) = pool(&keys, clocks)?;
         let pool = Arc::new(pool.with_probing(probing(&settings.pool)));
@@ -107,8 +107,7 @@ impl House {
         let weights: Vec<String> = keys.iter().take(WEIGHTS_TOLD).map(|key| key.weight.to_string()).collect();
         let more = if keys.len() > WEIGHTS_TOLD { ", .." } else { "" };
         info!("loaded {} keys (weights {}{more})", keys.len(), weights.join(", "));
-        let authorities = Arc::new(authorities(settings.upstream.ca_file.as_deref())?);
-        let opened = |traces| self::traces(traces, &settings, &authorities, &scrubber, tasks);
+        let opened = |traces| self::traces(traces, &settings, authorities.all(), &scrubber, tasks);
         let telemetry = Telemetry::tracing(clocks.now, traces.as_ref().map(opened).transpose()?);
         let history = StateFile::new(&settings.data_dir, "history.json");
         if let Some(remembered) = history.load() {
@@ -124,7 +123,7 @@ impl House {
             affinity.recall(remembered, pool.keys(), clocks.wall, |name| clients.named(name));
         }
         // Whatever is wrong with a proxy is told now, not by the first worker.
-        Upstream::new(&settings.upstream, &egresses, &authorities)?;
+        Upstream::new(&settings.upstream, &egresses, authorities.all())?;
         let eyes = Eyes { telemetry, affinity, scrubber };
         let shared = ArcSwap::from_pointee(Shared::new(Arc::new(settings), pool, clients, eyes, tasks));
         let rooms = Mutex::new(Rooms { egresses, authorities, upstreams: Vec::new(), stacks: Vec::new() });
@@ -247,7 +246,7 @@ impl House {
 impl Rooms {
     /// Further connections to the upstream, which follow every change.
     fn upstream(&mut self, shared: &Shared) -> anyhow::Result<Upstream> {
-        let upstream = Upstream::new(&shared.settings.upstream, &self.egresses, &self.authorities)?;
+        let upstream = Upstream::new(&shared.settings.upstream, &self.egresses, self.authorities.all())?;
         self.upstreams.push(upstream.clone());
         Ok(upstream)
     }

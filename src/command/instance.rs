@@ -12,7 +12,7 @@ use crate::command::health::reached_at;
 use crate::scrub::Scrubber;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::upstream::{authorities, causes};
+use crate::upstream::{Authorities, causes};
 
 /// The time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -66,8 +66,10 @@ impl Instance {
         };
         // No proxy: the question is about this machine, or one beside it. No certificates are loaded for plain HTTP.
         let secure = origin.starts_with("https:");
-        let trusted = if secure { authorities(settings.upstream.ca_file.as_deref())? } else { Vec::new() };
-        let client = Client::builder().no_proxy().tls_certs_only(trusted).timeout(PATIENCE);
+        let file = settings.upstream.ca_file.as_deref();
+        let trusted = if secure { Authorities::read(file) } else { Ok(Authorities::default()) };
+        let trusted = trusted.map_err(|why| anyhow!("upstream.ca_file: {why}"))?;
+        let client = Client::builder().no_proxy().tls_certs_only(trusted.all().iter().cloned()).timeout(PATIENCE);
         let client = client.redirect(reqwest::redirect::Policy::none()).build();
         let client = client.map_err(|error| anyhow!("the HTTP client cannot be made: {}", error.without_url()))?;
         let token = auth.admin_token.as_ref().or(auth.tokens.first()).cloned();

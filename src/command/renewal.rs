@@ -12,7 +12,7 @@ use crate::config::Configuration;
 use crate::config::book::{Book, TakeUp};
 use crate::gateway::Shared;
 use crate::pool::key::KeySpec;
-use crate::upstream::{Certificate, Egresses, Upstream, authorities};
+use crate::upstream::{Egresses, Upstream};
 
 /// Keys that the pool has places for, those that are gone among them.
 const PLACES_MAX: usize = 200_000;
@@ -23,7 +23,6 @@ struct Renewal {
     configuration: Configuration,
     specs: Vec<KeySpec>,
     egresses: Egresses,
-    authorities: Arc<Vec<Certificate>>,
     /// One for each of those there are, where the way to Google changes.
     upstreams: Vec<Upstream>,
 }
@@ -40,15 +39,14 @@ impl House {
             "{places} keys came and went since the start, and each keeps its place: restart geminate to forget them"
         );
         let (old, new) = (&shared.settings.upstream, &configuration.settings.upstream);
-        let authorities = match &new.ca_file {
-            file if *file == old.ca_file => Arc::clone(&rooms.authorities),
-            file => Arc::new(authorities(file.as_deref())?),
-        };
-        let same = old == new && egresses == rooms.egresses;
+        // The file may say something else under the same name.
+        let authorities = &configuration.authorities;
+        let same = old == new && egresses == rooms.egresses && *authorities == rooms.authorities;
         let count = if same { 0 } else { rooms.upstreams.len() };
-        let upstreams = (0..count).map(|_| Upstream::new(new, &egresses, &authorities)).collect::<Result<_, _>>()?;
+        let upstreams = (0..count).map(|_| Upstream::new(new, &egresses, authorities.all()));
+        let upstreams = upstreams.collect::<Result<_, _>>()?;
         drop(rooms);
-        Ok(Renewal { house: Arc::clone(self), configuration, specs, egresses, authorities, upstreams })
+        Ok(Renewal { house: Arc::clone(self), configuration, specs, egresses, upstreams })
     }
 }
 
@@ -72,7 +70,7 @@ impl Renewal {
     /// Puts it in the place of what was. Requests under way end as they began; those that wait for a key see the new
     /// ones.
     fn take_up(self) {
-        let Self { house, configuration, specs, egresses, authorities, upstreams } = self;
+        let Self { house, configuration, specs, egresses, upstreams } = self;
         let began = Instant::now();
         let mut rooms = house.rooms();
         let old = house.shared();
@@ -80,7 +78,7 @@ impl Renewal {
         if let Err(error) = old.eyes.scrubber.learn(&secrets(&configuration)) {
             return error!(%error, "the new secrets could not be learnt: nothing was changed");
         }
-        (rooms.egresses, rooms.authorities) = (egresses, authorities);
+        (rooms.egresses, rooms.authorities) = (egresses, Arc::clone(&configuration.authorities));
         for (upstream, new) in rooms.upstreams.iter().zip(&upstreams) {
             upstream.renew(new);
         }

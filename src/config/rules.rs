@@ -8,7 +8,8 @@ use crate::client::Clients;
 use crate::config::fault::Fault;
 use crate::config::keys::Source;
 use crate::config::leaf::{self, Leaf};
-use crate::settings::{Algorithm, Jwt, Key, Server, Settings};
+use crate::settings::{Algorithm, Jwt, Key, Server, Settings, Upstream};
+use crate::upstream::Authorities;
 
 /// Bytes of an HS256 secret at least: as many as its digest has.
 const JWT_SECRET_BYTES_MIN: usize = 32;
@@ -57,6 +58,14 @@ pub(super) fn clients(settings: &Settings, leaves: &[Leaf], faults: &mut Vec<Fau
             faults.push(Fault::new(&leaf::origin(leaves, path), &format!("allowed is {unusable}")));
         })
         .ok()
+}
+
+/// Who is trusted of upstreams; without the file's own where that was a fault.
+pub(super) fn authorities(upstream: &Upstream, leaves: &[Leaf], faults: &mut Vec<Fault>) -> Authorities {
+    Authorities::read(upstream.ca_file.as_deref()).unwrap_or_else(|what| {
+        faults.push(Fault::new(&leaf::origin(leaves, "upstream.ca_file"), &what));
+        Authorities::default()
+    })
 }
 
 /// The secret that tokens are signed with, where there is one, is fit for it.

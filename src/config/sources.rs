@@ -12,6 +12,7 @@ use crate::config::keys::{self, Source as KeySource};
 use crate::config::leaf::{self, Leaf};
 use crate::config::{lasting, merge, otel, proxy, rules};
 use crate::settings::{Jwt, Key, Settings, Traces};
+use crate::upstream::Authorities;
 
 /// The file that is read when none is named and it is there.
 const FILE: &str = "config.toml";
@@ -33,6 +34,8 @@ pub struct Configuration {
     pub needs_restart: Vec<String>,
     /// Who may come in.
     pub clients: Arc<Clients>,
+    /// Who is trusted of upstreams.
+    pub authorities: Arc<Authorities>,
     /// Where traces go; `None`: nowhere.
     pub traces: Option<Traces>,
     /// What the operator should know although it is no fault; a line each.
@@ -150,6 +153,7 @@ impl Sources {
         let keys = keys::resolve(&settings.keys, &variables, &leaves, &mut faults);
         let traces = otel::traces(&variables, &mut faults);
         let clients = rules::clients(&settings, &leaves, &mut faults);
+        let authorities = rules::authorities(&settings.upstream, &leaves, &mut faults);
         rules::aliases(&settings, &leaves, &mut faults);
         rules::fallback(&settings, &leaves, &mut faults);
         rules::exposure(&settings, &leaves, &mut faults);
@@ -164,7 +168,7 @@ impl Sources {
                 let mut warnings = rules::warnings(&settings, &keys);
                 warnings.extend(key_sources.iter().filter_map(rules::adjusted));
                 let (environment, written) = leaf::by_source(&leaves);
-                let clients = Arc::new(clients);
+                let (clients, authorities) = (Arc::new(clients), Arc::new(authorities));
                 Ok(Configuration {
                     settings,
                     keys,
@@ -173,6 +177,7 @@ impl Sources {
                     written,
                     needs_restart,
                     clients,
+                    authorities,
                     traces,
                     warnings,
                 })

@@ -101,6 +101,8 @@ impl From<&Error> for Outcome {
     fn from(error: &Error) -> Self {
         match error {
             Error::Closed { .. } if error.status().is_client_error() => Self::CallerError,
+            // Google has none either: whoever asks for it asks in vain everywhere.
+            Error::NoRealtime => Self::CallerError,
             Error::DeadlineExceeded(_)
             | Error::Unreachable(_)
             | Error::Interrupted(_)
@@ -138,6 +140,7 @@ mod tests {
         assert_eq!(Outcome::Ok.success(200), Some(true));
         assert_eq!(Outcome::CallerError.success(400), None);
         assert_eq!(Outcome::Refused("unauthenticated").success(401), None);
+        assert_eq!(Outcome::from(&Error::NoRealtime).success(Error::NoRealtime.status().as_u16()), None);
         assert_eq!(Outcome::Refused("rate_limited").success(429), None);
         assert_eq!(Outcome::Refused("no_usable_key").success(503), Some(false));
         assert_eq!(Outcome::Refused("exhausted").success(429), Some(false));

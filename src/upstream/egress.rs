@@ -14,14 +14,6 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 /// Why the clients cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// The extra authorities cannot be read.
-    #[error("SSL_CERT_FILE {path}: {why}")]
-    Authorities {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
     /// A proxy's address is none; it may hold a password, so it is not shown.
     #[error("a key's proxy is not a URL such as http://host:port")]
     Proxy,
@@ -78,20 +70,4 @@ fn client(settings: &Upstream, authorities: &[Certificate], proxy: Option<Proxy>
 fn is_proxied() -> bool {
     let names = ["http_proxy", "https_proxy", "all_proxy"].into_iter();
     names.flat_map(|name| [name.to_owned(), name.to_uppercase()]).any(|name| std::env::var_os(name).is_some())
-}
-
-/// The authorities that are trusted: those inside the binary, and those of the file `extra`.
-pub fn authorities(extra: Option<&std::path::Path>) -> Result<Vec<Certificate>, Unusable> {
-    let inside = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
-    let mut all: Vec<Certificate> = inside.collect();
-    if let Some(path) = extra {
-        let fault = |why: String| Unusable::Authorities { path: path.display().to_string(), why };
-        let pem = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
-        let extra = Certificate::from_pem_bundle(&pem).map_err(|_| fault("it is not PEM".to_owned()))?;
-        if extra.is_empty() {
-            return Err(fault("it holds no certificate".to_owned()));
-        }
-        all.extend(extra);
-    }
-    Ok(all)
 }

@@ -1,5 +1,7 @@
 //! What the admin API shows and does beyond its door: requests, errors, the playground, profiles, the dashboard's files.
 
+use std::collections::HashSet;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -27,6 +29,37 @@ async fn the_document_is_open_and_describes_the_routes() {
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     assert!(document["paths"]["/api/overview"]["get"]["responses"]["200"].is_object());
     assert!(document["components"]["schemas"]["Problem"].is_object());
+    // As readers of such documents want it: every reference leads somewhere, every operation has a name of its own, all
+    // that a path names is described, and every response.
+    let text = document.to_string();
+    for name in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(document["components"]["schemas"][name].is_object(), "{name} is nowhere");
+    }
+    let mut names = HashSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{name} twice");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{name} {status}");
+            }
+            for named in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+                let described = operation["parameters"].as_array().into_iter().flatten();
+                assert!(
+                    described.into_iter().any(|one| one["name"] == named && one["in"] == "path"),
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_fit_is_a_problem_that_names_its_field() {
+    let gate = guarded().await;
+    let answer = sent(&gate, Method::POST, "/api/reload?dry_run=maybe", "").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), header(&answer, "content-type").as_str()), (422, "application/problem+json"));
+    assert_eq!(json_of(answer).await["errors"][0]["field"], "dry_run");
 }
 
 #[tokio::test]

@@ -96,6 +96,8 @@ const OF_FILES: &[(&str, &str)] = &[
     ("[server]\nport = = 1", "config.toml:2: this is no TOML"),
     ("[auth.jwt]\nalgorithm = \"none\"", "config.toml:2: auth.jwt.algorithm: read \"none\", allowed is one of `HS256`"),
     ("[auth.jwt]\npublic_key_file = \"/nowhere\"\nalgorithm = \"ES256\"", "config.toml:2: /nowhere cannot be read"),
+    ("[upstream]\nca_file = \"/nowhere\"", "config.toml:2: /nowhere cannot be read"),
+    ("[upstream]\nca_file = \"Cargo.toml\"", "config.toml:2: Cargo.toml holds no certificate"),
     ("[clients.alice]\nrate = 1", "config.toml:2: clients.alice.rate is not known"),
     ("[clients]\nalice = 1", "config.toml:2: clients.alice is a section"),
     ("[models.aliases]\n\"a b\" = \"m\"", "config.toml:2: models.aliases: read the name \"a b\", allowed are letters"),

@@ -100,6 +100,24 @@ async fn an_authority_of_ones_own_is_trusted_and_a_stranger_is_not() {
 }
 
 #[tokio::test]
+async fn an_authority_replaced_in_its_file_is_trusted_without_a_restart() {
+    let (_, _, other) = google_over_tls().await;
+    let (_world, address, authority) = google_over_tls().await;
+    let dir = Arc::new(tempfile::TempDir::new().unwrap());
+    let file = dir.path().join("authority.pem");
+    std::fs::write(&file, other).unwrap();
+    let origin = format!("https://localhost:{}", address.port());
+    let trusting = [("SSL_CERT_FILE", file.to_str().unwrap()), ("GEMINI_API_KEY", KEY), ("GEMINI_BASE_URL", &origin)];
+    let gate = Gate::open_in(dir, &trusting).await;
+    assert_eq!(gate.generate("hello").await.status(), 502);
+
+    std::fs::write(&file, authority).unwrap();
+    gate.signal("HUP");
+    gate.logged(|line| line["message"] == "took up a new configuration").await;
+    assert_eq!(gate.generate("hello").await.status(), 200);
+}
+
+#[tokio::test]
 async fn the_common_proxy_is_used_unless_it_is_ruled_out() {
     let (_world, address, authority) = google_over_tls().await;
     let dir = Arc::new(tempfile::TempDir::new().unwrap());

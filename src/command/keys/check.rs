@@ -18,7 +18,7 @@ use crate::pool::memory::Clocks;
 use crate::pool::view::{KeyView, LearntView};
 use crate::scrub::Scrubber;
 use crate::settings;
-use crate::upstream::{Egresses, Unusable, Upstream, authorities};
+use crate::upstream::{Egresses, Unusable, Upstream};
 
 /// Keys that are asked at once: many keys at once from one address look like abuse.
 const ASKED_AT_ONCE: usize = 4;
@@ -94,8 +94,7 @@ pub(super) async fn ask_all(
 ) -> Result<Vec<Asked>, Faults> {
     let settings = &configuration.settings;
     let fault = |unusable: Unusable| Faults(vec![Fault::new("upstream", &unusable.to_string())]);
-    let authorities = authorities(settings.upstream.ca_file.as_deref()).map_err(fault)?;
-    let upstream = &Upstream::new(&settings.upstream, egresses, &authorities).map_err(fault)?;
+    let upstream = &Upstream::new(&settings.upstream, egresses, configuration.authorities.all()).map_err(fault)?;
     let limit = Duration::from_millis(settings.pool.probe_timeout_ms);
     let asked = configuration.keys.iter().zip(pool.keys().iter()).map(|(configured, key)| async move {
         if configured.enabled { ask(upstream, key, scrubber, limit).await } else { Asked::not(Finding::Disabled) }

@@ -13,7 +13,7 @@ use crate::command::load::tally::{End, Tally};
 use crate::command::load::target::{Target, is_loopback};
 use crate::scrub::Scrubber;
 use crate::tasks::Tasks;
-use crate::upstream::authorities;
+use crate::upstream::Authorities;
 
 /// Tallies that are kept apart, so that those who send do not wait for each other.
 const TALLIES: usize = 8;
@@ -64,14 +64,16 @@ impl Crew {
     /// Begins. To be called within a runtime.
     pub(super) fn hire(plan: Plan, target: Target) -> anyhow::Result<Self> {
         // No certificates are loaded for plain HTTP, and nothing of this machine is asked through a proxy.
-        let trusted = if target.url().scheme() == "https" { authorities(None)? } else { Vec::new() };
+        let trusted =
+            if target.url().scheme() == "https" { Authorities::read(None) } else { Ok(Authorities::default()) };
+        let trusted = trusted.map_err(anyhow::Error::msg)?;
         let client = reqwest::Client::builder()
             .http1_only()
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT.min(plan.timeout))
             .pool_max_idle_per_host(AT_ONCE_MAX as usize)
-            .tls_certs_only(trusted);
+            .tls_certs_only(trusted.all().iter().cloned());
         let client = if is_loopback(target.url()) { client.no_proxy() } else { client };
         let client = client.build().map_err(reqwest::Error::without_url).context("the HTTP client")?;
         let scrubber = Scrubber::new(target.token())?;
