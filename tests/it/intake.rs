@@ -56,20 +56,21 @@ async fn a_body_that_is_only_announced_takes_no_memory_from_the_others() {
 async fn large_bodies_that_fill_the_memory_leave_room_for_the_small() {
     let memory = [("GEMINATE__RETRY__REPLAY_BYTES_TOTAL", "4194304")];
     let (world, gate) = with_keys_and(&[K1, K2], &memory).await;
-    let mut open = Vec::new();
-    for _ in 0..3 {
-        let mut wire = Wire::to(gate.data).await;
-        wire.say(&(head(2 * MIB, TOKEN) + &"x".repeat(MIB + MIB / 8))).await;
-        open.push(wire);
-    }
-    under_way(&gate, 3).await;
     let attempts = async |text: &str| {
-        play(&world, &["fault=cut:head times=1"]);
+        play(&world, &["action=generateContent fault=cut:head times=1"]);
         header(&gate.generate(text).await, "x-geminate-attempts")
     };
-    // What came of the others is read by and by.
-    let full = async { while attempts(&"x".repeat(MIB)).await != "1" {} };
-    timeout(PATIENCE, full).await.expect("there was always room");
+    let mut open = Vec::new();
+    let full = async {
+        // What comes of the others is read by and by, or goes on because there is no room for it.
+        while attempts(&"x".repeat(MIB)).await != "1" {
+            let mut wire = Wire::to(gate.data).await;
+            let other = head(MIB + MIB / 4, TOKEN).replace("generateContent", "countTokens");
+            wire.say(&(other + &"x".repeat(MIB + MIB / 8))).await;
+            open.push(wire);
+        }
+    };
+    timeout(3 * PATIENCE, full).await.expect("there was always room");
     for _ in 0..3 {
         assert_eq!(attempts(&"x".repeat(200 << 10)).await, "2");
     }
