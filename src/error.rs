@@ -75,11 +75,14 @@ pub enum Error {
         max: u64,
     },
     /// The request body stopped coming.
-    #[error("no byte of the request body came for {} s (server.body_read_timeout_ms)", seconds(*.0))]
+    #[error("no byte of the request body came for {} s", seconds(*.0))]
     BodyTimeout(Duration),
-    /// The request body broke off or was framed wrong.
-    #[error("the request body broke off before its end")]
+    /// The request body is framed wrong.
+    #[error("the request body is not framed as it says")]
     BodyBroken,
+    /// The request body broke off, as its connection or its stream did: nobody hears of it.
+    #[error("the client left before its request had come")]
+    ClientGone,
     /// No key can serve now.
     #[error("{}", exhausted(.reasons, *.retry_after, *.fault, .owner.as_ref()))]
     Exhausted {
@@ -174,7 +177,7 @@ pub enum Error {
     Panicked,
 }
 
-/// Google's status for what was cancelled (google.rpc.Code, 2026). Clients repeat a 503, and a 409 as well: what the
+/// Google's status for what was cancelled (google.rpc.Code, 2026), and nginx's where the client left. Clients repeat a 503, and a 409 as well: what the
 /// operator has just ended would begin again.
 const CANCELLED: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
@@ -202,6 +205,7 @@ impl Error {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout(_) => "body_timeout",
             Self::BodyBroken => "body_broken",
+            Self::ClientGone => "client_gone",
             Self::Exhausted { fault: true, .. } => "no_usable_key",
             Self::Exhausted { .. } => "exhausted",
             Self::TwoOwners(..) => "two_owners",
@@ -267,7 +271,7 @@ impl Error {
             | Self::UploadUrl
             | Self::Closed { .. }
             | Self::StreamBroken(_) => StatusCode::BAD_GATEWAY,
-            Self::Cancelled => CANCELLED,
+            Self::Cancelled | Self::ClientGone => CANCELLED,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -1,7 +1,7 @@
 //! Flow: how far a body that is passed on as it comes has come, and what may take how long because of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -15,18 +15,31 @@ struct Inner {
     began: Instant,
     /// Milliseconds after that.
     last: AtomicU64,
+    /// Whether more was wanted than had come.
+    waits: AtomicBool,
 }
 
 impl Flow {
     /// Of a body of which nothing was passed on yet.
     pub fn new(now: Instant) -> Self {
-        Self(Arc::new(Inner { began: now, last: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { began: now, last: AtomicU64::new(0), waits: AtomicBool::new(false) }))
     }
 
     /// Bytes go on, or the end does.
     pub fn passed(&self, now: Instant) {
         let after = now.saturating_duration_since(self.0.began).as_millis();
         self.0.last.store(u64::try_from(after).unwrap_or(u64::MAX), Relaxed);
+        self.0.waits.store(false, Relaxed);
+    }
+
+    /// More is wanted than has come.
+    pub fn lacks(&self) {
+        self.0.waits.store(true, Relaxed);
+    }
+
+    /// Whether it is the client that is waited for.
+    pub fn waits(&self) -> bool {
+        self.0.waits.load(Relaxed)
     }
 
     /// When the last ones went on; the beginning, before any did.

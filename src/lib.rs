@@ -35,6 +35,7 @@ pub mod answer;
 // Outside: one foreign system each.
 pub mod telemetry;
 pub mod tasks;
+pub mod linger;
 pub mod phase;
 pub mod sequel;
 pub mod readiness;

@@ -49,14 +49,14 @@ impl Newline {
 impl Meter {
     /// Reads the next bytes.
     pub fn feed(&mut self, chunk: &[u8]) {
-        self.reading.start = 0;
-        let known = self.reading.error;
+        let before = self.reading.before;
         self.skim.feed(chunk, &mut self.reading);
+        self.reading.before += chunk.len();
         if let Some(trail) = &mut self.reading.trail {
             trail.follow(chunk);
         }
         if self.reading.error {
-            self.error_at = Some(if known { 0 } else { self.reading.error_start });
+            self.error_at = Some(self.reading.error_start.saturating_sub(before));
         }
     }
 
@@ -94,6 +94,11 @@ impl Meter {
     /// Whether a document (a frame, an element of an array, the whole answer) had an `error` that is not `null`.
     pub fn error(&self) -> bool {
         self.reading.error
+    }
+
+    /// Where in all that was fed the first document that had it began.
+    pub fn error_document(&self) -> Option<usize> {
+        self.reading.error.then_some(self.reading.error_start)
     }
 
     /// Whether the very first document had it: nothing came before.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scrub::Scrubber;
 
@@ -94,12 +94,14 @@ impl Refusal {
         WORDS.iter().any(|(code, words)| of_caller(*code) && words.contains(&self.status.as_str()))
     }
 
-    /// Reads an error that arrived inside a stream, or its beginning: `{"error":..}`, bare, in an array, or behind `data:`.
+    /// Reads an error that arrived inside a stream, or its beginning: `{"error":..}`, bare, in an array, or behind `data:`; or
+    /// what is left of it from its value on, where the rest had passed.
     pub fn in_stream(text: &[u8]) -> Self {
         let start = memchr::memchr(b'{', text).unwrap_or(text.len());
         let first = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<Value>().next();
         let json = first.and_then(Result::ok).or_else(|| cut::mended(&text[start..]));
-        let read = json.map_or_else(Self::default, |json| Self::of(0, &json));
+        let whole = |json: Value| if json.get("error").is_none() { json!({"error": json}) } else { json };
+        let read = json.map_or_else(Self::default, |json| Self::of(0, &whole(json)));
         Self { code: if read.code == 0 { 500 } else { read.code }, ..read }
     }
 
@@ -266,8 +268,9 @@ mod tests {
     #[test]
     fn an_error_inside_a_stream_is_read_in_each_dress() {
         let error = r#"{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}"#;
-        for body in [error.to_owned(), format!("data: {error}\r\n\r\n"), format!("[{error}"), format!(",\r\n{error}]")]
-        {
+        let cut = error.split_at(1).1.to_owned();
+        let array = [format!("[{error}"), format!(",\r\n{error}]")];
+        for body in [error.to_owned(), format!("data: {error}\r\n\r\n"), cut].into_iter().chain(array) {
             let refusal = Refusal::in_stream(body.as_bytes());
             assert_eq!((refusal.code, refusal.status.as_str()), (503, "UNAVAILABLE"), "{body}");
         }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::Error;
 use crate::record::Ender;
+use crate::upstream::{CUT_SHORT, causes, cut_short};
 
 mod line;
 mod watch;
@@ -102,7 +103,8 @@ impl Parts {
                     // Trailers: Google sends none that a client reads.
                     Err(_) => {}
                 },
-                Some(Err(error)) => return Poll::Ready(Some(Err(crate::upstream::causes(&error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(causes(&error)))),
+                None if cut_short(upstream) => return Poll::Ready(Some(Err(CUT_SHORT.to_owned()))),
                 None => return Poll::Ready(None),
             }
         }

@@ -259,6 +259,15 @@ fn broken(error: &reqwest::Error) -> Broken {
     if error.is_connect() { Broken::Connect(why) } else { Broken::Interrupted(why) }
 }
 
+/// What is said of such a body.
+pub const CUT_SHORT: &str = "it ended before the length that it promised";
+
+/// Whether a body that has ended gave less than its head promised: over HTTP/2 an upstream can let go of a stream without
+/// calling it a fault.
+pub fn cut_short(body: &Body) -> bool {
+    body.size_hint().lower() > 0 && !body.is_end_stream()
+}
+
 /// The innermost cause of a failure: never the URL.
 pub fn causes(error: &reqwest::Error) -> String {
     let mut cause = error.source();

@@ -15,6 +15,7 @@ use crate::alias::Aliases;
 use crate::client::Guesses;
 use crate::config::Configuration;
 use crate::gateway::{self, Shared};
+use crate::linger::Linger;
 use crate::monitor::access::Listener;
 use crate::monitor::{self, Monitor};
 use crate::pool::KeyPool;
@@ -136,10 +137,11 @@ impl House {
     pub(super) fn data(&self) -> anyhow::Result<impl Stack + use<>> {
         let mut rooms = self.rooms();
         let upstream = rooms.upstream(&self.shared())?;
+        let linger = Linger::new(self.tasks.clone());
         let stack = move |shared: &Shared, monitor: &Arc<Monitor>| {
             let loopback = shared.settings.server.host.is_loopback();
             let pages = monitor::router(Arc::clone(monitor), Listener::Data, loopback);
-            monitor::Front::new(pages, gateway::open_stack(shared, upstream.clone()))
+            monitor::Front::new(pages, gateway::open_stack(shared, upstream.clone()), linger.clone())
         };
         Ok(self.renewed(&mut rooms, stack))
     }

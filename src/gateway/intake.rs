@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
 use crate::affinity::{Affinity, Bound};
@@ -32,24 +32,28 @@ use crate::scrub::Scrubber;
 use crate::settings::Settings;
 use crate::upstream::headers;
 
+mod memory;
 mod passage;
 
+use memory::Memory;
 use passage::Passage;
 
-/// The memory for bodies is counted in pieces of this size.
-const PIECE: u64 = 1024;
 /// `X-Server-Timeout` is in seconds.
 const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
 
 /// A file larger than this is passed on as it comes, and gets one attempt.
 const FILE_KEPT_BYTES_MAX: u64 = 8 << 20;
 
+/// A body gets room for so many times what has come of it, up to the length it announced: one that comes is copied seldom,
+/// and one that is only announced has no place.
+const ROOM_AHEAD: usize = 8;
+
 /// The bounds, and the memory that bodies may take together.
 #[derive(Debug)]
 pub struct Intake {
     body_max: u64,
     keep_max: u64,
-    memory: Arc<Semaphore>,
+    memory: Memory,
     patience: Duration,
     timeout: Duration,
     timeout_ceiling: Duration,
@@ -61,11 +65,10 @@ pub struct Intake {
 impl Intake {
     /// As configured.
     pub fn new(settings: &Settings, eyes: &Eyes) -> Self {
-        let pieces = usize::try_from(settings.retry.replay_bytes_total / PIECE).unwrap_or(usize::MAX);
         Self {
             body_max: settings.server.body_bytes_max,
             keep_max: settings.retry.replay_bytes_max,
-            memory: Arc::new(Semaphore::new(pieces.min(Semaphore::MAX_PERMITS))),
+            memory: Memory::new(settings.retry.replay_bytes_total),
             patience: Duration::from_millis(settings.server.body_read_timeout_ms),
             timeout: Duration::from_millis(settings.deadline.request_timeout_ms),
             timeout_ceiling: Duration::from_millis(settings.deadline.request_timeout_ceiling_ms),
@@ -184,11 +187,11 @@ impl Intake {
             return Ok(Payload::Kept(Bytes::new(), None));
         }
         let keep_max = self.keep_max(endpoint.action);
-        let reserved = told.and_then(|len| self.reserve(len, keep_max));
-        if keep_max == 0 || told.is_some() && reserved.is_none() {
-            return Ok(self.streamed(Bytes::new(), body));
+        let may_be_kept = |len| len <= keep_max && self.memory.may_hold(len);
+        if keep_max == 0 || !told.is_none_or(may_be_kept) {
+            return Ok(self.streamed((Bytes::new(), None), body));
         }
-        self.gather(body, reserved, keep_max, finder).await
+        self.gather(body, told, keep_max, finder).await
     }
 
     /// How large a body may be to be kept.
@@ -201,59 +204,52 @@ impl Intake {
         }
     }
 
-    /// Memory for `bytes`, if there is enough left.
-    fn reserve(&self, bytes: u64, keep_max: u64) -> Option<OwnedSemaphorePermit> {
-        let pieces = u32::try_from(bytes.div_ceil(PIECE)).ok().filter(|_| bytes <= keep_max)?;
-        Arc::clone(&self.memory).try_acquire_many_owned(pieces).ok()
-    }
-
+    /// Keeps the body as it comes, of the length that was `told`; lets it stream once it finds no room.
     async fn gather(
         &self,
         mut body: Body,
-        mut reserved: Option<OwnedSemaphorePermit>,
+        told: Option<u64>,
         keep_max: u64,
         finder: &mut Option<Box<Finder>>,
     ) -> Result<Payload, Error> {
-        let mut first = Bytes::new();
-        let mut all = BytesMut::new();
-        let told = reserved.is_some();
-        let whole = if told { usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(0) } else { 0 };
+        let (mut first, mut all, mut held) = (Bytes::new(), BytesMut::new(), None);
+        let whole = told.and_then(|told| usize::try_from(told).ok()).unwrap_or(0);
         while !http_body::Body::is_end_stream(&body) {
             let frame = timeout(self.patience, body.frame()).await.map_err(|_| Error::BodyTimeout(self.patience))?;
-            let Some(frame) = frame else { break };
-            let Ok(data) = frame.map_err(|_| Error::BodyBroken)?.into_data() else { continue };
+            let Some(frame) = frame else {
+                passage::whole(&body)?;
+                break;
+            };
+            let Ok(data) = frame.map_err(|error| passage::fault(&error))?.into_data() else { continue };
             if let Some(finder) = finder {
                 finder.feed(&data);
             }
             if all.is_empty() && first.is_empty() {
                 first = data;
             } else {
-                if all.is_empty() {
-                    // Its place at once: a body that outgrows its place is copied, each time.
-                    all.reserve(whole);
-                    all.extend_from_slice(&first);
+                let ahead = if all.is_empty() { mem::take(&mut first) } else { Bytes::new() };
+                let len = all.len() + ahead.len() + data.len();
+                if len > all.capacity() {
+                    all.reserve(len.max(whole.min(len.saturating_mul(ROOM_AHEAD))) - all.len());
                 }
+                all.extend_from_slice(&ahead);
                 all.extend_from_slice(&data);
             }
             let len = all.len().max(first.len()) as u64;
             if len > self.body_max {
                 return Err(Error::BodyTooLarge { max: self.body_max });
             }
-            // Without a length told, memory is taken as the body grows.
-            if !told {
-                drop(reserved.take());
-                reserved = self.reserve(len, keep_max);
-                if reserved.is_none() {
-                    let ahead = if all.is_empty() { first } else { all.freeze() };
-                    return Ok(self.streamed(ahead, body));
-                }
+            if len > keep_max || !self.memory.grow(&mut held, len) {
+                let ahead = if all.is_empty() { first } else { all.freeze() };
+                return Ok(self.streamed((ahead, held), body));
             }
         }
-        Ok(Payload::Kept(if all.is_empty() { first } else { all.freeze() }, reserved))
+        Ok(Payload::Kept(if all.is_empty() { first } else { all.freeze() }, held))
     }
 
-    /// The body as it comes, `ahead` being what was read of it; within the same bounds, its faults being [`Error`]s.
-    fn streamed(&self, ahead: Bytes, body: Body) -> Payload {
+    /// The body as it comes, `ahead` being what was read of it, and the memory for that; within the same bounds, its faults
+    /// being [`Error`]s.
+    fn streamed(&self, ahead: (Bytes, Option<OwnedSemaphorePermit>), body: Body) -> Payload {
         let flow = Flow::new(Instant::now());
         let limits = passage::Limits { max: self.body_max, patience: self.patience };
         let passage = Passage::new(ahead, body, limits, flow.clone());

@@ -15,7 +15,7 @@ use tower::layer::{Layer, layer_fn};
 
 use crate::call::Call;
 use crate::error::Error;
-use crate::flow::in_time;
+use crate::flow::{Flow, in_time};
 use crate::relay::Relay;
 use crate::settings;
 
@@ -56,6 +56,8 @@ where
                 Some(answered) => answered,
                 // Whoever reads it whole waits for each part of it no longer than a client would.
                 None if call.coming.load(Relaxed) => answer.await,
+                // What did not come in time is the request itself.
+                None if call.payload.flow().is_some_and(Flow::waits) => Err(Error::BodyTimeout(call.time)),
                 None => Err(Error::DeadlineExceeded(call.time)),
             };
             let mut reply = answered?;

@@ -12,7 +12,7 @@ use tower::Service;
 
 use crate::call::{Attempt, Call, Failure};
 use crate::error::Error;
-use crate::flow::in_time;
+use crate::flow::{Flow, in_time};
 use crate::pool::KeyPool;
 use crate::pool::key::{Form, Key};
 use crate::pool::lease::Lease as KeyLease;
@@ -175,13 +175,16 @@ impl Means {
         let broken = match in_time(flow, due.at, due.patience, sending).await {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(broken)) => broken,
+            None if flow.is_some_and(Flow::waits) => {
+                return Err(failure(Verdict::Abandoned, Error::BodyTimeout(due.patience)));
+            }
             None => return Err(self.limits.silent(call, flow.map_or(began, |flow| flow.last().max(began)))),
         };
         let clean = |why: String| self.eyes.scrubber.scrub_str(&why).into_owned();
         let (verdict, error) = match broken {
             Broken::Connect(why) => (Verdict::Connect, Error::Unreachable(clean(why))),
             Broken::Interrupted(why) => (Verdict::Interrupted, Error::Interrupted(clean(why))),
-            Broken::Body(fault) => (Verdict::Caller, fault),
+            Broken::Body(fault) => (Verdict::Abandoned, fault),
         };
         Err(failure(verdict, error))
     }

@@ -18,7 +18,9 @@ pub(crate) struct Reading {
     pub(crate) cut_short: bool,
     pub(crate) content: bool,
     pub(crate) error: bool,
-    /// Where in the chunk the document that is being read began; 0 if before it.
+    /// How much was fed before the chunk that is being read.
+    pub(crate) before: usize,
+    /// Where in all that was fed the document that is being read began.
     pub(crate) start: usize,
     /// The same of the first document that had an error.
     pub(crate) error_start: usize,
@@ -135,7 +137,7 @@ impl Visitor for Reading {
     fn value(&mut self, at: Place, first: u8, offset: usize) -> Option<Place> {
         match (at, first) {
             (Place::Root | Place::Element, b'{') => {
-                self.start = offset;
+                self.start = self.before + offset;
                 self.documents = if self.error { self.documents } else { (self.documents + 1).min(2) };
                 Some(Place::InDocument)
             }

@@ -170,7 +170,7 @@ fn an_error_is_found_in_every_form_and_withheld_from_its_first_byte() {
     let mut meter = read(&format!("[{{}}\n,\r\n{pretty}"));
     assert_eq!(meter.error_offset(), Some(7));
     meter.feed(b" more of it");
-    assert_eq!(meter.error_offset(), Some(0));
+    assert_eq!((meter.error_offset(), meter.error_document()), (Some(0), Some(7)));
     for harmless in
         ["{\"error\":null}", "data: {\"a\":{\"error\":{}}}\n\n", "[[{\"error\":{}}]]", "<html>{\"error\":1}"]
     {
@@ -190,6 +190,7 @@ fn an_error_cut_anywhere_lets_none_of_its_values_pass() {
             passed.push_str(&chunk[..meter.error_offset().unwrap_or(chunk.len())]);
         }
         assert!(passed.len() >= error && !passed.contains('S'), "{cut} {passed}");
+        assert_eq!(meter.error_document(), Some(error), "{cut}");
     }
 }
 

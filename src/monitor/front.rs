@@ -11,6 +11,8 @@ use http::{Request, Response};
 use http_body_util::Either as EitherBody;
 use tower::{Service, ServiceExt as _};
 
+use crate::linger::{Linger, Rest};
+
 /// How the paths of pages begin.
 const PAGES: [&str; 4] = ["/monitor/", "/metrics", "/healthz", "/readyz"];
 
@@ -19,6 +21,7 @@ const PAGES: [&str; 4] = ["/monitor/", "/metrics", "/healthz", "/readyz"];
 pub struct Front<S> {
     pages: Router,
     calls: S,
+    linger: Linger,
 }
 
 /// An answer of one or the other.
@@ -29,17 +32,17 @@ where
     S: Service<Request<Body>, Response = Response<C>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
     C: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    /// `pages` before `calls`, which also get what looks like a page and is none.
-    pub fn new(pages: Router, calls: S) -> Self {
+    /// `pages` before `calls`, which also get what looks like a page and is none. What they leave of a body is `linger`'s.
+    pub fn new(pages: Router, calls: S, linger: Linger) -> Self {
         let rest = calls.clone().map_response(|answer: Response<C>| answer.map(Body::new));
-        Self { pages: pages.fallback_service(rest), calls }
+        Self { pages: pages.fallback_service(rest), calls, linger }
     }
 }
 
 impl<S, B, C> Service<Request<B>> for Front<S>
 where
     S: Service<Request<Body>, Response = Response<C>, Error = Infallible>,
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    B: Rest + HttpBody<Data = Bytes, Error: Into<BoxError>>,
 {
     type Response = Answer<Body, C>;
     type Error = Infallible;
@@ -54,7 +57,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let is_page = PAGES.iter().any(|page| request.uri().path().starts_with(page));
-        let request = request.map(Body::new);
+        let (head, body) = request.into_parts();
+        let body = self.linger.over(body, head.version, &head.headers);
+        let request = Request::from_parts(head, Body::new(body));
         if is_page {
             Either::Left(self.pages.call(request).map_ok(page as fn(_) -> _))
         } else {
@@ -78,12 +83,13 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
+    use crate::tasks::Tasks;
 
     #[tokio::test]
     async fn what_only_looks_like_a_page_is_a_call() {
         let pages = Router::new().route("/healthz", get(|| async { "page" }));
         let calls = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::from("call"))) });
-        let mut front = Front::new(pages, calls);
+        let mut front = Front::new(pages, calls, Linger::new(Tasks::new()));
         for (path, seen) in [
             ("/healthz", "page"),
             ("/healthz?a=1", "page"),

@@ -114,6 +114,7 @@ impl From<&Error> for Outcome {
             Error::StreamBroken(_) => Self::StreamBroken,
             Error::Panicked => Self::Panicked,
             Error::Cancelled => Self::Cancelled,
+            Error::ClientGone => Self::ClientGone,
             refusal => Self::Refused(refusal.name()),
         }
     }
@@ -131,6 +132,7 @@ mod tests {
         assert_eq!(Outcome::from(&late), Outcome::UpstreamError);
         assert_eq!(Outcome::from(&Error::Busy), Outcome::Refused("busy"));
         assert_eq!(Outcome::from(&Error::Panicked), Outcome::Panicked);
+        assert_eq!(Outcome::from(&Error::ClientGone).success(499), None);
         let limited = Error::RateLimited { client: "a".into(), retry_after: Duration::from_secs(1) };
         assert_eq!(Outcome::from(&limited).success(limited.status().as_u16()), None);
     }

@@ -3,6 +3,7 @@
 use geminate::mock::Ending;
 use serde_json::Value;
 
+use crate::stage::states;
 use crate::streams::{ARRAY, CHAT, SSE, directly, ending, heard, piece, play, question};
 use crate::world::{header, json_of, prompt, with_keys, with_keys_and};
 
@@ -42,6 +43,48 @@ async fn a_stream_that_begins_with_an_error_is_tried_elsewhere() {
             );
             let (text, whole) = heard(answer).await;
             assert!(whole && !text.contains("error"), "{error} {path}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_comes_behind_content_in_the_first_piece_is_judged_by_its_own_code() {
+    for path in [SSE, ARRAY, CHAT] {
+        let (world, gate) = with_keys(&[KEY, OTHER]).await;
+        play(&world, "fault=stream_error:quota_day@1,merge:9 times=1");
+        play(&world, "fault=stream_error:overloaded@1,merge:9 times=1");
+        let (text, whole) = heard(gate.post(path, &question()).await).await;
+        assert!(whole && !text.contains("error"), "{path}: {text}");
+        let keys = gate.monitor("/monitor/keys").await;
+        let reason = |at: usize| keys["keys"][at]["cooling"][0]["reason"].clone();
+        assert_eq!((reason(0), reason(1)), ("quota_day".into(), Value::Null), "{path}: {keys}");
+
+        let (world, gate) = with_keys(&[KEY, OTHER]).await;
+        play(&world, "fault=stream_error:invalid_argument@1,merge:9");
+        let answer = gate.post(path, &question()).await;
+        assert_eq!(answer.status(), 400, "{path}");
+        let told = json_of(answer).await;
+        assert_eq!(told["error"]["status"], "INVALID_ARGUMENT", "{path}: {told}");
+        assert_eq!(world.calls().len(), 1, "it is the caller's own");
+        assert!(states(&gate).await.iter().all(|(state, _)| state == "usable"));
+    }
+}
+
+#[tokio::test]
+async fn an_error_behind_what_was_read_ahead_is_judged_by_its_own_code() {
+    let thoughts = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hm\",\"thought\":true}]}}]}\r\n\r\n";
+    // Too little to tell whether it is an error.
+    let beginning = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: ";
+    for (path, before) in [(SSE, thoughts), (CHAT, beginning)] {
+        for (code, expected) in [(400, (400, "1")), (503, (200, "2"))] {
+            let (world, gate) = with_keys_and(&[KEY, OTHER], &[("EMPTY_RETRIES", "1")]).await;
+            let (kind, split) = ("header=content-type:text/event-stream", before.len());
+            let error = format!(r#"{{"error":{{"code":{code},"message":"why not","status":"UNKNOWN"}}}}"#);
+            play(&world, &format!("fault=split:{split}/20ms times=1 {kind} body={before}{error}\n\n"));
+            let answer = gate.post(path, &question()).await;
+            assert_eq!((answer.status().as_u16(), header(&answer, "x-geminate-attempts").as_str()), expected, "{path}");
+            let text = answer.text().await.unwrap();
+            assert!(code == 503 || text.starts_with("{\"error\"") && text.contains("why not"), "{path}: {text}");
         }
     }
 }

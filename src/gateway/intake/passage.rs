@@ -1,5 +1,7 @@
 //! The passage of a body that is not kept: each piece goes on as it comes, within the bounds of size and time.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::Error;
@@ -16,6 +19,8 @@ use crate::flow::Flow;
 pub(super) struct Passage {
     /// Read already.
     ahead: Bytes,
+    /// The memory for that, until it goes on.
+    held: Option<OwnedSemaphorePermit>,
     body: Body,
     /// Bytes that may still come.
     left: u64,
@@ -37,9 +42,14 @@ pub(super) struct Limits {
 }
 
 impl Passage {
-    /// Of `body`, of which `ahead` was read.
-    pub(super) fn new(ahead: Bytes, body: Body, limits: Limits, flow: Flow) -> Self {
-        Self { ahead, body, left: limits.max, limits, quiet: None, alarm: None, flow }
+    /// Of `body`, of which `ahead` was read and holds memory.
+    pub(super) fn new(
+        (ahead, held): (Bytes, Option<OwnedSemaphorePermit>),
+        body: Body,
+        limits: Limits,
+        flow: Flow,
+    ) -> Self {
+        Self { ahead, held, body, left: limits.max, limits, quiet: None, alarm: None, flow }
     }
 
     fn give(&mut self, data: Bytes) -> Result<Frame<Bytes>, Error> {
@@ -63,6 +73,25 @@ impl Passage {
     }
 }
 
+/// Whether a body that has ended came whole: over HTTP/2 a client may let go of its stream without calling it a fault.
+pub(super) fn whole(body: &Body) -> Result<(), Error> {
+    if body.size_hint().lower() > 0 { Err(Error::ClientGone) } else { Ok(()) }
+}
+
+/// What it means that a body fails: its client is gone, be it with its connection or with its HTTP/2 stream, unless it wrote
+/// what is no body.
+pub(super) fn fault(error: &axum::Error) -> Error {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)) {
+            return Error::BodyBroken;
+        }
+        cause = inner.source();
+    }
+    Error::ClientGone
+}
+
 impl HttpBody for Passage {
     type Data = Bytes;
     type Error = Error;
@@ -71,10 +100,12 @@ impl HttpBody for Passage {
         let this = self.get_mut();
         if !this.ahead.is_empty() {
             let ahead = std::mem::take(&mut this.ahead);
+            this.held = None;
             return Poll::Ready(Some(this.give(ahead)));
         }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                this.flow.lacks();
                 ready!(this.poll_quiet(cx));
                 return Poll::Ready(Some(Err(Error::BodyTimeout(this.limits.patience))));
             };
@@ -86,10 +117,10 @@ impl HttpBody for Passage {
                         return Poll::Ready(Some(this.give(data)));
                     }
                 }
-                Some(Err(_)) => return Poll::Ready(Some(Err(Error::BodyBroken))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(fault(&error)))),
                 None => {
                     this.flow.passed(Instant::now());
-                    return Poll::Ready(None);
+                    return Poll::Ready(whole(&this.body).err().map(Err));
                 }
             }
         }
@@ -120,10 +151,11 @@ mod tests {
     fn passage(pieces: Vec<(u64, &'static str)>) -> Passage {
         let pieces = stream::iter(pieces).then(|(after_s, text)| async move {
             sleep(Duration::from_secs(after_s)).await;
-            Ok::<_, std::io::Error>(Bytes::from(text))
+            Ok::<_, io::Error>(Bytes::from(text))
         });
         let limits = Limits { max: 10, patience: Duration::from_mins(1) };
-        Passage::new(Bytes::from_static(b"ab"), Body::from_stream(pieces), limits, Flow::new(Instant::now()))
+        let ahead = (Bytes::from_static(b"ab"), None);
+        Passage::new(ahead, Body::from_stream(pieces), limits, Flow::new(Instant::now()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,7 +181,7 @@ mod tests {
     #[test]
     fn a_length_that_was_told_is_told_on() {
         let told = Passage::new(
-            Bytes::from_static(b"ab"),
+            (Bytes::from_static(b"ab"), None),
             Body::from("cdef"),
             Limits { max: 10, patience: Duration::ZERO },
             Flow::new(Instant::now()),

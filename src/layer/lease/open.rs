@@ -109,9 +109,9 @@ pub(super) async fn open(
         }
         len += chunk.len();
         ahead.push_back(chunk);
-        if head.is_error(&meter) {
+        if let Some(at) = meter.error_document().filter(|_| head.is_error(&meter)) {
             let limit = limits.error(call).min(ERROR_TIME);
-            return Err((lease, error_inside(eyes, call, ahead, body, limit).await));
+            return Err((lease, error_inside(eyes, call, ahead, at, body, limit).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
         let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
@@ -218,16 +218,19 @@ fn meter_is_empty(meter: &Meter) -> bool {
     !meter.has_content() && matches!(meter.finish(), Finish::Open | Finish::Stop)
 }
 
-/// A stream that began with an error is an error: its code is in its body, of which all is to come within `limit`. One
-/// that is too long, or breaks off, is told anew: its cut may have left half of a key.
+/// A stream of which nothing went on before its error is that error, whose document begins `at` there and is to come within
+/// `limit`: its code is in it. What came before is not told, as another attempt may answer in its place. One that is too long,
+/// or breaks off, is told anew: its cut may have left half of a key.
 async fn error_inside(
     eyes: &Eyes,
     call: &Call,
     ahead: VecDeque<Bytes>,
+    at: usize,
     body: reqwest::Body,
     limit: Duration,
 ) -> Box<Failure> {
-    let Words { bytes: text, end } = words::read(ahead.into_iter().flatten().collect(), body, limit).await;
+    let begun = ahead.into_iter().flatten().skip(at).collect();
+    let Words { bytes: text, end } = words::read(begun, body, limit).await;
     let refusal = Refusal::in_stream(&text);
     let status = StatusCode::from_u16(refusal.code).ok().filter(|status| !status.is_success());
     let start = memchr::memchr(b'{', &text).unwrap_or(0);

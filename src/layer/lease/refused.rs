@@ -133,8 +133,8 @@ pub(super) fn settle(eyes: &Eyes, call: &Call, mut lease: Lease, mut failure: Bo
         let dice = f64::from((now - call.arrived).subsec_nanos() % 1_009) / 1_009.0;
         lease.fail(*verdict, refusal, Moment { now, wall, dice });
         lease.note(*verdict, summary.clone(), wall);
-    } else if matches!(error, Some(Error::BodyTooLarge { .. } | Error::BodyTimeout(_) | Error::BodyBroken)) {
-        // The client's body did not come to its end, so that Google said nothing.
+    } else if *verdict == Verdict::Abandoned {
+        // Of the key it says nothing.
         lease.abandon();
     } else {
         lease.pass(*verdict, now);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use crate::upstream::causes;
+use crate::upstream::{CUT_SHORT, causes, cut_short};
 
 /// More of an error's body than this is not kept. Google lists every field that is wrong, so that some are long.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -53,15 +53,17 @@ pub(super) async fn read(mut bytes: Vec<u8>, mut body: reqwest::Body, limit: Dur
     Words { bytes, end }
 }
 
-/// The next chunk that is not empty.
+/// The next chunk that is not empty. An end before the promised length is a break.
 pub(super) async fn next_chunk(body: &mut reqwest::Body) -> Option<Result<Bytes, String>> {
     loop {
-        match body.frame().await? {
-            Ok(frame) => match frame.into_data() {
+        match body.frame().await {
+            None if cut_short(body) => return Some(Err(CUT_SHORT.to_owned())),
+            None => return None,
+            Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if !data.is_empty() => return Some(Ok(data)),
                 _ => {}
             },
-            Err(error) => return Some(Err(causes(&error))),
+            Some(Err(error)) => return Some(Err(causes(&error))),
         }
     }
 }
