@@ -35,9 +35,7 @@ pub(crate) fn objection(world: &World, question: &Question<'_>, asked: &Asked) -
     if route.call == Call::Unknown {
         return Some(bodies::plain(404, &format!("Requested entity was not found: {}", head.uri.path())));
     }
-    // No body at all is a message at its defaults.
-    let said = !json.is_object() && !question.body.is_empty();
-    if said && !route.may_be_without_json() && head.method == Method::POST {
+    if !route.may_be_without_json() && head.method == Method::POST && !json.is_object() {
         return Some(bodies::plain(400, "Invalid JSON payload received. Expected an object."));
     }
     if route.needs_model() && !catalogue::knows(&world.settings().models, &asked.model) {

@@ -239,6 +239,20 @@ mod tests {
         assert_eq!(left(&activity), Some((140, Quiet::Stuck)));
     }
 
+    #[test]
+    fn a_connection_is_between_requests_once_all_of_the_answer_is_written() {
+        let activity = Activity::new();
+        assert!(activity.is_between() && !activity.flushed(), "nothing was served yet");
+        let request = activity.begin(http::Version::HTTP_11);
+        assert!(!activity.flushed() && !activity.is_between(), "an answer may be flushed in part");
+        drop(request);
+        assert!(!activity.is_between(), "its end may be still to be written");
+        assert!(activity.flushed() && activity.is_between() && !activity.flushed());
+        drop(activity.begin(http::Version::HTTP_11));
+        activity.leaves_http1();
+        assert!(!activity.flushed() && !activity.is_between(), "what an upgrade led to is nobody's refusal");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn pings_of_http2_are_no_head() {
         let activity = Activity::new();

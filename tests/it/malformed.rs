@@ -43,13 +43,13 @@ fn heads(path: &str) -> Vec<(String, u16)> {
     ]
 }
 
-/// The refusal in what was heard: its head and its body.
-fn refusal(heard: &str, status: u16) -> (&str, Value) {
-    let (head, body) = heard.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{heard:?}"));
-    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{heard}");
+/// The refusal in an answer: its head and its body.
+fn refusal(answer: &str, status: u16) -> (&str, Value) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     let lines = [format!("content-length: {}", body.len()), "connection: close".to_owned()];
     assert!(lines.iter().all(|line| head.matches(line).count() == 1) && head.contains("\r\ndate: "), "{head}");
-    (head, serde_json::from_str(body).unwrap_or_else(|_| panic!("{heard}")))
+    (head, serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}")))
 }
 
 async fn refused(address: std::net::SocketAddr, request: &str) -> String {
@@ -65,8 +65,8 @@ async fn a_head_that_cannot_be_taken_is_refused_in_the_shape_of_its_surface() {
     let mut count = 0;
     for path in [NATIVE, CHAT, "/v1beta/interactions"] {
         for (request, status) in heads(path) {
-            let heard = refused(seen.house.data, &request).await;
-            let (head, body) = refusal(&heard, status);
+            let answer = refused(seen.house.data, &request).await;
+            let (head, body) = refusal(&answer, status);
             let code = match (path, status) {
                 (NATIVE, status) => json!(status),
                 (CHAT, 400) => json!("malformed"),
@@ -90,8 +90,8 @@ async fn a_head_that_cannot_be_taken_is_refused_in_the_shape_of_its_surface() {
 async fn the_operator_s_listener_refuses_in_its_own_shape() {
     let (_world, gate) = with_keys(&[K1]).await;
     for (request, status) in heads("/api/keys") {
-        let heard = refused(gate.admin, &request).await;
-        let (head, body) = refusal(&heard, status);
+        let answer = refused(gate.admin, &request).await;
+        let (head, body) = refusal(&answer, status);
         assert!(head.contains("content-type: application/problem+json"), "{head}");
         assert_eq!((&body["status"], &body["type"]), (&json!(status), &json!("about:blank")));
     }
@@ -106,8 +106,8 @@ async fn what_is_no_request_at_all_is_refused_and_logged_without_a_word_of_it() 
         "AIzaFakeFakeFakeFakeFakeFakeFakeFake\r\n\r\n",
         "G\u{e4}T / HTTP/1.1\r\n\r\n",
     ] {
-        let heard = refused(gate.data, request).await;
-        let (head, body) = refusal(&heard, 400);
+        let answer = refused(gate.data, request).await;
+        let (head, body) = refusal(&answer, 400);
         assert_eq!(body["error"]["status"], "INVALID_ARGUMENT");
         let id = head.split("x-request-id: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned();
         let line = gate.logged(|line| line["request_id"] == id).await;
@@ -117,8 +117,8 @@ async fn what_is_no_request_at_all_is_refused_and_logged_without_a_word_of_it() 
         );
     }
     assert!(!gate.log().contains("AIzaFake"));
-    let heard = refused(gate.data, "HEAD /v1beta/models HTTP/1.1\r\nno header\r\n\r\n").await;
-    assert!(heard.starts_with("HTTP/1.1 400 ") && heard.ends_with("\r\n\r\n"), "a HEAD has no body: {heard}");
+    let answer = refused(gate.data, "HEAD /v1beta/models HTTP/1.1\r\nno header\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("\r\n\r\n"), "a HEAD has no body: {answer}");
 }
 
 #[tokio::test]
@@ -139,11 +139,11 @@ async fn a_malformed_request_behind_good_ones_is_refused_and_they_are_served() {
             wire.say(&(good.clone() + &good + &bad)).await;
             wire.hear("HTTP/1.1 400 ").await
         };
-        let heard = first + &wire.hear_out().await;
-        let at = heard.find("HTTP/1.1 400 ").unwrap();
-        assert_eq!(heard[..at].matches("HTTP/1.1 200 OK").count(), if apart { 0 } else { 2 });
-        assert!(apart || heard[..at].ends_with("hello"), "{heard}");
-        let code = refusal(&heard[at..], 400).1["error"]["code"].clone();
+        let answer = first + &wire.hear_out().await;
+        let at = answer.find("HTTP/1.1 400 ").unwrap();
+        assert_eq!(answer[..at].matches("HTTP/1.1 200 OK").count(), if apart { 0 } else { 2 });
+        assert!(apart || answer[..at].ends_with("hello"), "{answer}");
+        let code = refusal(&answer[at..], 400).1["error"]["code"].clone();
         // What came with another request is answered as that: here by Google's shape.
         assert_eq!(code, if apart { json!("malformed") } else { json!(400) });
     }
@@ -174,16 +174,16 @@ async fn no_byte_of_an_answer_is_taken_for_a_refusal() {
     let mut wire = Wire::to(house.data).await;
     for _ in 0..2 {
         wire.say(&get("/quote")).await;
-        let heard = wire.hear(BARE).await;
-        assert!(heard.starts_with("HTTP/1.1 200 OK") && heard.ends_with(BARE), "{heard}");
+        let answer = wire.hear(BARE).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(BARE), "{answer}");
     }
     wire.say(&get("/bare")).await;
-    let heard = wire.hear_out().await;
-    assert!(heard.starts_with("HTTP/1.1 400 ") && heard.ends_with("\r\n\r\n"), "{heard}");
+    let answer = wire.hear_out().await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("\r\n\r\n"), "{answer}");
     let mut wire = Wire::to(house.data).await;
     wire.say("GET /raw HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: raw\r\n\r\n").await;
-    let heard = wire.hear_out().await;
-    assert!(heard.starts_with("HTTP/1.1 101 ") && heard.ends_with(&format!("\r\n\r\n{BARE}")), "{heard}");
+    let answer = wire.hear_out().await;
+    assert!(answer.starts_with("HTTP/1.1 101 ") && answer.ends_with(&format!("\r\n\r\n{BARE}")), "{answer}");
     house.stop(Stop::Terminate);
     assert_eq!(house.closed().await, None);
 }
@@ -207,18 +207,16 @@ async fn a_body_whose_chunks_are_malformed_is_refused_as_well() {
     play(&world, &[]);
     let native = format!("/v1beta/models/{MODEL}:generateContent");
     for path in [native.as_str(), CHAT, "/upload/v1beta/files"] {
-        for chunks in
-            ["zz\r\n", "5\r\nhello", "5\r\nhello!!\r\n0\r\n\r\n", "-1\r\n", "fffffffffffffffff\r\n", "3;x\r\nabcdef"]
-        {
+        for chunks in ["zz\r\n", "5\r\nhello!!\r\n0\r\n\r\n", "-1\r\n", "fffffffffffffffff\r\n", "3;x\r\nabcdef"] {
             let mut wire = Wire::to(gate.data).await;
             wire.say(&format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ntransfer-encoding: chunked\r\n\r\n{chunks}")).await;
             wire.0.shutdown().await.unwrap();
-            let heard = wire.hear_out().await;
-            let (head, body) = heard.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path} {chunks:?} {heard:?}"));
-            assert!(head.starts_with("HTTP/1.1 400 "), "{path} {chunks:?} {heard}");
+            let answer = wire.hear_out().await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path} {chunks:?} {answer:?}"));
+            assert!(head.starts_with("HTTP/1.1 400 "), "{path} {chunks:?} {answer}");
             let body: Value = serde_json::from_str(body).unwrap();
             let code = if path == CHAT { json!("body_broken") } else { json!(400) };
-            assert_eq!(body["error"]["code"], code, "{heard}");
+            assert_eq!(body["error"]["code"], code, "{answer}");
         }
     }
 }
