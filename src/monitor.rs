@@ -47,7 +47,7 @@ mod performance;
 mod tests;
 
 pub(crate) use self::errors::Errors;
-pub use self::front::Front;
+pub use self::front::{Front, may_be_page};
 
 /// Entries of a list, unless `?limit=` asks for another number.
 const LISTED: usize = 1_000;

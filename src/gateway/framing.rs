@@ -11,28 +11,32 @@ const OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
 /// Whether the head has one meaning only. HTTP/2 names its host and its length elsewhere, HTTP/1.0 needs no host.
 pub(super) fn judge(head: &Parts) -> Result<(), Error> {
-    let own = |named: &HeaderValue| named.as_bytes().eq_ignore_ascii_case(head.method.as_str().as_bytes());
-    if !head.headers.get_all(OVERRIDE).iter().all(own) {
-        return Err(Error::Framing("its X-HTTP-Method-Override names another method: send it by that method itself"));
+    let by_http1 = matches!(head.version, Version::HTTP_10 | Version::HTTP_11);
+    let (mut hosts, mut codings) = (0, 0);
+    // One pass costs less than to ask for each.
+    for (name, value) in &head.headers {
+        if name == HOST && by_http1 {
+            hosts += 1;
+            if !is_host(value) {
+                return Err(Error::Framing("its Host header is no host"));
+            }
+        } else if name == TRANSFER_ENCODING && by_http1 {
+            codings += 1;
+            // What is coded beside that would be passed on as if it were not.
+            if codings > 1 || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(Error::Framing("its body may come in chunks, and in no other Transfer-Encoding"));
+            }
+        } else if name == OVERRIDE && !value.as_bytes().eq_ignore_ascii_case(head.method.as_str().as_bytes()) {
+            return Err(Error::Framing(
+                "its X-HTTP-Method-Override names another method: send it by that method itself",
+            ));
+        }
     }
-    if !matches!(head.version, Version::HTTP_10 | Version::HTTP_11) {
-        return Ok(());
-    }
-    let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if is_host(host) => {}
-        (Some(_), None) => return Err(Error::Framing("its Host header is no host")),
-        (Some(_), Some(_)) => return Err(Error::Framing("it has several Host headers")),
+    match hosts {
         // HTTP/1.1 alone asks for it (RFC 9112, 3.2).
-        (None, _) if head.version == Version::HTTP_11 => return Err(Error::Framing("it has no Host header")),
-        (None, _) => {}
-    }
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        // What is coded beside that would be passed on as if it were not.
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Error::Framing("its body may come in chunks, and in no other Transfer-Encoding")),
+        0 if head.version == Version::HTTP_11 => Err(Error::Framing("it has no Host header")),
+        0 | 1 => Ok(()),
+        _ => Err(Error::Framing("it has several Host headers")),
     }
 }
 

@@ -16,6 +16,11 @@ use crate::linger::{Linger, Rest};
 /// How the paths of pages begin.
 const PAGES: [&str; 4] = ["/monitor/", "/metrics", "/healthz", "/readyz"];
 
+/// Whether a path begins like that of a page; all others are calls.
+pub fn may_be_page(path: &str) -> bool {
+    PAGES.iter().any(|page| path.starts_with(page))
+}
+
 /// Pages and calls in one service. Most requests are calls, which need no look into a router.
 #[derive(Clone, Debug)]
 pub struct Front<S> {
@@ -56,7 +61,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let is_page = PAGES.iter().any(|page| request.uri().path().starts_with(page));
+        let is_page = may_be_page(request.uri().path());
         let (head, body) = request.into_parts();
         let body = self.linger.over(body, head.version, &head.headers);
         let request = Request::from_parts(head, Body::new(body));

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::client::Peer;
 use crate::endpoint::Surface;
 use crate::error::Error;
+use crate::monitor::may_be_page;
 use crate::phase::Phase;
 use crate::sequel::Sequel;
 use crate::server::activity::{Activity, Patience, Quiet, Watched};
@@ -55,6 +56,8 @@ pub(super) struct Limits {
     /// Who is believed on behalf of others.
     proxies: Arc<[settings::Network]>,
     porter: Arc<Porter>,
+    /// Whether it is the operator's listener.
+    is_admin: bool,
 }
 
 impl Limits {
@@ -65,12 +68,17 @@ impl Limits {
             write: Duration::from_millis(settings.write_timeout_ms),
         };
         let proxies = settings.trusted_proxies.as_slice().into();
-        Self { patience, headers_bytes_max: settings.headers_bytes_max, proxies, porter }
+        Self { patience, headers_bytes_max: settings.headers_bytes_max, proxies, porter, is_admin: false }
     }
 
     /// The same on the admin listener.
     pub(super) fn of_admin(self) -> Self {
-        Self { porter: Porter::new(None), ..self }
+        Self { porter: Porter::new(None), is_admin: true, ..self }
+    }
+
+    /// Whether a request is told who is at the other end: all that asks for a token of the operator's.
+    fn tells_peer<B>(&self, request: &Request<B>) -> bool {
+        self.is_admin || may_be_page(request.uri().path())
     }
 
     /// Whether a proxy of the operator's is at the other end.
@@ -98,7 +106,7 @@ pub(super) async fn serve<A: Stack, P: Send>(
         if trusted {
             request.extensions_mut().insert(ViaProxy);
         }
-        if let Some(peer) = peer {
+        if let Some(peer) = peer.filter(|_| limits.tells_peer(&request)) {
             request.extensions_mut().insert(peer);
         }
         let upgrades = request.headers().contains_key(UPGRADE).then(|| Arc::clone(&activity));
