@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::time::Instant;
 
@@ -111,7 +112,8 @@ pub(super) async fn open(
         ahead.push_back(chunk);
         if let Some(at) = meter.error_document().filter(|_| head.is_error(&meter)) {
             let limit = limits.error(call).min(ERROR_TIME);
-            return Err((lease, error_inside(eyes, call, ahead, at, body, limit).await));
+            // Rare, so that it has no room in every call's future.
+            return Err((lease, Box::pin(error_inside(eyes, call, ahead, at, body, limit)).await));
         }
         let settled = !hold_empty || !head.generation || !head.readable || meter.has_content();
         let settled = settled || meter.complete() && !meter_is_empty(&meter) || len > AHEAD_BYTES_MAX;
@@ -129,10 +131,7 @@ pub(super) async fn open(
             call.record.usage_aside(usage);
             lease.settle(usage.prompt_tokens, Instant::now());
         }
-        let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
-        let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, parts.headers), body };
-        let error = Some(Error::Busy);
-        return Err((lease, Box::new(Failure { answered: Some(answered), error, ..Failure::of(Verdict::Empty) })));
+        return Err((lease, empty(eyes, parts, ahead)));
     }
     let mut watch = Box::new(watch(eyes, call, &head, lease, meter));
     watch.fed = if head.readable { ahead.len() } else { 0 };
@@ -144,6 +143,13 @@ pub(super) async fn open(
     *reply.status_mut() = parts.status;
     *reply.headers_mut() = refused::headers_down(eyes, parts.headers);
     Ok(reply)
+}
+
+/// A whole answer without content, to be shown where no other attempt has any.
+fn empty(eyes: &Eyes, parts: Parts, ahead: VecDeque<Bytes>) -> Box<Failure> {
+    let body = Bytes::from(ahead.into_iter().flatten().collect::<Vec<u8>>());
+    let answered = Answered { status: parts.status, headers: refused::headers_down(eyes, parts.headers), body };
+    Box::new(Failure { answered: Some(answered), error: Some(Error::Busy), ..Failure::of(Verdict::Empty) })
 }
 
 /// The watch over an answer of which nothing was passed on yet.
