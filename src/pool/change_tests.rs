@@ -266,6 +266,22 @@ fn keys_that_are_put_into_one_project_share_its_rests() {
     assert_eq!(stage.view("k2").unwrap().state, "usable");
 }
 
+#[test]
+fn what_is_kept_for_a_restart_is_told_while_keys_come() {
+    let bounded = |n| KeySpec { ceilings: Ceilings { rpm: Some(5), ..Ceilings::default() }, ..spec(n, 1) };
+    let mut specs: Vec<KeySpec> = (0..500).map(bounded).collect();
+    let stage = Stage::of(&specs);
+    stage.turns(500);
+    std::thread::scope(|scope| {
+        let saver = scope.spawn(|| (0..200).for_each(|_| drop(stage.pool.memory(stage.clocks.now))));
+        while !saver.is_finished() {
+            specs.push(bounded(u32::try_from(specs.len()).unwrap()));
+            stage.take_up(&specs);
+        }
+        saver.join().expect("it was told each time");
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_told_of_a_key_that_comes() {
     let stage = Stage::of(&[KeySpec { enabled: false, ..spec(1, 1) }]);

@@ -1,5 +1,6 @@
 //! The pool's reports: the view for operators, the memory for a restart.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
@@ -120,7 +121,8 @@ impl KeyPool {
     /// What must survive a restart. The same rests give the same memory, whenever it is asked for.
     pub fn memory(&self, now: Instant) -> Memory {
         let clocks = self.clocks();
-        let mut memories: Vec<KeyMemory> = self.keys().places().map(|_| KeyMemory::default()).collect();
+        // By place: the list may grow while this goes on.
+        let mut memories: HashMap<u32, KeyMemory> = HashMap::new();
         let ahead = |rest: &Rest| (rest.until > now).then(|| clocks.wall_at(rest.until));
         for lane in self.lanes_by_name() {
             for (key, project, rest) in lane.lock().rests() {
@@ -129,13 +131,13 @@ impl KeyPool {
                 let entry = ModelMemory { model, project: project.is_some(), reason: rest.reason, until };
                 let members = project.into_iter().flat_map(|project| self.keys.of_project(project));
                 for index in members.chain(key) {
-                    memories[index as usize].models.push(entry.clone());
+                    memories.entry(index).or_default().models.push(entry.clone());
                 }
             }
             for (project, windows) in lane.lock().budgets().all() {
                 let (learnt, mut used) = (windows.learnt(), Some(windows.used(now)).filter(UseMemory::is_any));
                 for index in self.keys.of_project(project).filter(|_| windows.is_limited()) {
-                    let memory = &mut memories[index as usize];
+                    let memory = memories.entry(index).or_default();
                     if learnt != Ceilings::default() {
                         memory.learnt.insert(lane.model.to_string(), learnt);
                     }
@@ -148,7 +150,7 @@ impl KeyPool {
         }
         let roster = self.scene.roster.lock();
         for key in self.keys().iter() {
-            let memory = &mut memories[key.index as usize];
+            let memory = memories.entry(key.index).or_default();
             match roster.life(key) {
                 Life::Dead(Reason::Disabled, _) | Life::Alive => {}
                 Life::Dead(reason, at) => memory.dead = Some((reason, at.map(|at| clocks.wall_at(at)))),
@@ -159,8 +161,8 @@ impl KeyPool {
             memory.consumer = consumer.as_deref().map(str::to_owned);
             memory.project_off = off.and_then(|rest| Some((rest.reason, ahead(&rest)?)));
         }
-        let known = |key: &Arc<Key>| (key.digest.to_string(), std::mem::take(&mut memories[key.index as usize]));
-        Memory { keys: self.keys().iter().map(known).filter(|(_, memory)| !memory.is_empty()).collect() }
+        let known = |key: &Arc<Key>| Some((key.digest.to_string(), memories.remove(&key.index)?));
+        Memory { keys: self.keys().iter().filter_map(known).filter(|(_, memory)| !memory.is_empty()).collect() }
     }
 
     /// Takes up what an earlier run remembered. Keys that are unknown by now, and times that are past, are ignored.
