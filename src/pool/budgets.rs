@@ -41,8 +41,8 @@ impl Budgets {
     }
 
     /// Whether something would be lost with what is known of any project.
-    pub fn are_worth_keeping(&self) -> bool {
-        self.limited && self.all().any(|(_, windows)| windows.is_worth_keeping())
+    pub fn are_worth_keeping(&self, now: Instant) -> bool {
+        self.limited && self.all().any(|(_, windows)| windows.is_worth_keeping(now))
     }
 
     /// The windows of a project.

@@ -274,7 +274,7 @@ fn what_is_kept_for_a_restart_is_told_while_keys_come() {
     stage.turns(500);
     std::thread::scope(|scope| {
         let saver = scope.spawn(|| (0..200).for_each(|_| drop(stage.pool.memory(stage.clocks.now))));
-        while !saver.is_finished() {
+        while !saver.is_finished() && specs.len() < 2_000 {
             specs.push(bounded(u32::try_from(specs.len()).unwrap()));
             stage.take_up(&specs);
         }

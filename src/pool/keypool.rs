@@ -75,7 +75,8 @@ impl KeyPool {
         let register = self.register.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lanes.load_full();
         // Nothing is lost with a lane that nobody holds beside the map, where no key rests and nothing of limits is known.
-        let taught = |lane: &Lane| lane.rests().next().is_some() || lane.budgets().are_worth_keeping();
+        let rests = |lane: &Lane| lane.rests().any(|(_, _, rest)| rest.until > now);
+        let taught = |lane: &Lane| rests(lane) || lane.budgets().are_worth_keeping(now);
         let spare = |lane: &Arc<SharedLane>| Arc::strong_count(lane) == 1 && !taught(&lane.lock());
         let full = known.len() >= LANES_MAX;
         let name = if !full || known.contains_key(model) || known.values().any(spare) { model } else { OVERFLOW };

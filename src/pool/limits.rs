@@ -199,9 +199,10 @@ impl Windows {
         Room { minute: self.minute.used(now), minute_max: self.minute_max(now), day: self.day.used(now), day_max }
     }
 
-    /// Whether something would be lost with what is known of it: what a refusal told, or what was used of an operator's day.
-    pub fn is_worth_keeping(&self) -> bool {
-        self.learnt() != Ceilings::default() || self.ceilings.rpd.is_some() && self.day.used(self.last) > 0
+    /// Whether something would be lost with what is known of it: what a refusal told, or what was used of an operator's day
+    /// that is not over.
+    pub fn is_worth_keeping(&self, now: Instant) -> bool {
+        self.learnt() != Ceilings::default() || self.ceilings.rpd.is_some() && self.day.used(now) > 0
     }
 
     /// Whether any limit is known.
