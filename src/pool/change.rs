@@ -50,7 +50,7 @@ impl KeyPool {
         let entries = self.entries(specs, &present)?;
         // From one place to another, and which key from which project.
         let (mut moved, mut left) = (Vec::<(u32, u32)>::new(), Vec::<(u32, u32)>::new());
-        let before: Vec<u32> = register.ceilings.drain().map(|(project, _)| project).collect();
+        let mut ceilings: HashMap<u32, Ceilings> = HashMap::new();
         self.scene.roster.change(|roster| {
             let mut order = Vec::with_capacity(entries.len());
             for (entry, former, spec) in entries {
@@ -76,8 +76,8 @@ impl KeyPool {
                 order.push(index);
                 let home = self.keys.homes.of(project);
                 if spec.ceilings != Ceilings::default() {
-                    let ceilings = register.ceilings.entry(home).or_default();
-                    *ceilings = ceilings.lower(spec.ceilings);
+                    let known = ceilings.entry(home).or_default();
+                    *known = known.lower(spec.ceilings);
                 }
             }
             let present: HashSet<u32> = order.iter().copied().collect();
@@ -86,15 +86,13 @@ impl KeyPool {
             }
             self.keys.show(order);
         });
+        register.ceilings = Arc::new(ceilings);
         left.retain(|(index, project)| self.keys[*index].project() != *project);
         for lane in self.lanes() {
             lane.change(|lane| {
                 moved.iter().for_each(|(from, to)| lane.hand_over(*from, *to));
                 left.iter().for_each(|(index, project)| lane.leaves(*index, *project, now));
-                for project in before.iter().chain(register.ceilings.keys()) {
-                    let ceilings = register.ceilings.get(project).copied().unwrap_or_default();
-                    lane.budgets_mut().bound(*project, ceilings, now);
-                }
+                lane.budgets_mut().bound(Arc::clone(&register.ceilings), now);
                 lane.refresh(now);
             });
         }

@@ -256,6 +256,20 @@ fn ceilings_come_and_go() {
 }
 
 #[test]
+fn a_ceiling_that_is_taken_away_is_gone_for_projects_that_turned_out_to_be_one() {
+    let mut stage = Stage::of(&[]);
+    let bounded = |rpm| KeySpec { ceilings: Ceilings { rpm, ..Ceilings::default() }, ..spec(2, 1) };
+    stage.take_up(&[spec(1, 1), bounded(Some(2))]);
+    let met = Refusal { consumer: "projects/123456".into(), ..Refusal::default() };
+    let at = Moment { now: stage.clocks.now, wall: stage.clocks.wall, dice: 0.0 };
+    ["k1", "k2"].map(|id| stage.lease(id)).into_iter().for_each(|mut lease| lease.fail(Verdict::Deadline, &met, at));
+    stage.later(120);
+    assert_eq!(stage.turns(10).values().sum::<usize>(), 2);
+    stage.take_up(&[spec(1, 1), bounded(None)]);
+    assert_eq!(stage.turns(10).values().sum::<usize>(), 10);
+}
+
+#[test]
 fn keys_that_are_put_into_one_project_share_its_rests() {
     let stage = Stage::of(&[spec(1, 1), spec(2, 1)]);
     let shared = |n| KeySpec { project: Some("team".into()), ..spec(n, 1) };

@@ -100,8 +100,7 @@ impl KeyPool {
     }
 
     fn lane_of(&self, register: &Register, now: Instant) -> Lane {
-        let ceilings = register.ceilings.iter().map(|(project, ceilings)| (*project, ceilings));
-        let budgets = Budgets::new(ceilings, self.clocks(), now);
+        let budgets = Budgets::new(Arc::clone(&register.ceilings), self.clocks(), now);
         Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), budgets, now)
     }
 

@@ -258,7 +258,7 @@ impl Windows {
 
     /// Another label of the same project: what was used under it counts here, and the lower of two ceilings holds.
     pub fn absorb(&mut self, other: &Self, now: Instant) {
-        self.ceilings = self.ceilings.lower(other.ceilings);
+        self.bound(self.ceilings.lower(other.ceilings));
         other.learnt().lessons().for_each(|lesson| self.know(lesson));
         self.minute.merge(&other.minute, now);
         self.day.add(other.day.used(now));
@@ -381,7 +381,7 @@ impl Windows {
         std::mem::replace(&mut self.shown, level) != level
     }
 
-    fn turn(&mut self, now: Instant) {
+    pub(crate) fn turn(&mut self, now: Instant) {
         if self.full.is_some_and(|until| until <= now) {
             self.full = None;
         }
