@@ -281,6 +281,20 @@ fn keys_that_are_put_into_one_project_share_its_rests() {
 }
 
 #[test]
+fn what_was_used_of_a_projects_day_outlasts_a_restart_without_its_first_key() {
+    let shared = |n| KeySpec {
+        project: Some("team".into()),
+        ceilings: Ceilings { rpd: Some(5), ..Ceilings::default() },
+        ..spec(n, 1)
+    };
+    let before = Stage::of(&[shared(1), shared(2), shared(3)]);
+    assert_eq!(before.turns(3).len(), 3);
+    let after = Stage::of(&[shared(2), shared(3)]);
+    after.pool.recall(&before.pool.memory(before.clocks.now), after.clocks);
+    assert_eq!(after.turns(5).values().sum::<usize>(), 2, "what two keys tell of one project counts once");
+}
+
+#[test]
 fn what_is_kept_for_a_restart_is_told_while_keys_come() {
     let bounded = |n| KeySpec { ceilings: Ceilings { rpm: Some(5), ..Ceilings::default() }, ..spec(n, 1) };
     let mut specs: Vec<KeySpec> = (0..500).map(bounded).collect();

@@ -30,13 +30,16 @@ pub struct KeyMemory {
     /// The same for its project.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_off: Option<(Reason, Timestamp)>,
+    /// Until when its project's grounded requests go elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grounding: Option<Timestamp>,
     /// Its rests for single models.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelMemory>,
     /// Google's limits of its project, by model, as refusals told them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub learnt: BTreeMap<String, Ceilings>,
-    /// What was used of them.
+    /// What its project used of them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub used: BTreeMap<String, UseMemory>,
     /// `projects/N` as Google's errors named its project.
@@ -74,6 +77,17 @@ pub struct ModelMemory {
 }
 
 impl UseMemory {
+    /// The more of two that tell of the same project.
+    #[must_use]
+    pub fn more(self, other: Self) -> Self {
+        Self {
+            at: self.at.max(other.at),
+            requests: self.requests.max(other.requests),
+            tokens: self.tokens.max(other.tokens),
+            day: self.day.max(other.day),
+        }
+    }
+
     /// Whether anything was used.
     pub fn is_any(&self) -> bool {
         [self.requests, self.tokens, self.day].iter().any(|count| *count > 0)
