@@ -271,8 +271,9 @@ impl Lane {
     pub fn rest_all(&mut self, rest: Rest, now: Instant) {
         let keys = Arc::clone(&self.keys);
         for key in keys.iter() {
-            self.judge(key, now, |standing| standing.rest_until(rest));
+            self.standings.entry(key.index).or_insert_with(|| Standing::new(now)).rest_until(rest);
         }
+        self.look_again(keys.iter().map(|key| key.index), now);
     }
 
     /// Forgives the strikes and rests of a cause that turned out not to be the keys' own.
