@@ -236,6 +236,9 @@ mod tests {
         budgets.bound(of(2), now);
         assert!(budgets.take(7, 0, now).is_ok() && budgets.take(7, 0, now).is_err());
         budgets.merge(999, 1_000, now);
-        assert_eq!((most(&budgets, 8), most(&budgets, 1_000), budgets.all().count()), (Some(Some(2)), Some(Some(2)), 2));
+        assert_eq!(
+            (most(&budgets, 8), most(&budgets, 1_000), budgets.all().count()),
+            (Some(Some(2)), Some(Some(2)), 2)
+        );
     }
 }

@@ -88,7 +88,8 @@ fn a_project_without_searches_is_seen_and_outlasts_a_restart() {
     after.pool.recall(&before.pool.memory(before.now), after.started);
     assert!(after.pool.may_lack_grounding());
     assert_eq!(after.pool.grounding_spent(after.now).len(), 1);
-    let seen = |stage: &Stage| [0, 1].map(|place| stage.key(place).cooling.first().map(|rest| (rest.reason, rest.until)));
+    let seen =
+        |stage: &Stage| [0, 1].map(|place| stage.key(place).cooling.first().map(|rest| (rest.reason, rest.until)));
     assert_eq!(seen(&before)[0].unwrap().0, "grounding");
     assert_eq!(seen(&after).map(|rest| rest.is_some()), [true, false]);
     after.now += Duration::from_mins(61);

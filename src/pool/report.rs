@@ -128,25 +128,30 @@ impl KeyPool {
         // By place: the list may grow while this goes on.
         let mut memories: HashMap<u32, KeyMemory> = HashMap::new();
         let ahead = |rest: &Rest| (rest.until > now).then(|| clocks.wall_at(rest.until));
-        for lane in self.lanes_by_name() {
-            for (key, project, rest) in lane.lock().rests() {
+        for shared in self.lanes_by_name() {
+            // Copied first: no request waits for the lane while its projects' keys are looked up.
+            let lane = shared.lock();
+            let rests: Vec<_> = lane.rests().collect();
+            let limited = lane.budgets().all().filter(|(_, windows)| windows.is_limited());
+            let limits: Vec<_> = limited.map(|(project, of)| (project, of.learnt(), of.used(now))).collect();
+            drop(lane);
+            let model = || shared.model.to_string();
+            for (key, project, rest) in rests {
                 let Some(until) = ahead(&rest).filter(|_| rest.reason != Reason::Budget) else { continue };
-                let model = lane.model.to_string();
-                let entry = ModelMemory { model, project: project.is_some(), reason: rest.reason, until };
+                let entry = ModelMemory { model: model(), project: project.is_some(), reason: rest.reason, until };
                 let members = project.into_iter().flat_map(|project| self.keys.of_project(project));
                 for index in members.chain(key) {
                     memories.entry(index).or_default().models.push(entry.clone());
                 }
             }
-            for (project, windows) in lane.lock().budgets().all() {
-                let (learnt, used) = (windows.learnt(), Some(windows.used(now)).filter(UseMemory::is_any));
-                for index in self.keys.of_project(project).filter(|_| windows.is_limited()) {
+            for (project, learnt, used) in limits {
+                for index in self.keys.of_project(project) {
                     let memory = memories.entry(index).or_default();
                     if learnt != Ceilings::default() {
-                        memory.learnt.insert(lane.model.to_string(), learnt);
+                        memory.learnt.insert(model(), learnt);
                     }
-                    if let Some(used) = used {
-                        memory.used.insert(lane.model.to_string(), used);
+                    if used.is_any() {
+                        memory.used.insert(model(), used);
                     }
                 }
             }
