@@ -176,12 +176,23 @@ impl Budgets {
 
     /// Two projects are one: the limits that are known of either hold for both, and what both used counts.
     pub fn merge(&mut self, from: u32, into: u32, now: Instant) {
-        let touched = self.windows.get_mut(from as usize).and_then(Option::take);
-        let Some(other) = touched.or_else(|| self.of(from).cloned().map(Box::new)) else { return };
-        if self.ceilings.contains_key(&into) {
-            self.windows(into, now);
+        let touched = self.leave(from);
+        if let Some(other) = touched.or_else(|| self.of(from).cloned().map(Box::new)) {
+            self.join(into, other, now);
         }
-        match place(&mut self.windows, into) {
+    }
+
+    /// Takes away the windows of a project that was asked.
+    pub fn leave(&mut self, project: u32) -> Option<Box<Windows>> {
+        self.windows.get_mut(project as usize).and_then(Option::take)
+    }
+
+    /// These windows are of the project too.
+    pub fn join(&mut self, project: u32, other: Box<Windows>, now: Instant) {
+        if self.ceilings.contains_key(&project) {
+            self.windows(project, now);
+        }
+        match place(&mut self.windows, project) {
             Some(windows) => windows.absorb(&other, now),
             empty => *empty = Some(other),
         }

@@ -310,6 +310,40 @@ fn what_is_kept_for_a_restart_is_told_while_keys_come() {
     });
 }
 
+#[test]
+fn a_project_that_gets_a_label_or_another_one_keeps_what_is_known_of_it() {
+    let labelled = |n, label: &str| KeySpec { project: Some(label.into()), ..spec(n, 1) };
+    let stage = Stage::of(&[spec(1, 1), spec(2, 1), spec(3, 1)]);
+    stage.fail("k1", Verdict::QuotaDay);
+    stage.fail("k2", Verdict::Billing);
+    let state = |id: &str| stage.view(id).map(|key| (key.state, key.reason));
+    let rests = |first, second| {
+        assert_eq!(["k1", "k2", "k3"].map(state), [first, second, ("usable", None)].map(Some));
+    };
+    let (day, billing) = (("cooling", Some("quota_day")), ("off", Some("billing")));
+    stage.take_up(&[labelled(1, "one"), labelled(2, "two"), spec(3, 1)]);
+    rests(day, billing);
+    stage.take_up(&[labelled(1, "two"), labelled(2, "one"), spec(3, 1)]);
+    rests(day, billing);
+    stage.take_up(&[spec(1, 1), spec(2, 1), spec(3, 1)]);
+    rests(day, billing);
+    stage.take_up(&[labelled(1, "all"), labelled(2, "all"), spec(3, 1)]);
+    rests(billing, billing);
+}
+
+#[test]
+fn what_was_used_of_a_minute_goes_with_the_key_that_gets_a_label() {
+    let bounded = |project: Option<&str>| KeySpec {
+        project: project.map(Into::into),
+        ceilings: Ceilings { rpm: Some(3), ..Ceilings::default() },
+        ..spec(1, 1)
+    };
+    let stage = Stage::of(&[bounded(None)]);
+    stage.turns(2);
+    stage.take_up(&[bounded(Some("team"))]);
+    assert_eq!(stage.turns(5).values().sum::<usize>(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_told_of_a_key_that_comes() {
     let stage = Stage::of(&[KeySpec { enabled: false, ..spec(1, 1) }]);

@@ -19,9 +19,10 @@ use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
 use crate::pool::probe::Probe;
+use crate::pool::probing::Probing;
 use crate::pool::reason::Reason;
 use crate::pool::register::Register;
-use crate::pool::roster::{Life, Probing, Rest, Roster};
+use crate::pool::roster::{Life, Rest, Roster};
 use crate::pool::scene::Scene;
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
