@@ -316,9 +316,9 @@ fn a_project_that_gets_a_label_or_another_one_keeps_what_is_known_of_it() {
     let stage = Stage::of(&[spec(1, 1), spec(2, 1), spec(3, 1)]);
     stage.fail("k1", Verdict::QuotaDay);
     stage.fail("k2", Verdict::Billing);
-    let state = |id: &str| stage.view(id).map(|key| (key.state, key.reason));
+    let seen = |id: &str| stage.view(id).map(|key| (key.state, key.reason));
     let rests = |first, second| {
-        assert_eq!(["k1", "k2", "k3"].map(state), [first, second, ("usable", None)].map(Some));
+        assert_eq!(["k1", "k2", "k3"].map(seen), [first, second, ("usable", None)].map(Some));
     };
     let (day, billing) = (("cooling", Some("quota_day")), ("off", Some("billing")));
     stage.take_up(&[labelled(1, "one"), labelled(2, "two"), spec(3, 1)]);

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 /// For each project as configured, the one under which it is known by now: itself, until Google says otherwise.
 #[derive(Debug, Default)]
 pub struct Homes {
-    homes: boxcar::Vec<AtomicU32>,
+    all: boxcar::Vec<AtomicU32>,
     /// Those known under each home that others moved to, itself among them.
     members: ArcSwap<HashMap<u32, Arc<[u32]>>>,
     moved: AtomicBool,
@@ -27,13 +27,13 @@ impl Homes {
 
     /// A project more, which is a home of its own.
     pub fn add(&self) -> u32 {
-        let at = self.homes.push_with(|at| AtomicU32::new(u32::try_from(at).unwrap_or(u32::MAX)));
+        let at = self.all.push_with(|at| AtomicU32::new(u32::try_from(at).unwrap_or(u32::MAX)));
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
     /// How many projects there are, homes or not.
     pub fn len(&self) -> u32 {
-        u32::try_from(self.homes.count()).unwrap_or(u32::MAX)
+        u32::try_from(self.all.count()).unwrap_or(u32::MAX)
     }
 
     /// Whether there is none.
@@ -43,7 +43,7 @@ impl Homes {
 
     /// The home of a project.
     pub fn of(&self, project: u32) -> u32 {
-        self.homes.get(project as usize).map_or(project, |home| home.load(Relaxed))
+        self.all.get(project as usize).map_or(project, |home| home.load(Relaxed))
     }
 
     /// All projects that are known under `home`.
@@ -56,7 +56,7 @@ impl Homes {
 
     /// How many different ones there are.
     pub fn count(&self) -> usize {
-        self.homes.iter().filter(|(project, home)| home.load(Relaxed) as usize == *project).count()
+        self.all.iter().filter(|(project, home)| home.load(Relaxed) as usize == *project).count()
     }
 
     /// Those that moved, and where to.
@@ -73,7 +73,7 @@ impl Homes {
         }
         let mut both: Vec<u32> = self.members(into).chain(self.members(from)).collect();
         both.sort_unstable();
-        for home in both.iter().filter_map(|project| self.homes.get(*project as usize)) {
+        for home in both.iter().filter_map(|project| self.all.get(*project as usize)) {
             home.store(into, Relaxed);
         }
         let mut members = HashMap::clone(&self.members.load());

@@ -338,7 +338,7 @@ mod tests {
             capped.press(Some(100), &mut daring, at);
             believed.press(Some(100), &mut daring, at);
         }
-        let last = now + Duration::from_secs(600);
+        let last = now + Duration::from_mins(10);
         assert_eq!([capped.allowed(last), believed.allowed(last)], [Some(100); 2]);
         let mut whole = Daring::new(now);
         let left = |daring: &mut Daring| (0..100).take_while(|_| daring.dare(last)).count();
