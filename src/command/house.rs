@@ -21,7 +21,7 @@ use crate::monitor::{self, Monitor};
 use crate::pool::KeyPool;
 use crate::pool::key::{Ceilings, KeySpec};
 use crate::pool::memory::{Clocks, Memory};
-use crate::pool::roster::Probing;
+use crate::pool::probing::Probing;
 use crate::readiness::Readiness;
 use crate::relay::Eyes;
 use crate::scrub::Scrubber;

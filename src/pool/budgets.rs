@@ -1,5 +1,8 @@
 //! Budgets: the limits of all projects for one model, and what its prompts weigh.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::pool::daring::Daring;
@@ -17,7 +20,12 @@ const LATEST: f64 = 0.05;
 #[derive(Clone, Debug)]
 pub struct Budgets {
     clocks: Clocks,
+    /// The operator's ceilings.
+    ceilings: Arc<HashMap<u32, Ceilings>>,
+    /// Of the projects that were asked.
     windows: Vec<Option<Box<Windows>>>,
+    /// Those of all others, by their ceilings: nothing is used.
+    untouched: HashMap<Ceilings, Windows>,
     tokens_per_byte: f64,
     limited: bool,
     daring: Daring,
@@ -25,14 +33,16 @@ pub struct Budgets {
 
 impl Budgets {
     /// With the operator's ceilings.
-    pub fn new<'c>(ceilings: impl Iterator<Item = (u32, &'c Ceilings)>, clocks: Clocks, now: Instant) -> Self {
-        let (windows, daring) = (Vec::new(), Daring::new(now));
-        let mut budgets = Self { clocks, windows, tokens_per_byte: TOKENS_PER_BYTE, limited: false, daring };
-        for (project, ceilings) in ceilings {
-            budgets.limited = true;
-            *place(&mut budgets.windows, project) = Some(Box::new(Windows::new(*ceilings, clocks, now)));
+    pub fn new(ceilings: Arc<HashMap<u32, Ceilings>>, clocks: Clocks, now: Instant) -> Self {
+        Self {
+            clocks,
+            limited: !ceilings.is_empty(),
+            untouched: untouched(&ceilings, clocks, now),
+            ceilings,
+            windows: Vec::new(),
+            tokens_per_byte: TOKENS_PER_BYTE,
+            daring: Daring::new(now),
         }
-        budgets
     }
 
     /// Whether any limit is known, so that the tokens of answers must be told.
@@ -41,16 +51,17 @@ impl Budgets {
     }
 
     /// Whether something would be lost with what is known of any project.
-    pub fn are_worth_keeping(&self) -> bool {
-        self.limited && self.all().any(|(_, windows)| windows.is_worth_keeping())
+    pub fn are_worth_keeping(&self, now: Instant) -> bool {
+        self.limited && self.all().any(|(_, windows)| windows.is_worth_keeping(now))
     }
 
-    /// The windows of a project.
+    /// The windows of a project; `None`: no limit is known, and nothing was used.
     pub fn of(&self, project: u32) -> Option<&Windows> {
-        self.windows.get(project as usize)?.as_deref()
+        let touched = self.windows.get(project as usize).and_then(Option::as_deref);
+        touched.or_else(|| self.untouched.get(self.ceilings.get(&project)?))
     }
 
-    /// The same, to be changed.
+    /// Those of a project that was asked, to be changed.
     pub fn of_mut(&mut self, project: u32) -> Option<&mut Windows> {
         self.windows.get_mut(project as usize)?.as_deref_mut()
     }
@@ -62,7 +73,8 @@ impl Budgets {
     }
 
     fn windows(&mut self, project: u32, now: Instant) -> &mut Windows {
-        known(place(&mut self.windows, project), self.clocks, now)
+        let ceilings = self.ceilings.get(&project).copied().unwrap_or_default();
+        place(&mut self.windows, project).get_or_insert_with(|| Box::new(Windows::new(ceilings, self.clocks, now)))
     }
 
     /// Takes up what an earlier run knew of a project.
@@ -71,19 +83,26 @@ impl Budgets {
         self.windows(project, clocks.now).recall(learnt, used, clocks);
     }
 
-    /// The operator's ceilings of a project have changed.
-    pub fn bound(&mut self, project: u32, ceilings: Ceilings, now: Instant) {
-        self.limited |= ceilings != Ceilings::default();
-        self.windows(project, now).bound(ceilings);
+    /// The operator's ceilings have changed.
+    pub fn bound(&mut self, ceilings: Arc<HashMap<u32, Ceilings>>, now: Instant) {
+        self.limited |= !ceilings.is_empty();
+        self.untouched = untouched(&ceilings, self.clocks, now);
+        for (project, windows) in (0..).zip(&mut self.windows) {
+            if let Some(windows) = windows {
+                windows.bound(ceilings.get(&project).copied().unwrap_or_default());
+            }
+        }
+        self.ceilings = ceilings;
     }
 
     /// The clock on the wall goes otherwise than `before`.
     pub fn move_days(&mut self, before: Clocks, clocks: Clocks) {
         self.clocks = clocks;
         self.windows.iter_mut().flatten().for_each(|windows| windows.move_days(before, clocks));
+        self.untouched = untouched(&self.ceilings, clocks, clocks.now);
     }
 
-    /// All windows there are.
+    /// All windows in which something may be used.
     pub fn all(&self) -> impl Iterator<Item = (u32, &Windows)> {
         (0..).zip(&self.windows).filter_map(|(project, windows)| Some((project, windows.as_deref()?)))
     }
@@ -101,8 +120,11 @@ impl Budgets {
 
     /// Takes a request out of its project's budget.
     pub fn take(&mut self, project: u32, tokens: u64, now: Instant) -> Result<(), Full> {
-        let Self { clocks, windows, daring, .. } = self;
-        let windows = known(place(windows, project), *clocks, now);
+        let Self { clocks, ceilings, windows, untouched, daring, .. } = self;
+        untouched.values_mut().for_each(|windows| windows.turn(now));
+        let windows = place(windows, project);
+        let ceilings = || ceilings.get(&project).copied().unwrap_or_default();
+        let windows = windows.get_or_insert_with(|| Box::new(Windows::new(ceilings(), *clocks, now)));
         if let Some(rpm) = daring.presumed() {
             windows.presume(rpm);
         }
@@ -116,6 +138,11 @@ impl Budgets {
         if let Some(windows) = self.of_mut(project) {
             windows.give_back(tokens, at);
         }
+    }
+
+    /// So many input tokens more, beside those of any request.
+    pub fn spend(&mut self, project: u32, tokens: u64, now: Instant) {
+        self.windows(project, now).spend(tokens, now);
     }
 
     /// The input tokens of a body of so many bytes, taken at `at`. Whether there may be room that nobody expected.
@@ -149,13 +176,36 @@ impl Budgets {
 
     /// Two projects are one: the limits that are known of either hold for both, and what both used counts.
     pub fn merge(&mut self, from: u32, into: u32, now: Instant) {
-        let Some(other) = self.windows.get_mut(from as usize).and_then(Option::take) else { return };
-        let other = *other;
-        match place(&mut self.windows, into) {
-            Some(windows) => windows.absorb(&other, now),
-            empty => *empty = Some(Box::new(other)),
+        let touched = self.leave(from);
+        if let Some(other) = touched.or_else(|| self.of(from).cloned().map(Box::new)) {
+            self.join(into, other, now);
         }
     }
+
+    /// Takes away the windows of a project that was asked.
+    pub fn leave(&mut self, project: u32) -> Option<Box<Windows>> {
+        self.windows.get_mut(project as usize).and_then(Option::take)
+    }
+
+    /// These windows are of the project too.
+    pub fn join(&mut self, project: u32, other: Box<Windows>, now: Instant) {
+        if self.ceilings.contains_key(&project) {
+            self.windows(project, now);
+        }
+        match place(&mut self.windows, project) {
+            Some(windows) => windows.absorb(&other, now),
+            empty => *empty = Some(other),
+        }
+    }
+}
+
+/// Windows of a project that was not asked, for each of these ceilings.
+fn untouched(ceilings: &HashMap<u32, Ceilings>, clocks: Clocks, now: Instant) -> HashMap<Ceilings, Windows> {
+    let mut untouched = HashMap::new();
+    for ceilings in ceilings.values() {
+        untouched.entry(*ceilings).or_insert_with(|| Windows::new(*ceilings, clocks, now));
+    }
+    untouched
 }
 
 /// Where a project's windows are.
@@ -167,11 +217,6 @@ fn place(windows: &mut Vec<Option<Box<Windows>>>, project: u32) -> &mut Option<B
     &mut windows[place]
 }
 
-/// The windows there, new ones where there are none.
-fn known(place: &mut Option<Box<Windows>>, clocks: Clocks, now: Instant) -> &mut Windows {
-    place.get_or_insert_with(|| Box::new(Windows::new(Ceilings::default(), clocks, now)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,12 +225,31 @@ mod tests {
     fn what_a_byte_weighs_is_learnt_from_answers() {
         let now = Instant::now();
         let clocks = Clocks { now, wall: jiff::Timestamp::UNIX_EPOCH };
-        let mut budgets = Budgets::new(std::iter::empty(), clocks, now);
+        let mut budgets = Budgets::new(Arc::default(), clocks, now);
         assert_eq!(budgets.estimate(4_000), 1_000);
         for _ in 0..200 {
             budgets.settle(0, 4_000, 1_000, 2_000, now);
         }
         assert_eq!(budgets.estimate(4_000).next_multiple_of(100), 2_000);
         assert!(!budgets.is_limited());
+    }
+
+    #[test]
+    fn a_project_that_was_not_asked_has_its_ceilings_without_windows_of_its_own() {
+        let now = Instant::now();
+        let clocks = Clocks { now, wall: jiff::Timestamp::UNIX_EPOCH };
+        let rpm = |rpm| Ceilings { rpm: Some(rpm), ..Ceilings::default() };
+        let of = |most: u64| Arc::new((0..1_000).map(|project| (project, rpm(most))).collect::<HashMap<_, _>>());
+        let mut budgets = Budgets::new(of(1), clocks, now);
+        let most = |budgets: &Budgets, project| budgets.of(project).map(|windows| windows.minute_max(now).0);
+        assert_eq!((most(&budgets, 999), most(&budgets, 1_000), budgets.all().count()), (Some(Some(1)), None, 0));
+        assert!(budgets.take(7, 0, now).is_ok() && budgets.take(7, 0, now).is_err() && budgets.is_limited());
+        budgets.bound(of(2), now);
+        assert!(budgets.take(7, 0, now).is_ok() && budgets.take(7, 0, now).is_err());
+        budgets.merge(999, 1_000, now);
+        assert_eq!(
+            (most(&budgets, 8), most(&budgets, 1_000), budgets.all().count()),
+            (Some(Some(2)), Some(Some(2)), 2)
+        );
     }
 }

@@ -41,7 +41,8 @@ impl KeyPool {
     }
 
     /// Takes up a list of keys in the place of the one that was. A key that stays keeps its place, its state and all
-    /// that was learnt; so does one that gets another id, but for its counts. One that is gone finishes what it carries
+    /// that was learnt; so does one that gets another id, but for its counts. What is known of a project goes with its keys
+    /// if they all go to the same one; where they part, nobody knows whose it was. One that is gone finishes what it carries
     /// and is chosen no more. Whoever waits looks again. Fails, and changes nothing, on a key that cannot stand in a
     /// header.
     pub fn take_up(&self, specs: &[KeySpec], now: Instant) -> Result<(), InvalidHeaderValue> {
@@ -50,11 +51,16 @@ impl KeyPool {
         let entries = self.entries(specs, &present)?;
         // From one place to another, and which key from which project.
         let (mut moved, mut left) = (Vec::<(u32, u32)>::new(), Vec::<(u32, u32)>::new());
-        let before: Vec<u32> = register.ceilings.drain().map(|(project, _)| project).collect();
-        self.scene.roster.change(|roster| {
+        let mut went: HashMap<u32, HashSet<u32>> = HashMap::new();
+        let mut ceilings: HashMap<u32, Ceilings> = HashMap::new();
+        let carried = self.scene.roster.change(|roster| {
             let mut order = Vec::with_capacity(entries.len());
             for (entry, former, spec) in entries {
                 let project = register.project(spec, roster, &self.keys);
+                let home = self.keys.homes.of(project);
+                if let Some(former) = former {
+                    went.entry(self.keys[former].project()).or_default().insert(home);
+                }
                 let index = match entry {
                     Entry::Stays(index) => {
                         left.push((index, self.keys[index].project()));
@@ -74,10 +80,9 @@ impl KeyPool {
                 roster.enable(index, spec.enabled);
                 roster.lead_out(index, spec.egress);
                 order.push(index);
-                let home = self.keys.homes.of(project);
                 if spec.ceilings != Ceilings::default() {
-                    let ceilings = register.ceilings.entry(home).or_default();
-                    *ceilings = ceilings.lower(spec.ceilings);
+                    let known = ceilings.entry(home).or_default();
+                    *known = known.lower(spec.ceilings);
                 }
             }
             let present: HashSet<u32> = order.iter().copied().collect();
@@ -85,16 +90,18 @@ impl KeyPool {
                 roster.enable(index, false);
             }
             self.keys.show(order);
+            let carried = whole(&went);
+            roster.carry(&carried);
+            carried
         });
+        register.ceilings = Arc::new(ceilings);
         left.retain(|(index, project)| self.keys[*index].project() != *project);
         for lane in self.lanes() {
             lane.change(|lane| {
                 moved.iter().for_each(|(from, to)| lane.hand_over(*from, *to));
+                lane.carry(&carried, now);
                 left.iter().for_each(|(index, project)| lane.leaves(*index, *project, now));
-                for project in before.iter().chain(register.ceilings.keys()) {
-                    let ceilings = register.ceilings.get(project).copied().unwrap_or_default();
-                    lane.budgets_mut().bound(*project, ceilings, now);
-                }
+                lane.budgets_mut().bound(Arc::clone(&register.ceilings), now);
                 lane.refresh(now);
             });
         }
@@ -121,4 +128,11 @@ impl KeyPool {
         }
         Ok(entries)
     }
+}
+
+/// The projects whose keys all went to one other, and that one.
+fn whole(went: &HashMap<u32, HashSet<u32>>) -> Vec<(u32, u32)> {
+    let alone = |into: &HashSet<u32>| into.iter().next().copied().filter(|_| into.len() == 1);
+    let moved = went.iter().filter_map(|(from, into)| Some((*from, alone(into)?)));
+    moved.filter(|(from, into)| from != into).collect()
 }

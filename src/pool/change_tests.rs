@@ -256,6 +256,20 @@ fn ceilings_come_and_go() {
 }
 
 #[test]
+fn a_ceiling_that_is_taken_away_is_gone_for_projects_that_turned_out_to_be_one() {
+    let mut stage = Stage::of(&[]);
+    let bounded = |rpm| KeySpec { ceilings: Ceilings { rpm, ..Ceilings::default() }, ..spec(2, 1) };
+    stage.take_up(&[spec(1, 1), bounded(Some(2))]);
+    let met = Refusal { consumer: "projects/123456".into(), ..Refusal::default() };
+    let at = Moment { now: stage.clocks.now, wall: stage.clocks.wall, dice: 0.0 };
+    ["k1", "k2"].map(|id| stage.lease(id)).into_iter().for_each(|mut lease| lease.fail(Verdict::Deadline, &met, at));
+    stage.later(120);
+    assert_eq!(stage.turns(10).values().sum::<usize>(), 2);
+    stage.take_up(&[spec(1, 1), bounded(None)]);
+    assert_eq!(stage.turns(10).values().sum::<usize>(), 10);
+}
+
+#[test]
 fn keys_that_are_put_into_one_project_share_its_rests() {
     let stage = Stage::of(&[spec(1, 1), spec(2, 1)]);
     let shared = |n| KeySpec { project: Some("team".into()), ..spec(n, 1) };
@@ -264,6 +278,70 @@ fn keys_that_are_put_into_one_project_share_its_rests() {
     assert_eq!(stage.view("k2").unwrap().state, "cooling");
     stage.take_up(&[spec(1, 1), spec(2, 1)]);
     assert_eq!(stage.view("k2").unwrap().state, "usable");
+}
+
+#[test]
+fn what_was_used_of_a_projects_day_outlasts_a_restart_without_its_first_key() {
+    let shared = |n| KeySpec {
+        project: Some("team".into()),
+        ceilings: Ceilings { rpd: Some(5), ..Ceilings::default() },
+        ..spec(n, 1)
+    };
+    let before = Stage::of(&[shared(1), shared(2), shared(3)]);
+    assert_eq!(before.turns(3).values().sum::<usize>(), 3);
+    let after = Stage::of(&[shared(2), shared(3)]);
+    after.pool.recall(&before.pool.memory(before.clocks.now), after.clocks);
+    assert_eq!(after.turns(5).values().sum::<usize>(), 2, "what two keys tell of one project counts once");
+}
+
+#[test]
+fn what_is_kept_for_a_restart_is_told_while_keys_come() {
+    let bounded = |n| KeySpec { ceilings: Ceilings { rpm: Some(5), ..Ceilings::default() }, ..spec(n, 1) };
+    let mut specs: Vec<KeySpec> = (0..500).map(bounded).collect();
+    let stage = Stage::of(&specs);
+    stage.turns(500);
+    std::thread::scope(|scope| {
+        let saver = scope.spawn(|| (0..200).for_each(|_| drop(stage.pool.memory(stage.clocks.now))));
+        while !saver.is_finished() && specs.len() < 2_000 {
+            specs.push(bounded(u32::try_from(specs.len()).unwrap()));
+            stage.take_up(&specs);
+        }
+        saver.join().expect("it was told each time");
+    });
+}
+
+#[test]
+fn a_project_that_gets_a_label_or_another_one_keeps_what_is_known_of_it() {
+    let labelled = |n, label: &str| KeySpec { project: Some(label.into()), ..spec(n, 1) };
+    let stage = Stage::of(&[spec(1, 1), spec(2, 1), spec(3, 1)]);
+    stage.fail("k1", Verdict::QuotaDay);
+    stage.fail("k2", Verdict::Billing);
+    let seen = |id: &str| stage.view(id).map(|key| (key.state, key.reason));
+    let rests = |first, second| {
+        assert_eq!(["k1", "k2", "k3"].map(seen), [first, second, ("usable", None)].map(Some));
+    };
+    let (day, billing) = (("cooling", Some("quota_day")), ("off", Some("billing")));
+    stage.take_up(&[labelled(1, "one"), labelled(2, "two"), spec(3, 1)]);
+    rests(day, billing);
+    stage.take_up(&[labelled(1, "two"), labelled(2, "one"), spec(3, 1)]);
+    rests(day, billing);
+    stage.take_up(&[spec(1, 1), spec(2, 1), spec(3, 1)]);
+    rests(day, billing);
+    stage.take_up(&[labelled(1, "all"), labelled(2, "all"), spec(3, 1)]);
+    rests(billing, billing);
+}
+
+#[test]
+fn what_was_used_of_a_minute_goes_with_the_key_that_gets_a_label() {
+    let bounded = |project: Option<&str>| KeySpec {
+        project: project.map(Into::into),
+        ceilings: Ceilings { rpm: Some(3), ..Ceilings::default() },
+        ..spec(1, 1)
+    };
+    let stage = Stage::of(&[bounded(None)]);
+    stage.turns(2);
+    stage.take_up(&[bounded(Some("team"))]);
+    assert_eq!(stage.turns(5).values().sum::<usize>(), 1);
 }
 
 #[tokio::test(start_paused = true)]

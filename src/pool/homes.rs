@@ -1,11 +1,17 @@
 //! Homes: which of the configured projects turned out to be one and the same.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
 
 /// For each project as configured, the one under which it is known by now: itself, until Google says otherwise.
 #[derive(Debug, Default)]
 pub struct Homes {
-    homes: boxcar::Vec<AtomicU32>,
+    all: boxcar::Vec<AtomicU32>,
+    /// Those known under each home that others moved to, itself among them.
+    members: ArcSwap<HashMap<u32, Arc<[u32]>>>,
     moved: AtomicBool,
 }
 
@@ -21,13 +27,13 @@ impl Homes {
 
     /// A project more, which is a home of its own.
     pub fn add(&self) -> u32 {
-        let at = self.homes.push_with(|at| AtomicU32::new(u32::try_from(at).unwrap_or(u32::MAX)));
+        let at = self.all.push_with(|at| AtomicU32::new(u32::try_from(at).unwrap_or(u32::MAX)));
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
     /// How many projects there are, homes or not.
     pub fn len(&self) -> u32 {
-        u32::try_from(self.homes.count()).unwrap_or(u32::MAX)
+        u32::try_from(self.all.count()).unwrap_or(u32::MAX)
     }
 
     /// Whether there is none.
@@ -37,19 +43,20 @@ impl Homes {
 
     /// The home of a project.
     pub fn of(&self, project: u32) -> u32 {
-        self.homes.get(project as usize).map_or(project, |home| home.load(Relaxed))
+        self.all.get(project as usize).map_or(project, |home| home.load(Relaxed))
     }
 
     /// All projects that are known under `home`.
     pub fn members(&self, home: u32) -> impl Iterator<Item = u32> {
-        let all = self.len();
-        let range = if self.moved.load(Relaxed) { 0..all } else { home..home.saturating_add(1).min(all) };
-        range.filter(move |project| self.of(*project) == home)
+        let met = self.moved.load(Relaxed).then(|| self.members.load().get(&home).map(Arc::clone)).flatten();
+        let alone = met.is_none() && home < self.len() && self.of(home) == home;
+        let met = met.into_iter().flat_map(|met| (0..met.len()).map(move |place| met[place]));
+        alone.then_some(home).into_iter().chain(met)
     }
 
     /// How many different ones there are.
     pub fn count(&self) -> usize {
-        self.homes.iter().filter(|(project, home)| home.load(Relaxed) as usize == *project).count()
+        self.all.iter().filter(|(project, home)| home.load(Relaxed) as usize == *project).count()
     }
 
     /// Those that moved, and where to.
@@ -59,11 +66,20 @@ impl Homes {
         all.filter(|(project, home)| project != home)
     }
 
-    /// All that is known under `from` is known under `into` from now on.
+    /// All that is known under `from` is known under `into` from now on. By one caller at a time.
     pub fn merge(&self, from: u32, into: u32) {
-        for (_, home) in self.homes.iter().filter(|(_, home)| home.load(Relaxed) == from) {
+        if from == into {
+            return;
+        }
+        let mut both: Vec<u32> = self.members(into).chain(self.members(from)).collect();
+        both.sort_unstable();
+        for home in both.iter().filter_map(|project| self.all.get(*project as usize)) {
             home.store(into, Relaxed);
         }
+        let mut members = HashMap::clone(&self.members.load());
+        members.remove(&from);
+        members.insert(into, both.into());
+        self.members.store(Arc::new(members));
         self.moved.store(true, Relaxed);
     }
 }
@@ -79,7 +95,9 @@ mod tests {
         homes.merge(3, 1);
         homes.merge(1, 0);
         assert_eq!((homes.of(3), homes.of(1), homes.of(2), homes.count()), (0, 0, 2, 2));
-        assert_eq!(homes.members(0).collect::<Vec<_>>(), [0, 1, 3]);
+        let members = |home| homes.members(home).collect::<Vec<_>>();
+        assert_eq!([0, 1, 2, 3, 4].map(members), [vec![0, 1, 3], vec![], vec![2], vec![], vec![]]);
+        homes.merge(0, 0);
         assert_eq!(homes.moved().collect::<Vec<_>>(), [(1, 0), (3, 0)]);
     }
 }

@@ -38,7 +38,7 @@ pub struct KeySpec {
 }
 
 /// Limits for each model of a project: an operator's, set below Google's, or Google's own.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Ceilings {
     /// Requests a minute.
     pub rpm: Option<u64>,

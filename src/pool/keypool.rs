@@ -19,9 +19,10 @@ use crate::pool::lease::{Lease, SharedLane};
 use crate::pool::memory::Clocks;
 use crate::pool::outage::Outage;
 use crate::pool::probe::Probe;
+use crate::pool::probing::Probing;
 use crate::pool::reason::Reason;
 use crate::pool::register::Register;
-use crate::pool::roster::{Life, Probing, Rest, Roster};
+use crate::pool::roster::{Life, Rest, Roster};
 use crate::pool::scene::Scene;
 
 /// Lanes beyond these share one, so that made-up model names cannot fill the memory.
@@ -75,7 +76,8 @@ impl KeyPool {
         let register = self.register.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lanes.load_full();
         // Nothing is lost with a lane that nobody holds beside the map, where no key rests and nothing of limits is known.
-        let taught = |lane: &Lane| lane.rests().next().is_some() || lane.budgets().are_worth_keeping();
+        let rests = |lane: &Lane| lane.rests().any(|(_, _, rest)| rest.until > now);
+        let taught = |lane: &Lane| rests(lane) || lane.budgets().are_worth_keeping(now);
         let spare = |lane: &Arc<SharedLane>| Arc::strong_count(lane) == 1 && !taught(&lane.lock());
         let full = known.len() >= LANES_MAX;
         let name = if !full || known.contains_key(model) || known.values().any(spare) { model } else { OVERFLOW };
@@ -99,8 +101,7 @@ impl KeyPool {
     }
 
     fn lane_of(&self, register: &Register, now: Instant) -> Lane {
-        let ceilings = register.ceilings.iter().map(|(project, ceilings)| (*project, ceilings));
-        let budgets = Budgets::new(ceilings, self.clocks(), now);
+        let budgets = Budgets::new(Arc::clone(&register.ceilings), self.clocks(), now);
         Lane::new(Arc::clone(&self.keys), Arc::clone(&self.scene.roster), budgets, now)
     }
 

@@ -35,8 +35,8 @@ pub struct Lane {
     /// The roster's epoch that the schedule was made from.
     epoch: u64,
     schedule: Schedule,
-    standings: HashMap<u32, Standing>,
-    projects: HashMap<u32, Standing>,
+    pub(crate) standings: HashMap<u32, Standing>,
+    pub(crate) projects: HashMap<u32, Standing>,
     pub(crate) budgets: Budgets,
     /// For requests that may go to any key.
     pub(crate) ahead: Ahead,
@@ -94,17 +94,6 @@ impl Lane {
             self.epoch = epoch;
             self.move_home(now);
             self.keys.places().for_each(|index| self.evaluate(index, &roster, now));
-        }
-    }
-
-    /// Projects that turned out to be one share what is held against either of them.
-    fn move_home(&mut self, now: Instant) {
-        let keys = Arc::clone(&self.keys);
-        for (from, into) in keys.homes.moved() {
-            self.budgets.merge(from, into, now);
-            if let Some(rest) = self.projects.remove(&from).and_then(|standing| standing.rest) {
-                self.projects.entry(into).or_insert_with(|| Standing::new(now)).rest_until(rest);
-            }
         }
     }
 
@@ -188,16 +177,6 @@ impl Lane {
         self.look_at_project(key.project(), now);
     }
 
-    /// The key is of another project than `former` from now on: its trial does not speak for that one.
-    pub fn leaves(&mut self, key: u32, former: u32, now: Instant) {
-        if let Some(standing) = self.projects.get_mut(&former)
-            && matches!(standing.trial, Trial::Taken(index, _) if index == key)
-        {
-            standing.trial = Trial::Open;
-        }
-        self.look_at_project(former, now);
-    }
-
     /// A success of an attempt that began then: nothing soft is held against the key or its project for this model any more.
     pub fn succeeded(&mut self, key: &Key, began: Instant, now: Instant) {
         self.overloads.clear();
@@ -240,14 +219,6 @@ impl Lane {
         self.look_at_project(project, now);
     }
 
-    /// What is held against a key is held against another one: the same under another name.
-    pub fn hand_over(&mut self, from: u32, to: u32) {
-        if let Some(standing) = self.standings.remove(&from) {
-            let trial = if let Trial::Taken(..) = standing.trial { Trial::Open } else { standing.trial };
-            self.standings.insert(to, Standing { trial, ..standing });
-        }
-    }
-
     /// The clock on the wall goes otherwise than `before`: days end, and what rests until then returns, by what it says now.
     pub fn move_days(&mut self, before: Clocks, clocks: Clocks) {
         self.budgets.move_days(before, clocks);
@@ -271,8 +242,9 @@ impl Lane {
     pub fn rest_all(&mut self, rest: Rest, now: Instant) {
         let keys = Arc::clone(&self.keys);
         for key in keys.iter() {
-            self.judge(key, now, |standing| standing.rest_until(rest));
+            self.standings.entry(key.index).or_insert_with(|| Standing::new(now)).rest_until(rest);
         }
+        self.look_again(keys.iter().map(|key| key.index), now);
     }
 
     /// Forgives the strikes and rests of a cause that turned out not to be the keys' own.

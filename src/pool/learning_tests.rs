@@ -81,6 +81,21 @@ impl Stage {
     }
 }
 
+#[test]
+fn a_project_without_searches_is_seen_and_outlasts_a_restart() {
+    let (before, mut after) = (Stage::of(2), Stage::of(2));
+    before.take().unwrap().fail(Verdict::Grounding, &Refusal::default(), before.moment());
+    after.pool.recall(&before.pool.memory(before.now), after.started);
+    assert!(after.pool.may_lack_grounding());
+    assert_eq!(after.pool.grounding_spent(after.now).len(), 1);
+    let seen =
+        |stage: &Stage| [0, 1].map(|place| stage.key(place).cooling.first().map(|rest| (rest.reason, rest.until)));
+    assert_eq!(seen(&before)[0].unwrap().0, "grounding");
+    assert_eq!(seen(&after).map(|rest| rest.is_some()), [true, false]);
+    after.now += Duration::from_mins(61);
+    assert_eq!((seen(&after), after.pool.grounding_spent(after.now).len()), ([None, None], 0));
+}
+
 const RPM: &str = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier";
 const RPD: &str = "GenerateRequestsPerDayPerProjectPerModel-FreeTier";
 

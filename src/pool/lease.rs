@@ -220,10 +220,8 @@ impl Lease {
 
     /// So many input tokens more, now.
     pub fn spend(&self, tokens: u64, now: Instant) {
-        if self.lane.limited.load(Relaxed)
-            && let Some(windows) = self.lane.lock().budgets_mut().of_mut(self.key().project())
-        {
-            windows.spend(tokens, now);
+        if self.lane.limited.load(Relaxed) {
+            self.lane.lock().budgets_mut().spend(self.key().project(), tokens, now);
         }
     }
 

@@ -199,9 +199,10 @@ impl Windows {
         Room { minute: self.minute.used(now), minute_max: self.minute_max(now), day: self.day.used(now), day_max }
     }
 
-    /// Whether something would be lost with what is known of it: what a refusal told, or what was used of an operator's day.
-    pub fn is_worth_keeping(&self) -> bool {
-        self.learnt() != Ceilings::default() || self.ceilings.rpd.is_some() && self.day.used(self.last) > 0
+    /// Whether something would be lost with what is known of it: what a refusal told, or what was used of an operator's day
+    /// that is not over.
+    pub fn is_worth_keeping(&self, now: Instant) -> bool {
+        self.learnt() != Ceilings::default() || self.ceilings.rpd.is_some() && self.day.used(now) > 0
     }
 
     /// Whether any limit is known.
@@ -257,7 +258,7 @@ impl Windows {
 
     /// Another label of the same project: what was used under it counts here, and the lower of two ceilings holds.
     pub fn absorb(&mut self, other: &Self, now: Instant) {
-        self.ceilings = self.ceilings.lower(other.ceilings);
+        self.bound(self.ceilings.lower(other.ceilings));
         other.learnt().lessons().for_each(|lesson| self.know(lesson));
         self.minute.merge(&other.minute, now);
         self.day.add(other.day.used(now));
@@ -380,7 +381,7 @@ impl Windows {
         std::mem::replace(&mut self.shown, level) != level
     }
 
-    fn turn(&mut self, now: Instant) {
+    pub(crate) fn turn(&mut self, now: Instant) {
         if self.full.is_some_and(|until| until <= now) {
             self.full = None;
         }

@@ -133,7 +133,9 @@ impl Pace {
     /// only with `daring`. A tenth first, then as much again: since the pace rises to it bit by bit, a large step is refused
     /// as soon as a small one and costs no more.
     pub fn press(&mut self, ceiling: Option<u64>, daring: &mut Daring, now: Instant) {
+        let most = ceiling.unwrap_or(u64::MAX);
         if let Some(presumed) = &mut self.presumed
+            && presumed.allowed < most
             && presumed.dared.is_none_or(|at| now.saturating_duration_since(at) >= DARE_AGAIN)
             && daring.dare(now)
         {
@@ -150,7 +152,6 @@ impl Pace {
         if held(since) < PRESSING {
             return;
         }
-        let most = ceiling.unwrap_or(u64::MAX);
         if let Some(more) = self.more_of_another(daring).map(|more| more.min(most))
             && more > self.risen(now)
             && daring.dare(now)
@@ -172,7 +173,8 @@ impl Pace {
             if self.told.replace(self.allowed) != Some(self.allowed) {
                 daring.passed();
             }
-            if !daring.dare(now) {
+            // Where nothing may be tried, none of it is spent.
+            if self.allowed >= most || !daring.dare(now) {
                 return;
             }
             if self.steps == 0 { (self.allowed / 10).max(1) } else { self.allowed }
@@ -324,6 +326,23 @@ mod tests {
         assert_eq!(pace.allowed(at(300)), Some(100));
         pace.press(None, &mut daring, at(187));
         assert_eq!(pace.allowed(at(300)), Some(110), "a few seconds later there is some");
+    }
+
+    #[test]
+    fn who_is_at_the_ceiling_leaves_all_daring_to_others() {
+        let now = Instant::now();
+        let (mut capped, mut believed, mut daring) = (told(100, now), Pace::default(), Daring::new(now));
+        believed.presume(100);
+        for second in 0..600 {
+            let at = now + Duration::from_secs(second);
+            capped.press(Some(100), &mut daring, at);
+            believed.press(Some(100), &mut daring, at);
+        }
+        let last = now + Duration::from_mins(10);
+        assert_eq!([capped.allowed(last), believed.allowed(last)], [Some(100); 2]);
+        let mut whole = Daring::new(now);
+        let left = |daring: &mut Daring| (0..100).take_while(|_| daring.dare(last)).count();
+        assert_eq!(left(&mut daring), left(&mut whole));
     }
 
     #[test]

@@ -15,8 +15,8 @@ pub struct Register {
     labels: HashMap<Arc<str>, u32>,
     /// The projects of keys that have none, by the key.
     own: HashMap<Digest, u32>,
-    /// The operator's ceilings, by project.
-    pub ceilings: HashMap<u32, Ceilings>,
+    /// The operator's ceilings, by project. All lanes share them.
+    pub ceilings: Arc<HashMap<u32, Ceilings>>,
 }
 
 impl Register {

@@ -1,5 +1,6 @@
 //! The pool's reports: the view for operators, the memory for a restart.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
@@ -69,6 +70,10 @@ impl KeyPool {
         }
         let roster = self.scene.roster.lock();
         let project = &roster.projects[key.project() as usize];
+        if let Some(until) = project.grounding.filter(|until| *until > clocks.now) {
+            let (reason, until) = (Reason::Grounding.name(), Some(clocks.wall_at(until)));
+            cooling.push(CoolingView { model: Arc::default(), reason, until });
+        }
         let blocked = roster.blocked(key, clocks.now);
         let state = match (roster.life(key), blocked) {
             (Life::Dead(Reason::Disabled, _), _) => "disabled",
@@ -120,47 +125,53 @@ impl KeyPool {
     /// What must survive a restart. The same rests give the same memory, whenever it is asked for.
     pub fn memory(&self, now: Instant) -> Memory {
         let clocks = self.clocks();
-        let mut memories: Vec<KeyMemory> = self.keys().places().map(|_| KeyMemory::default()).collect();
+        // By place: the list may grow while this goes on.
+        let mut memories: HashMap<u32, KeyMemory> = HashMap::new();
         let ahead = |rest: &Rest| (rest.until > now).then(|| clocks.wall_at(rest.until));
-        for lane in self.lanes_by_name() {
-            for (key, project, rest) in lane.lock().rests() {
+        for shared in self.lanes_by_name() {
+            // Copied first: no request waits for the lane while its projects' keys are looked up.
+            let lane = shared.lock();
+            let rests: Vec<_> = lane.rests().collect();
+            let limited = lane.budgets().all().filter(|(_, windows)| windows.is_limited());
+            let limits: Vec<_> = limited.map(|(project, of)| (project, of.learnt(), of.used(now))).collect();
+            drop(lane);
+            let model = || shared.model.to_string();
+            for (key, project, rest) in rests {
                 let Some(until) = ahead(&rest).filter(|_| rest.reason != Reason::Budget) else { continue };
-                let model = lane.model.to_string();
-                let entry = ModelMemory { model, project: project.is_some(), reason: rest.reason, until };
+                let entry = ModelMemory { model: model(), project: project.is_some(), reason: rest.reason, until };
                 let members = project.into_iter().flat_map(|project| self.keys.of_project(project));
                 for index in members.chain(key) {
-                    memories[index as usize].models.push(entry.clone());
+                    memories.entry(index).or_default().models.push(entry.clone());
                 }
             }
-            for (project, windows) in lane.lock().budgets().all() {
-                let (learnt, mut used) = (windows.learnt(), Some(windows.used(now)).filter(UseMemory::is_any));
-                for index in self.keys.of_project(project).filter(|_| windows.is_limited()) {
-                    let memory = &mut memories[index as usize];
+            for (project, learnt, used) in limits {
+                for index in self.keys.of_project(project) {
+                    let memory = memories.entry(index).or_default();
                     if learnt != Ceilings::default() {
-                        memory.learnt.insert(lane.model.to_string(), learnt);
+                        memory.learnt.insert(model(), learnt);
                     }
-                    // What was used is the project's, and told once.
-                    if let Some(used) = used.take() {
-                        memory.used.insert(lane.model.to_string(), used);
+                    if used.is_any() {
+                        memory.used.insert(model(), used);
                     }
                 }
             }
         }
         let roster = self.scene.roster.lock();
         for key in self.keys().iter() {
-            let memory = &mut memories[key.index as usize];
+            let memory = memories.entry(key.index).or_default();
             match roster.life(key) {
                 Life::Dead(Reason::Disabled, _) | Life::Alive => {}
                 Life::Dead(reason, at) => memory.dead = Some((reason, at.map(|at| clocks.wall_at(at)))),
                 Life::Off(rest) => memory.off = ahead(&rest).map(|until| (rest.reason, until)),
             }
-            let Project { off, consumer, tier, .. } = &roster.projects[key.project() as usize];
+            let Project { off, grounding, consumer, tier, .. } = &roster.projects[key.project() as usize];
             memory.tier = tier.map(str::to_owned);
             memory.consumer = consumer.as_deref().map(str::to_owned);
+            memory.grounding = grounding.filter(|until| *until > now).map(|until| clocks.wall_at(until));
             memory.project_off = off.and_then(|rest| Some((rest.reason, ahead(&rest)?)));
         }
-        let known = |key: &Arc<Key>| (key.digest.to_string(), std::mem::take(&mut memories[key.index as usize]));
-        Memory { keys: self.keys().iter().map(known).filter(|(_, memory)| !memory.is_empty()).collect() }
+        let known = |key: &Arc<Key>| Some((key.digest.to_string(), memories.remove(&key.index)?));
+        Memory { keys: self.keys().iter().filter_map(known).filter(|(_, memory)| !memory.is_empty()).collect() }
     }
 
     /// Takes up what an earlier run remembered. Keys that are unknown by now, and times that are past, are ignored.
@@ -185,17 +196,34 @@ impl KeyPool {
             if let Some(tier) = known.tier.as_deref().and_then(quota::tier_named) {
                 self.scene.roster.lock().projects[key.project() as usize].tier = Some(tier);
             }
-            let unlearnt = known.used.keys().filter(|model| !known.learnt.contains_key(*model));
-            for model in known.learnt.keys().chain(unlearnt) {
-                let learnt = known.learnt.get(model).copied().unwrap_or_default();
-                let used = known.used.get(model).copied().unwrap_or_default();
-                self.lane(model, clocks.now).change(|lane| {
-                    lane.budgets_mut().recall(key.project(), learnt, used, clocks);
-                });
+            if let Some(until) = known.grounding.and_then(|until| clocks.instant_at(until)) {
+                let grounding = &mut self.scene.roster.lock().projects[key.project() as usize].grounding;
+                *grounding = (*grounding).max(Some(until));
+                self.scene.grounding.store(true, Relaxed);
             }
             for model in &known.models {
                 self.recall_model(key, model, clocks.instant_at(model.until), clocks.now);
             }
+        }
+        self.recall_limits(memory, clocks);
+    }
+
+    /// What was used stands with each key of a project, and counts once: which of them are one is known by now.
+    fn recall_limits(&self, memory: &Memory, clocks: Clocks) {
+        let mut limits: BTreeMap<(u32, &str), (Ceilings, UseMemory)> = BTreeMap::new();
+        for key in self.keys().iter() {
+            let Some(known) = memory.keys.get(&key.digest.to_string()) else { continue };
+            for (model, learnt) in &known.learnt {
+                let (before, _) = limits.entry((key.project(), model)).or_default();
+                *before = before.lower(*learnt);
+            }
+            for (model, used) in &known.used {
+                let (_, before) = limits.entry((key.project(), model)).or_default();
+                *before = before.more(*used);
+            }
+        }
+        for ((project, model), (learnt, used)) in limits {
+            self.lane(model, clocks.now).change(|lane| lane.budgets_mut().recall(project, learnt, used, clocks));
         }
     }
 

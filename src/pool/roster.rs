@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::pool::health::{Strikes, doubling};
 use crate::pool::homes::Homes;
 use crate::pool::key::Key;
+use crate::pool::probing::Probing;
 use crate::pool::reason::Reason;
 
 /// A blocked key rests this long, then doubled up to [`BLOCKED_MAX`].
@@ -76,6 +77,14 @@ impl Project {
     /// A project of which only the name is known.
     pub fn new(name: Arc<str>) -> Self {
         Self { name, off: None, grounding: None, tier: None, consumer: None }
+    }
+
+    /// The other one is this one.
+    fn join(&mut self, other: Self) {
+        self.off = other.off.map_or(self.off, |off| Some(Rest::longer(self.off, off)));
+        self.grounding = self.grounding.max(other.grounding);
+        self.tier = self.tier.or(other.tier);
+        self.consumer = self.consumer.take().or(other.consumer);
     }
 }
 
@@ -168,27 +177,6 @@ impl SharedRoster {
         self.epoch.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
         changed
-    }
-}
-
-/// When a dead key is asked whether it lives.
-#[derive(Clone, Copy, Debug)]
-pub struct Probing {
-    /// After its death.
-    pub first: Duration,
-    /// Doubled by every failure up to this.
-    pub most: Duration,
-}
-
-impl Default for Probing {
-    fn default() -> Self {
-        Self { first: Duration::from_mins(10), most: Duration::from_hours(6) }
-    }
-}
-
-impl Probing {
-    fn pause(self, deaths: u8) -> Duration {
-        doubling(self.first, deaths, self.most)
     }
 }
 
@@ -333,10 +321,18 @@ impl Roster {
 
     fn merge(&mut self, from: u32, into: u32) {
         let other = self.projects[from as usize].clone();
-        let one = &mut self.projects[into as usize];
-        one.off = other.off.map_or(one.off, |off| Some(Rest::longer(one.off, off)));
-        one.grounding = one.grounding.max(other.grounding);
-        one.tier = one.tier.or(other.tier);
+        self.projects[into as usize].join(other);
+    }
+
+    /// The first of each of these is the second from now on: what is known of it goes there.
+    pub fn carry(&mut self, moved: &[(u32, u32)]) {
+        let mut leave = |(from, into): &(u32, u32)| {
+            let project = &mut self.projects[*from as usize];
+            let fresh = Project::new(Arc::clone(&project.name));
+            (*into, std::mem::replace(project, fresh))
+        };
+        let left: Vec<(u32, Project)> = moved.iter().map(&mut leave).collect();
+        left.into_iter().for_each(|(into, other)| self.projects[into as usize].join(other));
     }
 
     /// Every model of a project rests.

@@ -163,6 +163,18 @@ fn what_was_used_of_an_operators_day_outlasts_a_restart_and_a_crowd_of_models() 
 }
 
 #[test]
+fn models_whose_rests_and_days_are_over_make_place_for_others() {
+    let mut stage = Stage::with(&["p"], Ceilings { rpd: Some(1_000), ..Ceilings::default() });
+    for n in 0..256 {
+        let verdict = if n % 2 == 0 { Verdict::QuotaBare } else { Verdict::ModelUnknown };
+        stage.fail(stage.choose(&format!("made-up-{n}")).unwrap(), verdict);
+    }
+    assert_ne!(&*stage.pool.lane(MODELS[0], stage.now).model, MODELS[0], "of each something is known today");
+    stage.later(2 * 86_400);
+    assert!(MODELS.iter().all(|model| &*stage.pool.lane(model, stage.now).model == *model));
+}
+
+#[test]
 fn a_success_of_an_earlier_attempt_does_not_end_a_rest() {
     let stage = Stage::of(&["p"]);
     for verdict in [Verdict::QuotaDay, Verdict::KeyBlocked, Verdict::Billing] {

@@ -58,7 +58,7 @@ pub struct KeyView {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// The last failure.
     pub last_error: Option<LastError>,
-    /// The models it rests for.
+    /// The models it rests for; and `grounding`, where its project has no more requests that ground their answers by search.
     pub cooling: Vec<CoolingView>,
     /// Keys of other projects that are probably of the same one: they are refused together, far below their limits.
     pub probably_same_project_as: Vec<Arc<str>>,
@@ -69,7 +69,7 @@ pub struct KeyView {
 /// One key's rest for one model.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct CoolingView {
-    /// The model; empty for calls that name none.
+    /// The model; empty for calls that name none, and for `grounding`, which is of no model.
     pub model: Arc<str>,
     /// Why.
     pub reason: &'static str,

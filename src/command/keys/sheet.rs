@@ -4,6 +4,7 @@ use crate::command::keys::check::{Found, Report, Resting};
 use crate::command::table::{Colour, Row, Table};
 use crate::command::words;
 use crate::pool::finding::Finding;
+use crate::pool::reason::Reason;
 
 /// Names that a line shows before it only counts them.
 const NAMES_SHOWN: usize = 6;
@@ -81,7 +82,11 @@ fn notes(key: &Found, report: &Report) -> Vec<String> {
 }
 
 fn resting(rest: &Resting, report: &Report) -> String {
-    let what = rest.model.as_ref().map_or("all models", |model| model);
+    let what = match &rest.model {
+        Some(model) => model,
+        None if rest.reason == Reason::Grounding.name() => "grounded requests",
+        None => "all models",
+    };
     let back = match rest.until {
         Some(at) => format!("back {}", words::when(at, report.at)),
         None => "until somebody mends it".to_owned(),
