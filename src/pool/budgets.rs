@@ -73,8 +73,7 @@ impl Budgets {
     }
 
     fn windows(&mut self, project: u32, now: Instant) -> &mut Windows {
-        let ceilings = self.ceilings.get(&project).copied().unwrap_or_default();
-        place(&mut self.windows, project).get_or_insert_with(|| Box::new(Windows::new(ceilings, self.clocks, now)))
+        touched(&mut self.windows, &self.ceilings, self.clocks, project, now)
     }
 
     /// Takes up what an earlier run knew of a project.
@@ -121,10 +120,11 @@ impl Budgets {
     /// Takes a request out of its project's budget.
     pub fn take(&mut self, project: u32, tokens: u64, now: Instant) -> Result<(), Full> {
         let Self { clocks, ceilings, windows, untouched, daring, .. } = self;
-        untouched.values_mut().for_each(|windows| windows.turn(now));
-        let windows = place(windows, project);
-        let ceilings = || ceilings.get(&project).copied().unwrap_or_default();
-        let windows = windows.get_or_insert_with(|| Box::new(Windows::new(ceilings(), *clocks, now)));
+        // All of them end with one day: else each choice would go through as many as there are.
+        if untouched.values().next().is_some_and(|windows| windows.day_end() <= now) {
+            untouched.values_mut().for_each(|windows| windows.turn(now));
+        }
+        let windows = touched(windows, ceilings, *clocks, project, now);
         if let Some(rpm) = daring.presumed() {
             windows.presume(rpm);
         }
@@ -197,6 +197,18 @@ impl Budgets {
             empty => *empty = Some(other),
         }
     }
+}
+
+/// The windows of a project that is asked, or will be.
+fn touched<'w>(
+    windows: &'w mut Vec<Option<Box<Windows>>>,
+    ceilings: &HashMap<u32, Ceilings>,
+    clocks: Clocks,
+    project: u32,
+    now: Instant,
+) -> &'w mut Windows {
+    let ceilings = || ceilings.get(&project).copied().unwrap_or_default();
+    place(windows, project).get_or_insert_with(|| Box::new(Windows::new(ceilings(), clocks, now)))
 }
 
 /// Windows of a project that was not asked, for each of these ceilings.
