@@ -77,8 +77,8 @@ impl Relay {
         self.0.place = Some(place);
     }
 
-    /// It goes to the client of its call now: the operator or the drain may end it from here on. An answer that is read on the way may
-    /// be for others too.
+    /// It goes to the client of its call now: the operator or the drain may end it from here on. An answer that is read on
+    /// the way may be for others too.
     pub fn goes_down(&mut self) {
         self.0.goes_down = true;
     }

@@ -104,9 +104,8 @@ impl Intake {
         let mut payload = self.body(&endpoint, &head.headers, body, &mut finder).await?;
         let read = Instant::now();
         record.add_wait(read - arrived);
-        let model = naming::settle(&mut endpoint, &head.method, &mut payload, &self.aliases)
-            .map(|model| self.shown(model))
-            .unwrap_or_default();
+        let shown = |model| self.shown(model);
+        let model = naming::settle(&mut endpoint, &head.method, &mut payload, &self.aliases, shown).unwrap_or_default();
         if !model.is_empty() {
             record.model(&model);
         }

@@ -12,12 +12,14 @@ use crate::skim::{names, peek};
 const CACHES: &str = "cachedContents";
 
 /// The name of the model or agent that a call spends the quota of, read off its path or its body; Google's names are
-/// put into the places of others. A body that is not at hand passes as it is, and names nothing.
+/// put into the places of others. A body that is not at hand passes as it is, and names nothing. What a body says is `shown`
+/// as it may be; a path's name was.
 pub(super) fn settle(
     endpoint: &mut Endpoint,
     method: &Method,
     payload: &mut Payload,
     aliases: &Aliases,
+    shown: impl FnOnce(Box<str>) -> Box<str>,
 ) -> Option<Box<str>> {
     let in_body =
         *method == Method::POST && (endpoint.surface == Surface::OpenAi || endpoint.action == Action::Interaction);
@@ -34,7 +36,7 @@ pub(super) fn settle(
     // A turn that Google does not store is a generation like any other; an agent may do more than answer.
     endpoint.replayable |= endpoint.action == Action::Interaction && body.unstored && body.model.is_some();
     let model = body.model.as_deref().map(|model| aliases.model(model));
-    model.or(body.agent.as_deref()).map(Into::into)
+    model.or(body.agent.as_deref()).map(|name| shown(name.into()))
 }
 
 fn rename(payload: &mut Payload, aliases: &Aliases) {
