@@ -297,7 +297,7 @@ where
 {
     let now = Instant::now();
     if now >= call.deadline {
-        return Part::Failed(Error::DeadlineExceeded(call.deadline - call.arrived));
+        return Part::Failed(Error::DeadlineExceeded(call.time));
     }
     let part = Call { deadline: due(call, others, now), ..part_of(call, list, place, room) };
     gathered(inner.call(Arc::new(part)).await).await

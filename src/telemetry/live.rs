@@ -109,14 +109,16 @@ mod tests {
 
     use super::*;
 
+    fn opened(live: &Live) -> Arc<Record> {
+        let record = Arc::new(Record::new(HeaderValue::from_static("r"), Method::GET, Instant::now()));
+        live.enter(&record);
+        record
+    }
+
     #[test]
     fn a_closed_list_ends_who_is_on_it_and_who_comes() {
         let live = Live::new();
-        let open = || {
-            let record = Arc::new(Record::new(HeaderValue::from_static("r"), Method::GET, Instant::now()));
-            live.enter(&record);
-            record
-        };
+        let open = || opened(&live);
         let (cancelled, running) = (open(), open());
         cancelled.cancel(Ender::Operator);
         assert_eq!((running.cancelled(), live.close(), live.close()), (None, 2, 2));
@@ -127,11 +129,7 @@ mod tests {
     #[test]
     fn a_seat_is_used_again_and_the_list_is_bounded() {
         let live = Live::new();
-        let open = || {
-            let record = Arc::new(Record::new(HeaderValue::from_static("r"), Method::GET, Instant::now()));
-            live.enter(&record);
-            record
-        };
+        let open = || opened(&live);
         let calls: Vec<_> = (0..LISTED_MAX).map(|_| open()).collect();
         assert_eq!(live.in_flight(), LISTED_MAX as u64);
         // All came from one thread, so they had one shard's share of the seats.
